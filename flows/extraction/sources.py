@@ -1,0 +1,233 @@
+"""From the name that a user gives a model to a local directory that holds it, and its small files.
+
+A source is a hub id, a directory, a ``.gguf`` file, or ``package:NAME/path`` for weights that an
+installed Python package carries.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import os
+import shutil
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from logging import ERROR
+from pathlib import Path
+from typing import cast
+from uuid import uuid4
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
+from transformers.quantizers.base import HfQuantizer
+from transformers.utils import logging
+
+from actlake.storage.errors import ModelError
+
+_WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
+_TORCH_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
+TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a source is on this machine."""
+
+    path: Path
+    """A directory, or a ``.gguf`` file."""
+    revision: str | None
+    """Commit of a hub model."""
+
+
+def locate(source: str, revision: str | None = None) -> Place:
+    """Where ``source`` is, downloading a hub model on first use.
+
+    Raises ModelError where there is nothing; without internet it says so within seconds.
+    """
+    if source.startswith("package:"):
+        return Place(_in_package(source), revision)
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
+        return Place(path.resolve(), revision)
+    if path.exists() or path.suffix == ".gguf" or source.startswith((".", "/", "~")):
+        raise ModelError(
+            f"no model at {source}; give a directory with config.json, a .gguf file, a hub id, or "
+            "package:NAME/path"
+        )
+    return _from_hub(source, revision)
+
+
+def _in_package(source: str) -> Path:
+    package, _, rest = source.removeprefix("package:").partition("/")
+    found = importlib.util.find_spec(package) if package.isidentifier() else None
+    if found is None or not found.submodule_search_locations:
+        raise ModelError(
+            f"no Python package {package!r} for the model {source}; install the package that "
+            "carries it, or give a path"
+        )
+    for folder in found.submodule_search_locations:
+        path = Path(folder, rest).resolve()
+        if path.is_relative_to(Path(folder).resolve()) and (path.is_dir() or path.is_file()):
+            return path
+    raise ModelError(f"no {rest!r} in the package {package}; give a path that it holds")
+
+
+def _from_hub(source: str, revision: str | None) -> Place:
+    patterns = ["config.json", "*.py", *TOKENIZER]
+    try:
+        for weights in (_WEIGHTS, _TORCH_WEIGHTS):
+            folder = Path(
+                snapshot_download(
+                    source,
+                    revision=revision,
+                    allow_patterns=[*patterns, *weights],
+                    ignore_patterns=["*/*"],
+                    etag_timeout=5,
+                )
+            )
+            if files(folder, weights):
+                break
+    except (OSError, HFValidationError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise ModelError(
+            f"no model {source}{at} on the hub or in its cache: {first_line(error)}; check the "
+            "name and the connection, or give a local path"
+        ) from error
+    return Place(folder, folder.name)
+
+
+def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedConfig:
+    """The config in ``path``, of a decoder or an encoder."""
+    if not (path / "config.json").is_file():
+        raise ModelError(f"no config.json in {path} for the model {source}; give its directory")
+    with quiet():
+        try:
+            config: PretrainedConfig = AutoConfig.from_pretrained(
+                path, trust_remote_code=trust_remote_code
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ModelError(
+                f"the config of {source} cannot be read: {first_line(error)}; check "
+                f"{path / 'config.json'}"
+            ) from error
+    if config.is_encoder_decoder:
+        raise ModelError(
+            f"{source} is an encoder-decoder ({config.model_type}), which cannot be extracted; "
+            "give a decoder or an encoder"
+        )
+    return config
+
+
+def read_tokenizer(path: Path, source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
+    """The tokenizer in ``path``."""
+    if not files(path, ("tokenizer.json", "vocab.*", "*.model")):
+        raise ModelError(f"no tokenizer in {path} for the model {source}; add its tokenizer.json")
+    with quiet():
+        try:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                path, trust_remote_code=trust_remote_code
+            )
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise ModelError(
+                f"the tokenizer of {source} cannot be read: {first_line(error)}; check its files "
+                f"in {path}"
+            ) from error
+    return tokenizer
+
+
+def weight_files(path: Path, source: str) -> list[Path]:
+    """The files in ``path`` that the weights are read from."""
+    found = files(path, _WEIGHTS) or files(path, _TORCH_WEIGHTS)
+    if not found:
+        raise ModelError(
+            f"no weights in {path} for the model {source}; add model.safetensors or give the .gguf "
+            "file itself"
+        )
+    return found
+
+
+def files(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    """The files right in ``folder`` that match any of ``patterns``, by name."""
+    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
+    return sorted(found)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, as part of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
+
+
+def converted(gguf: Path, digest: str) -> Path:
+    """A directory with the weights of ``gguf`` as float32 safetensors, made on first use.
+
+    It lies under $ACTLAKE_CACHE (default ~/.cache/actlake), named by ``digest``, the file's
+    sha256. It appears complete, by one rename; of two processes that convert at once, one wins.
+    """
+    cache = Path(os.environ.get("ACTLAKE_CACHE") or "~/.cache/actlake").expanduser()
+    final = cache / "models" / digest
+    if final.is_dir():
+        return final
+    staging = final.with_name(f"{digest}.{uuid4().hex}")
+    staging.mkdir(parents=True)
+    try:
+        _convert(gguf, staging)
+        try:
+            staging.rename(final)
+        except OSError:
+            if not final.is_dir():
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return final
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    name = gguf.name
+    # The progress bar of this step listens to no setting.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=name)
+            tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=name)
+        except (OSError, ValueError, KeyError, IndexError, ImportError) as error:
+            raise ModelError(
+                f"{gguf} cannot be converted: {first_line(error)}; give the model in safetensors"
+            ) from error
+        quantizer = cast(HfQuantizer, model.hf_quantizer)  # with it, the model does not save
+        quantizer.remove_quantization_config(model)  # type: ignore[no-untyped-call] # theirs
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def quiet() -> Generator[None]:
+    """While open, transformers logs errors only and shows no progress bars."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(ERROR)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers types it so
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call] # as above

@@ -1,0 +1,11 @@
+"""Bytes and facts: the lake, its catalog, tensors, codes, and who may write what when."""
+
+from actlake.storage.codes import Codes
+from actlake.storage.corpora import Document
+from actlake.storage.csr import Csr
+from actlake.storage.errors import LakeError
+from actlake.storage.lake import Lake
+from actlake.storage.rowsets import Rowset
+from actlake.storage.tensors import Tensor
+
+__all__ = ["Codes", "Csr", "Document", "Lake", "LakeError", "Rowset", "Tensor"]

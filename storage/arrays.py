@@ -1,0 +1,121 @@
+"""Zarr arrays whose chunks are whole shards: one file each, written directly and memory-mapped.
+
+A chunk is the C-order bytes of its rows followed by their CRC-32C, which is what Zarr's codecs
+``bytes`` + ``crc32c`` make of it; so any Zarr reader opens and checks what this module wrote, and
+this module reads what a Zarr writer made with the same codecs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+
+from actlake.storage.durable import Digest, digest, publish
+from actlake.storage.errors import CorruptError
+from actlake.storage.keys import Json
+
+__all__ = ["TRAILER_BYTES", "Chunk", "chunk_path", "create_array", "map_chunk", "publish_chunk"]
+
+TRAILER_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """What a published chunk is."""
+
+    digest: Digest
+    """Of the whole file."""
+    payload_crc32c: int
+    """Of the file without its trailer."""
+
+
+def create_array(
+    folder: Path,
+    shape: tuple[int, ...],
+    chunk_rows: int,
+    dtype: np.dtype[Any],
+    *,
+    attributes: dict[str, Json] | None = None,
+    dimension_names: tuple[str, ...] | None = None,
+) -> None:
+    """Write the ``zarr.json`` of an array without chunks, ``chunk_rows`` rows a chunk."""
+    is_float = dtype.kind not in "iub"
+    zarr.create_array(
+        store=folder,
+        shape=shape,
+        chunks=(chunk_rows, *shape[1:]),
+        dtype=dtype,
+        filters=None,
+        compressors=[Crc32cCodec()],
+        fill_value=np.array(np.nan, dtype)[()] if is_float else dtype.type(0),
+        chunk_key_encoding={"name": "default", "separator": "."},
+        attributes=attributes,
+        dimension_names=dimension_names,
+    )
+
+
+def chunk_path(folder: Path, shard: int, dimensions: int) -> Path:
+    """Where chunk ``shard`` of an array lies."""
+    return folder / ".".join(("c", str(shard), *("0",) * (dimensions - 1)))
+
+
+def publish_chunk(folder: Path, shard: int, rows: NDArray[Any], chunk_rows: int) -> Chunk:
+    """Write ``rows`` as chunk ``shard``; FileExistsError if there is one.
+
+    A last chunk of fewer than ``chunk_rows`` rows is padded with the fill value, as Zarr wants.
+    """
+    rows = np.ascontiguousarray(rows)
+    payload = [_bytes(rows)]
+    if missing := chunk_rows - len(rows):
+        fill = 0 if rows.dtype.kind in "iub" else np.nan
+        payload.append(_bytes(np.full((missing, *rows.shape[1:]), fill, rows.dtype)))
+    checksum = 0
+    for piece in payload:
+        checksum = google_crc32c.extend(checksum, piece)  # type: ignore[arg-type]  # any buffer
+    path = chunk_path(folder, shard, rows.ndim)
+    trailer = checksum.to_bytes(TRAILER_BYTES, "little")
+    return Chunk(publish(path, [*map(memoryview, payload), trailer]), checksum)
+
+
+def map_chunk(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], expected_bytes: int
+) -> NDArray[Any]:
+    """The rows of a chunk as a read-only memory map; CorruptError if its size is wrong."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise CorruptError(f"{path} is missing; run `actlake verify` to see what else is") from None
+    if size != expected_bytes:
+        raise CorruptError(
+            f"{path} has {size:,} bytes instead of {expected_bytes:,}; run `actlake verify`"
+        )
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, mode="r", shape=shape)
+
+
+def check_chunk(path: Path, expected: Digest, payload_crc32c: int) -> str | None:
+    """What is wrong with a chunk's file, or None; reads all of it."""
+    if not path.exists():
+        return "missing"
+    found = digest(path)
+    if found.bytes != expected.bytes:
+        return f"{found.bytes:,} bytes instead of {expected.bytes:,}"
+    with path.open("rb") as file:
+        file.seek(-min(TRAILER_BYTES, found.bytes), 2)
+        if file.read() != payload_crc32c.to_bytes(TRAILER_BYTES, "little"):
+            return "its checksum is that of other rows"
+    return None if found == expected else "its content changed"
+
+
+def _bytes(rows: NDArray[Any]) -> NDArray[np.uint8]:
+    """The same memory as flat bytes, read-only, which is how google-crc32c takes it uncopied."""
+    # Through uint8 also since bfloat16 has no buffer format of its own.
+    flat = rows.reshape(-1).view(np.uint8)
+    flat.flags.writeable = False
+    return flat

@@ -1,0 +1,178 @@
+"""Writing codes: three arrays and the postings of a shard, made to exist together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+import zarr
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import Chunk, create_array, publish_chunk
+from actlake.storage.catalog import StagedRows, Transaction
+from actlake.storage.csr import Csr, index_dtype
+from actlake.storage.durable import Digest, digest, publish_folder, staging_path
+from actlake.storage.errors import InputError, PrecisionError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.keys import check_name, fingerprint, new_id
+from actlake.storage.postings import encode_postings, postings_of
+from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
+from actlake.storage.shards import Receipt, receipts_table, refuse_committed
+from actlake.storage.tensor_writer import publish_over_orphan
+
+__all__ = ["CodesPlan", "CodesShard", "commit_codes", "plan_codes", "publish_codes"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodesPlan:
+    """What codes will be. All but the name goes into the fingerprint."""
+
+    name: str
+    dictionary: str
+    dictionary_fingerprint: str
+    n_features: int
+    tensor: str
+    tensor_fingerprint: str
+    rowset: Rowset
+    dtype: str
+    """Of the values: float16 or float32."""
+
+    def fingerprint(self) -> str:
+        return fingerprint(
+            "codes", self.dictionary_fingerprint, self.tensor_fingerprint, self.dtype
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CodesShard:
+    """A published shard of codes that waits for its commit."""
+
+    receipts: tuple[Receipt, ...]
+    postings: StagedRows
+    files: dict[str, Digest]
+
+
+def plan_codes(run: Run, plan: CodesPlan) -> str:
+    """Make the codes known; their id. Codes that are planned already keep theirs."""
+    check_name("codes", plan.name)
+    if plan.dtype not in ("float16", "float32"):
+        raise InputError(f"codes are stored as float16 or float32, not {plan.dtype!r}")
+    codes_id = run.claims.register_name("codes", plan.name, plan.fingerprint(), new_id())
+    folder = run.root / "codes" / codes_id
+    if not folder.exists():
+        staged = staging_path(folder)
+        attributes = {
+            "codes": plan.name,
+            "dictionary": plan.dictionary,
+            "dictionary_fingerprint": plan.dictionary_fingerprint,
+            "tensor": plan.tensor,
+            "tensor_fingerprint": plan.tensor_fingerprint,
+            "rowset": plan.rowset.name,
+            "n_features": plan.n_features,
+        }
+        zarr.create_group(store=staged, attributes=attributes)
+        publish_folder(staged, folder)
+    files = {f"codes/{codes_id}/zarr.json": digest(folder / "zarr.json")}
+    row = {
+        "codes": plan.name,
+        "dictionary": plan.dictionary,
+        "tensor": plan.tensor,
+        "rowset": plan.rowset.name,
+        "n_features": plan.n_features,
+        "rows": plan.rowset.rows,
+        "dtype": plan.dtype,
+        "fingerprint": plan.fingerprint(),
+        "id": codes_id,
+        "path": f"codes/{codes_id}",
+        "state": "planned",
+        "run": run.run,
+    }
+
+    def change(transaction: Transaction) -> None:
+        known = "SELECT count(*) FROM codes WHERE id = $id"
+        if transaction.rows(known, id=codes_id) == [(0,)]:
+            table = pa.Table.from_pylist([row], arrow_schema("codes"))
+            transaction.register(run.catalog.stage("codes", table))
+
+    run.commit(change, f"planned codes {plan.name}", files)
+    return codes_id
+
+
+def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: Csr) -> CodesShard:
+    """Write one shard's values; they exist once ``commit_codes`` has run.
+
+    PrecisionError if a value is not finite and positive in the stored dtype.
+    """
+    start, stop = span = plan.rowset.grid.span(shard)
+    if block.rows != stop - start or block.n_features != plan.n_features:
+        raise InputError(
+            f"shard {shard} of codes {plan.name} has shape {(stop - start, plan.n_features)}, "
+            f"and was given {(block.rows, block.n_features)}"
+        )
+    stored = _stored(plan, block, span)
+    folder = run.root / "codes" / codes_id / str(shard)
+    chunks: dict[str, Chunk] = {}
+
+    def publish() -> Chunk:
+        staged = staging_path(folder)
+        arrays = {"indptr": stored.indptr, "indices": stored.indices, "values": stored.values}
+        for name, values in arrays.items():
+            chunks[name] = _write_array(staged / name, values)
+        publish_folder(staged, folder)
+        return chunks["values"]
+
+    publish_over_orphan(run, codes_id, shard, folder, publish)
+    staged = run.catalog.stage_parquet(
+        "postings", encode_postings(postings_of(plan.name, stored, start))
+    )
+    chunks["postings"] = Chunk(staged.digest, google_crc32c.value(staged.path.read_bytes()))
+    return CodesShard(
+        tuple(
+            Receipt.of_chunk(codes_id, name, shard, span, chunk, run.run)
+            for name, chunk in chunks.items()
+        ),
+        staged,
+        {
+            f"codes/{codes_id}/{shard}/{name}/zarr.json": digest(folder / name / "zarr.json")
+            for name in ("indptr", "indices", "values")
+        },
+    )
+
+
+def commit_codes(run: Run, shards: Sequence[CodesShard], message: str) -> None:
+    """Make the shards exist, arrays and postings alike, all or none."""
+    receipts = [receipt for shard in shards for receipt in shard.receipts]
+    run.append(
+        {"shards": receipts_table(receipts)},
+        message,
+        check=lambda transaction: refuse_committed(transaction, receipts),
+        staged=tuple(shard.postings for shard in shards),
+        files={path: one for shard in shards for path, one in shard.files.items()},
+    )
+
+
+def _stored(plan: CodesPlan, block: Csr, span: tuple[int, int]) -> Csr:
+    with np.errstate(over="ignore"):
+        values = block.values.astype(plan.dtype)
+    if bad := int(np.count_nonzero(~(np.isfinite(values) & (values > 0)))):
+        raise PrecisionError(
+            f"codes {plan.name}, rows {span[0]:,} to {span[1]:,}: {bad:,} values are not finite "
+            f"and positive as {plan.dtype}; store float32 instead"
+        )
+    return Csr(
+        np.asarray(block.indptr, np.int64),
+        np.asarray(block.indices, index_dtype(plan.n_features)),
+        values,
+        plan.n_features,
+    )
+
+
+def _write_array(folder: Path, values: NDArray[Any]) -> Chunk:
+    create_array(folder, values.shape, max(1, len(values)), values.dtype)
+    if len(values):
+        return publish_chunk(folder, 0, values, len(values))
+    return Chunk(Digest(0, ""), 0)  # Zarr keeps no chunk of an empty array

@@ -1,0 +1,153 @@
+"""Contexts: what a feature fired on, as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+
+from actlake.storage.codes import Codes
+from actlake.storage.errors import NotFoundError
+
+__all__ = ["Context", "Span", "contexts_of_rows", "strongest_rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a context's text and how strongly the feature fires on it."""
+
+    start: int
+    """First code point, in ``Context.text``."""
+    stop: int
+    value: float
+    """Largest value of the tokens that it covers; > 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One row on which a feature fires, with the text around it."""
+
+    row: int
+    value: float
+    document: int
+    source_id: str
+    text: str
+    """Slice of the document, so characters that are split over tokens show whole."""
+    start: int
+    """First code point of the row's own token in ``text``."""
+    stop: int
+    spans: tuple[Span, ...]
+    """Where the feature fires in ``text``, in order."""
+
+
+def strongest_rows(
+    connection: duckdb.DuckDBPyConnection, codes: Codes, feature: int, mask: str, limit: int
+) -> list[tuple[int, float]]:
+    """Row and value of the strongest firings: as summarized under ``mask``, else from postings."""
+    if not 0 <= feature < codes.n_features:
+        raise NotFoundError(
+            f"codes {codes.name} have features 0 to {codes.n_features - 1}, not {feature}"
+        )
+    parameters = {"codes": codes.name, "feature": feature, "mask": mask, "limit": limit}
+    summarized = """
+        SELECT "row", value FROM feature_examples
+        WHERE codes = $codes AND mask = $mask AND feature = $feature AND kind = 'top'
+        ORDER BY rank LIMIT $limit
+    """
+    if rows := connection.execute(summarized, parameters).fetchall():
+        return rows
+    if mask != "all":
+        return []
+    del parameters["mask"]
+    every = """
+        SELECT "row", value FROM postings WHERE codes = $codes AND feature = $feature
+        ORDER BY value DESC, "row" LIMIT $limit
+    """
+    return connection.execute(every, parameters).fetchall()
+
+
+def contexts_of_rows(
+    connection: duckdb.DuckDBPyConnection,
+    codes: Codes,
+    feature: int,
+    rows: Sequence[tuple[int, float]],
+    *,
+    before: int,
+    after: int,
+) -> list[Context]:
+    """The contexts of (row, value), in order: ``before`` and ``after`` rows of the same document.
+
+    A row of a document rowset is its whole text.
+    """
+    if not rows:
+        return []
+    documents = codes.rowset.at("document", np.array([row for row, _ in rows]))
+    texts = _texts(connection, codes.rowset.corpus, sorted(set(documents.tolist())))
+    return [
+        _context(codes, feature, row, value, int(document), *texts[int(document)], before, after)
+        for (row, value), document in zip(rows, documents, strict=True)
+    ]
+
+
+def _context(
+    codes: Codes,
+    feature: int,
+    row: int,
+    value: float,
+    document: int,
+    source_id: str,
+    text: str,
+    before: int,
+    after: int,
+) -> Context:
+    first, last = max(0, row - before), min(len(codes), row + after + 1)
+    here = codes.rowset.column("document", first, last) == document
+    rows = np.arange(first, last)[here]
+    low, high = int(rows[0]), int(rows[-1]) + 1
+    starts = codes.rowset.column("char_start", low, high)
+    stops = codes.rowset.column("char_stop", low, high)
+    # Specials have empty spans at places that say nothing about the text around the row.
+    shown = stops > starts
+    left = int(starts[shown].min()) if shown.any() else 0
+    right = int(stops[shown].max()) if shown.any() else 0
+    block = codes[low:high]
+    fires = block.indices == feature
+    spans = [
+        Span(int(starts[at]) - left, int(stops[at]) - left, float(strength))
+        for at, strength in zip(block.row_of_value()[fires], block.values[fires], strict=True)
+        if shown[at]
+    ]
+    own = row - low
+    start, stop = (int(starts[own]), int(stops[own])) if shown[own] else (left, left)
+    return Context(
+        row=row,
+        value=float(value),
+        document=document,
+        source_id=source_id,
+        text=text[left:right],
+        start=start - left,
+        stop=stop - left,
+        spans=tuple(_merged(spans)),
+    )
+
+
+def _merged(spans: Sequence[Span]) -> list[Span]:
+    """Spans that overlap, as the pieces of one character do, become one of the larger value."""
+    merged: list[Span] = []
+    for span in sorted(spans, key=lambda one: (one.start, one.stop)):
+        if merged and span.start < merged[-1].stop:
+            last = merged.pop()
+            span = Span(last.start, max(last.stop, span.stop), max(last.value, span.value))
+        merged.append(span)
+    return merged
+
+
+def _texts(
+    connection: duckdb.DuckDBPyConnection, corpus: str, documents: Sequence[int]
+) -> dict[int, tuple[str, str]]:
+    query = """
+        SELECT document, source_id, text FROM documents
+        WHERE corpus = $corpus AND document IN (SELECT unnest($documents))
+    """
+    rows = connection.execute(query, {"corpus": corpus, "documents": list(documents)}).fetchall()
+    return {document: (source_id, text) for document, source_id, text in rows}

@@ -1,0 +1,104 @@
+"""Dictionary files: the arrays of a learned decomposition as safetensors, beside its configuration."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from actlake.storage.durable import digest, publish, publish_folder, staging_path
+from actlake.storage.errors import CorruptError, NotFoundError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.keys import Json, check_name, new_id
+from actlake.storage.run import Run
+
+__all__ = ["DictionaryFile", "dictionary_named", "write_dictionary"]
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryFile:
+    """A dictionary as stored: what ``analytics.dictionaries`` needs to encode and decode."""
+
+    name: str
+    method: str
+    tensor: str
+    n_features: int
+    width: int
+    config: dict[str, Any]
+    arrays: dict[str, NDArray[np.float32]]
+    fingerprint: str
+    sha256: str
+    """Of the weights."""
+
+
+def write_dictionary(
+    run: Run,
+    *,
+    name: str,
+    method: str,
+    tensor: str,
+    n_features: int,
+    width: int,
+    config: Mapping[str, Json],
+    arrays: Mapping[str, NDArray[np.float32]],
+    fingerprint: str,
+    tables: Mapping[str, pa.Table],
+) -> None:
+    """Commit a dictionary, with the rows of other ``tables`` that tell how it was made."""
+    check_name("dictionary", name)
+    if run.exists("dictionaries", "dictionary", name, fingerprint):
+        return
+    dictionary_id = run.claims.register_name("dictionary", name, fingerprint, new_id())
+    folder = run.root / "dictionaries" / dictionary_id
+    if folder.exists():  # a crash after the rename, before the commit
+        shutil.rmtree(folder)
+    weights = safetensors.numpy.save(dict(arrays))
+    staged = staging_path(folder)
+    staged.mkdir()
+    publish(staged / "dictionary.safetensors", [weights])
+    publish(staged / "config.json", [json.dumps(config, indent=1, sort_keys=True).encode()])
+    files = {f"dictionaries/{dictionary_id}/{path.name}": digest(path) for path in staged.iterdir()}
+    publish_folder(staged, folder)
+    row = {
+        "dictionary": name,
+        "method": method,
+        "tensor": tensor,
+        "n_features": n_features,
+        "width": width,
+        "config": json.dumps(config, sort_keys=True),
+        "fingerprint": fingerprint,
+        "path": f"dictionaries/{dictionary_id}",
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "run": run.run,
+    }
+    dictionaries = pa.Table.from_pylist([row], arrow_schema("dictionaries"))
+    run.append({"dictionaries": dictionaries, **tables}, f"dictionary {name}", files=files)
+
+
+def dictionary_named(
+    connection: duckdb.DuckDBPyConnection, root: Path, name: str
+) -> DictionaryFile:
+    """The dictionary of that name; NotFoundError if there is none, CorruptError if it changed."""
+    query = """
+        SELECT method, tensor, n_features, width, config, fingerprint, path, sha256
+        FROM dictionaries WHERE dictionary = $name
+    """
+    row = connection.execute(query, {"name": name}).fetchone()
+    if row is None:
+        raise NotFoundError(f"no dictionary {name!r} in {root}; see `actlake ls dictionaries`")
+    method, tensor, n_features, width, config, fingerprint, path, sha256 = row
+    weights = (root / path / "dictionary.safetensors").read_bytes()
+    if hashlib.sha256(weights).hexdigest() != sha256:
+        raise CorruptError(f"{root / path}/dictionary.safetensors changed; run `actlake verify`")
+    arrays = safetensors.numpy.load(weights)
+    return DictionaryFile(
+        name, method, tensor, n_features, width, json.loads(config), arrays, fingerprint, sha256
+    )

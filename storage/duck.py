@@ -1,0 +1,149 @@
+"""DuckDB connections that state their limits, find their extensions offline and attach a lake.
+
+An in-memory DuckDB reads the lake; the facts stay in DuckLake (a SQLite catalog and Parquet).
+The extensions come from wheels (``duckdb-extension-ducklake``, ``duckdb-extension-sqlite-scanner``)
+that hold DuckDB's own signed binaries for one DuckDB version, so a cluster without internet works.
+"""
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import duckdb
+
+from actlake.storage.errors import BusyError, FormatError, LakeError, NotFoundError
+
+__all__ = ["LAKE", "attach_lake", "connect", "literal", "load_extension", "one_line"]
+
+LAKE = "lake"
+"""The name under which every connection attaches the lake."""
+
+BUSY_TIMEOUT_MS = 10_000
+
+_KIND = re.compile(r"^(?:TransactionContext Error: )?[A-Z][A-Za-z ]* Error: ")
+_SOURCE_LINE = re.compile(r"\n\s*LINE \d+: .*", re.DOTALL)
+_LONGEST_MESSAGE = 600
+
+
+def connect(
+    *, memory_limit: str = "2GB", threads: int | None = None, spill: Path | None = None
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory connection that can attach lakes, and loads nothing by itself.
+
+    ``threads`` defaults to one a core. Larger-than-memory work spills under ``spill``, and fails
+    where there is none. Python variables are not tables, timestamps are in UTC.
+
+    Raises LakeError when an extension is neither installed nor downloadable.
+    """
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": memory_limit,
+        "temp_directory": "" if spill is None else str(spill),
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "python_enable_replacements": "false",
+    }
+    if threads is not None:
+        config["threads"] = threads
+    con = duckdb.connect(config=config)
+    con.execute("SET GLOBAL TimeZone = 'UTC'")
+    load_extension(con, "ducklake")
+    load_extension(con, "sqlite_scanner")
+    return con
+
+
+def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """``name`` is loaded: from its wheel, else as DuckDB has it installed, else downloaded.
+
+    Raises LakeError that says what to install. A locked connection cannot load anything.
+    """
+    file = _extension_file(name)
+    try:
+        if file is not None:
+            con.execute(f"LOAD {literal(file)}")
+        else:
+            con.execute(f"INSTALL {literal(name)}")
+            con.execute(f"LOAD {literal(name)}")
+    except duckdb.Error as error:
+        wheel = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
+        raise LakeError(
+            f"DuckDB {duckdb.__version__} cannot load its extension {name}; "
+            f"run `pip install {wheel}` ({one_line(error)})"
+        ) from error
+
+
+@cache
+def _extension_file(name: str) -> Path | None:
+    spec = find_spec(f"duckdb_extension_{name}")
+    folders = spec.submodule_search_locations if spec else None
+    for folder in folders or ():
+        # The binary is tied to one DuckDB: another version's wheel is as good as none.
+        version = Path(folder) / "extensions" / f"v{duckdb.__version__}"
+        for file in sorted(version.glob("*.duckdb_extension")):
+            return file
+    return None
+
+
+def attach_lake(
+    con: duckdb.DuckDBPyConnection,
+    catalog: Path,
+    data: Path,
+    *,
+    read_only: bool,
+    snapshot: int | None = None,
+) -> None:
+    """The lake is attached as ``lake``, at ``snapshot`` or at its newest, and is the default.
+
+    ``data`` is where the tables' files are now, whatever the catalog was made with, so a lake may
+    be moved. A catalog that does not exist is made, unless ``read_only``. A lake attached at a
+    snapshot is read-only.
+
+    Raises FormatError for a file that is no catalog, NotFoundError for an unknown snapshot,
+    BusyError when another process keeps the catalog locked.
+    """
+    if read_only and not catalog.is_file():
+        raise FormatError(f"no catalog at {catalog}; create the lake first, or check the path")
+    options = [
+        f"DATA_PATH {literal(f'{data}/')}",
+        "OVERRIDE_DATA_PATH true",
+        "META_JOURNAL_MODE 'WAL'",
+        f"META_BUSY_TIMEOUT {BUSY_TIMEOUT_MS}",
+        "DATA_INLINING_ROW_LIMIT 0",
+    ]
+    if read_only:
+        options.append("READ_ONLY")
+    if snapshot is not None:
+        options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
+    source = literal(f"ducklake:sqlite:{catalog}")
+    try:
+        con.execute(f"ATTACH {source} AS {LAKE} ({', '.join(options)})")
+        con.execute(f"USE {LAKE}")
+    except duckdb.Error as error:
+        message = one_line(error)
+        if "locked" in message:
+            raise BusyError(f"the catalog {catalog} is locked; try again") from error
+        if snapshot is not None and "snapshot" in message.lower():
+            raise NotFoundError(
+                f"no snapshot {snapshot} in {catalog}; list those there are with `actlake log`"
+            ) from error
+        raise FormatError(f"cannot read {catalog} as a lake's catalog: {message}") from error
+
+
+def literal(value: str | Path) -> str:
+    """``value`` as a quoted SQL string, for the statements that take no parameters."""
+    text = str(value)
+    if "\0" in text:
+        raise LakeError(f"{text!r} holds a NUL character, which no path or name may")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def one_line(error: BaseException) -> str:
+    """What DuckDB complains of, with its candidate names, as one line without its source excerpt.
+
+    At most 600 characters, because lists of candidate functions can be very long.
+    """
+    text = _SOURCE_LINE.sub("", _KIND.sub("", str(error)))
+    parts = [" ".join(line.split()).rstrip("!.") for line in text.splitlines()]
+    parts = [part[:1].lower() + part[1:] for part in parts if part]
+    line = "; ".join(parts) or type(error).__name__
+    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"

@@ -1,0 +1,100 @@
+"""Files that are whole or absent: written aside, flushed, then published without replacing.
+
+A crash leaves at most a ``*.tmp`` beside the place, never half a file under its own name.
+"""
+
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import xxhash
+
+__all__ = ["Digest", "digest", "flush_tree", "publish", "publish_folder", "staging_path"]
+
+Buffer = bytes | bytearray | memoryview
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What a file's content must be."""
+
+    bytes: int
+    xxh3_128: str
+    """Hexadecimal."""
+
+
+def digest(path: Path) -> Digest:
+    """Size and hash of the file at ``path``, read in pieces of 1 MiB."""
+    hasher, size = xxhash.xxh3_128(), 0
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(READ_BYTES):
+            hasher.update(piece)
+            size += len(piece)
+    return Digest(size, hasher.hexdigest())
+
+
+def staging_path(final: Path) -> Path:
+    """A name beside ``final`` that no other writer uses, for a file that is not yet published."""
+    return final.with_name(f".{final.name}.{uuid4().hex}.tmp")
+
+
+def publish(final: Path, pieces: Iterable[Buffer]) -> Digest:
+    """Write ``pieces`` to ``final`` and flush it to the disk; FileExistsError if it exists.
+
+    ``os.link`` makes the name appear with the whole content and, unlike ``rename``, never
+    replaces what another writer has published meanwhile.
+    """
+    staged, hasher, size = staging_path(final), xxhash.xxh3_128(), 0
+    try:
+        with staged.open("xb", buffering=0) as file:
+            for piece in pieces:
+                _write_all(file.fileno(), piece)
+                hasher.update(piece)
+                size += memoryview(piece).nbytes
+            os.fsync(file.fileno())
+        os.link(staged, final)
+    finally:
+        staged.unlink(missing_ok=True)
+    _flush(final.parent)
+    return Digest(size, hasher.hexdigest())
+
+
+def publish_folder(staged: Path, final: Path) -> None:
+    """Flush the folder ``staged`` and give it the name ``final``; FileExistsError if that exists.
+
+    Renaming onto a folder that holds anything fails, so nothing is ever replaced.
+    """
+    flush_tree(staged)
+    try:
+        staged.rename(final)
+    except OSError as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        if final.exists():
+            raise FileExistsError(f"{final} exists") from error
+        raise
+    _flush(final.parent)
+
+
+def flush_tree(folder: Path) -> None:
+    """Flush every file and folder at or below ``folder`` to the disk."""
+    for path in (*folder.rglob("*"), folder):
+        _flush(path)
+
+
+def _write_all(descriptor: int, piece: Buffer) -> None:
+    # One write call moves at most 2 GiB, and may move less.
+    rest = memoryview(piece).cast("B")
+    while rest.nbytes:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,312 @@
+"""SQL from people: exactly one SELECT over the lake's tables, denied by default.
+
+DuckDB's settings alone are no sandbox: a read-only attach with external access off still lets
+``COPY`` write into the folders it may read, ``ATTACH`` open any SQLite file, and table functions
+such as ``ducklake_cleanup_old_files`` delete data. So a statement is parsed by DuckDB itself
+(``json_serialize_sql``, which takes nothing but SELECT), and its tree is walked: every kind of
+node, every function and every kind of table name must be on a list here. What is new in a later
+DuckDB is refused until somebody has read what it does. ``sandboxed`` is the second wall.
+
+What this does not stop: a statement may use the memory, threads and seconds that it is given, and
+a single call that never looks up, such as one giant ``repeat``, runs on after its time (seconds,
+not hours) and takes memory that DuckDB does not count. Data that strangers send belongs in a child
+process with limits of its own. Whoever can write the catalog is trusted: tables are what it says.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from actlake.storage.duck import LAKE, literal, one_line
+from actlake.storage.errors import FormatError, QueryError
+from actlake.storage.functions import AGGREGATES, ROW_MAKERS, SCALARS, TABLE_FUNCTIONS, VOLATILE
+from actlake.storage.results import Result, TimeLimit
+
+__all__ = ["check_predicate", "check_select", "run_select", "sandboxed"]
+
+LONGEST_SQL = 100_000
+
+_PREDICATE_NODES = frozenset(
+    "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA "
+    "OPERATOR".split()
+)
+_EXPRESSIONS = _PREDICATE_NODES | frozenset(
+    "PARAMETER POSITIONAL_REFERENCE STAR SUBQUERY WINDOW".split()
+)
+_TABLES = frozenset(
+    "BASE_TABLE EMPTY EXPRESSION_LIST JOIN PIVOT SHOW_REF SUBQUERY TABLE_FUNCTION".split()
+)
+_PARTS = frozenset(
+    "SELECT_NODE SET_OPERATION_NODE RECURSIVE_CTE_NODE CTE_NODE LIMIT_MODIFIER DISTINCT_MODIFIER "
+    "LIMIT_PERCENT_MODIFIER ORDER_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING".split()
+)
+
+_CALLABLE = SCALARS | AGGREGATES | ROW_MAKERS | TABLE_FUNCTIONS | VOLATILE
+_NAME = re.compile(r"[^\W\d]\w*")
+_SYSTEM_TABLE = re.compile(r"(duckdb_|ducklake_|pg_|pragma_|sqlite_|__)", re.IGNORECASE)
+_SCHEMAS = {("", ""), ("", "main"), ("", LAKE), (LAKE, "main")}
+_INFORMATION = {"columns", "tables"}
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+Node = dict[str, Any]
+
+
+def check_select(sql: str) -> None:
+    """``sql`` is one SELECT (or DESCRIBE, SUMMARIZE, SHOW TABLES) that may run on a lake.
+
+    Raises QueryError that says what is refused and what to write instead.
+    """
+    _checked(sql)
+
+
+def check_predicate(
+    predicate: str, table: str, *, con: duckdb.DuckDBPyConnection | None = None
+) -> None:
+    """``predicate`` is one expression over the columns of a row of ``table``, and only that.
+
+    It means the same wherever it is put between parentheses, and depends on the row alone: no
+    subquery, aggregate, window, parameter, clock or chance. With ``con``, which must hold
+    ``table``, its columns must exist and its type must be BOOLEAN. Raises QueryError.
+    """
+    if not _NAME.fullmatch(table):
+        raise QueryError(f"{table!r} is not the name of a table")
+    # As it stands and in parentheses it must be the same expression, with nothing before, behind
+    # or around it: `true) OR (true` fails the first, `a, b` and `a FROM t --` the second.
+    try:
+        plain, inner, frame = (_over(table, x) for x in (predicate, f"({predicate})", "true"))
+    except QueryError as error:
+        raise QueryError(f"the predicate {predicate!r} is not one expression: {error}") from error
+    if plain != inner or len(plain[0]) != 1 or plain[1] != frame[1]:
+        raise QueryError(f"the predicate {predicate!r} is not one expression over {table}")
+    for node in _nodes(plain[0]):
+        kind = node.get("class", "FUNCTION")
+        if kind not in _PREDICATE_NODES:
+            raise QueryError(f"the predicate {predicate!r} holds a {_words(kind)}, which it cannot")
+        if str(node.get("function_name", "+")).casefold() not in SCALARS:
+            raise QueryError(f"a predicate cannot call {node['function_name']}; it sees one row")
+        path = [str(name).casefold() for name in node.get("column_names", ())]
+        if path[1:] and path[0] in (LAKE, table.casefold()):
+            raise QueryError(f"the predicate {predicate!r} must name columns without their table")
+        if path[:1] and path[0] in VOLATILE and path[0].startswith(("current", "local")):
+            raise QueryError(f"a predicate cannot depend on {path[0]}; it sees one row")
+    if con is not None:
+        try:
+            bound = _twin(con, table).sql(f"SELECT ({predicate}) FROM {table}")  # noqa: S608 checked
+        except duckdb.Error as error:
+            raise QueryError(f"the predicate {predicate!r} fails: {one_line(error)}") from error
+        if str(bound.types[0]) != "BOOLEAN":
+            raise QueryError(f"the predicate {predicate!r} is {bound.types[0]}, not BOOLEAN")
+
+
+def _over(table: str, expressions: str) -> tuple[list[Node], Node]:
+    """The select list ``expressions``, and the rest of a SELECT of them from ``table``."""
+    node = _statement(f"SELECT {expressions} FROM {table}")["node"]  # noqa: S608 parsed, never run
+    return node.pop("select_list"), node
+
+
+def sandboxed(con: duckdb.DuckDBPyConnection, allowed: Iterable[Path]) -> duckdb.DuckDBPyConnection:
+    """``con``, from now on reading files in the folders ``allowed`` only, its settings locked.
+
+    Attach the lake and make its temporary views before. Raises FormatError for a lake that brings
+    views or macros of its own: their text would run without ever being checked.
+    """
+    stored = con.execute(
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND database_name = $lake "
+        "UNION ALL "
+        "SELECT function_name FROM duckdb_functions() WHERE NOT internal AND database_name = $lake",
+        {"lake": LAKE},
+    ).fetchone()
+    if stored is not None:
+        raise FormatError(f"the lake's catalog holds {stored[0]}, a view or macro; drop it first")
+    folders = ", ".join(literal(f"{folder}/") for folder in allowed)
+    con.execute("SET GLOBAL python_enable_replacements = false")
+    con.execute("SET GLOBAL autoinstall_known_extensions = false")
+    con.execute("SET GLOBAL autoload_known_extensions = false")
+    con.execute(f"SET GLOBAL allowed_directories = [{folders}]")
+    con.execute("SET GLOBAL enable_external_access = false")
+    con.execute("SET GLOBAL lock_configuration = true")
+    return con
+
+
+def run_select(
+    con: duckdb.DuckDBPyConnection,
+    sql: str,
+    params: Mapping[str, object] | None = None,
+    *,
+    seconds: float = 60.0,
+) -> Result:
+    """The rows of one checked SELECT, with a value for each ``$name`` in it, within ``seconds``.
+
+    It runs on a connection of its own beside ``con``, with the same default schema and temporary
+    views, so several results may be open. Raises QueryError when the statement is refused or
+    fails, a parameter is missing or not used, or the time is up.
+    """
+    values = dict(params or {})
+    names = _parameters(_checked(sql))
+    for name in sorted(names - values.keys()):
+        raise QueryError(f"the query has a parameter ${name} and no value for it")
+    for name in sorted(values.keys() - names):
+        known = ", ".join(f"${known}" for known in sorted(names)) or "none"
+        raise QueryError(f"the query has no parameter ${name}; it has {known}")
+    twin = _twin(con, sql)
+    limit = TimeLimit(twin, seconds)
+    with limit.step():
+        twin.execute(sql, values) if values else twin.execute(sql)
+    return Result(twin, limit)
+
+
+_twins = threading.Lock()
+
+
+def _twin(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnection:
+    """A second connection to the same lake, because a connection ends its last result silently.
+
+    Temporary views belong to one connection: those that ``sql`` could mean are made again.
+    """
+    with _twins:
+        path = con.execute("SELECT current_setting('search_path')").fetchone()
+        views = con.execute(
+            "SELECT view_name, sql FROM duckdb_views() WHERE temporary AND NOT internal "
+            "ORDER BY view_oid DESC"
+        ).fetchall()
+        twin = con.cursor()
+    words = set(re.findall(r"\w+", sql.casefold()))
+    wanted = []
+    for name, text in views:  # the newest first: a view reads only those made before it
+        if name.casefold() in words or words & {"show", "information_schema"}:
+            wanted.append(text)
+            words.update(re.findall(r"\w+", text.casefold()))
+    if path is not None and path[0]:
+        twin.execute(f"SET search_path = {literal(path[0])}")
+    for text in reversed(wanted):
+        twin.execute(text)
+    return twin
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    # Without access: to parse IMPORT DATABASE, DuckDB opens the files that it names.
+    return duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
+
+
+def _statement(sql: str) -> Node:
+    """The tree of the one SELECT in ``sql``, without positions; QueryError if it is not that."""
+    if len(sql) > LONGEST_SQL:
+        raise QueryError(f"the query is longer than {LONGEST_SQL:,} characters")
+    if _CONTROL.search(sql):
+        raise QueryError("the query holds control characters; write it as plain text")
+    con = _parser().cursor()
+    row = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    try:
+        tree: Node = json.loads(row[0] if row else "", object_pairs_hook=_without_position)
+    except RecursionError as error:
+        raise QueryError("the query is nested too deeply") from error
+    if tree["error"]:
+        raise QueryError(_refusal(con, sql, tree["error_message"]))
+    statements: list[Node] = tree["statements"]
+    if not statements:
+        raise QueryError("the query is empty; write one SELECT")
+    if len(statements) > 1:
+        raise QueryError(f"one SELECT at a time, not {len(statements)} statements")
+    return statements[0]
+
+
+def _without_position(pairs: list[tuple[str, Any]]) -> Node:
+    return {key: value for key, value in pairs if key != "query_location"}
+
+
+def _refusal(con: duckdb.DuckDBPyConnection, sql: str, message: str) -> str:
+    try:
+        kinds = [str(one.type).rpartition(".")[2] for one in con.extract_statements(sql)]
+    except duckdb.Error:
+        kinds = []
+    if kinds == ["EXPLAIN"]:
+        return "EXPLAIN is refused here; write the SELECT itself"
+    if len(kinds) > 1 and re.match(r"\s*(FROM|PIVOT|WITH|SELECT)", sql, re.IGNORECASE):
+        return "one SELECT at a time; a PIVOT must list its columns: PIVOT t ON c IN (…) USING …"
+    if len(kinds) > 1:
+        return f"one SELECT at a time, not {len(kinds)} statements"
+    if kinds and kinds != ["SELECT"]:
+        return f"only SELECT may run here, not {_words(kinds[0]).upper()}"
+    if message.startswith("Only SELECT"):
+        return "only SELECT may run here"
+    return one_line(duckdb.Error(message))
+
+
+def _checked(sql: str) -> Node:
+    statement = _statement(sql)
+    for node in _nodes(statement["node"]):
+        kind, part = node.get("class"), node.get("type")
+        if kind is not None:
+            _check_expression(node)
+        elif isinstance(part, str):
+            if part not in _TABLES | _PARTS and not part.endswith("_TYPE_INFO"):
+                raise QueryError(f"{_words(part)} is refused here")
+            if part == "BASE_TABLE":
+                _check_table(node)
+            elif part == "TABLE_FUNCTION":
+                _check_function(node["function"], TABLE_FUNCTIONS, "the table function")
+            elif part == "SHOW_REF" and not node["query"] and node["table_name"] != '"tables"':
+                raise QueryError("use SHOW TABLES or DESCRIBE with a table's name")
+    return statement
+
+
+def _nodes(tree: object) -> Iterator[Node]:
+    """Every object of the tree but constants, whose content is data."""
+    rest = [tree]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, list):
+            rest.extend(node)
+        elif isinstance(node, dict) and "is_null" not in node:
+            yield node
+            rest.extend(value for value in node.values() if isinstance(value, dict | list))
+
+
+def _check_expression(node: Node) -> None:
+    kind = node["class"]
+    if kind not in _EXPRESSIONS:
+        raise QueryError(f"{_words(kind)} is refused here")
+    if kind in ("FUNCTION", "WINDOW"):
+        if node.get("export_state"):
+            raise QueryError("EXPORT_STATE is refused here")
+        _check_function(node, _CALLABLE, "the function")
+    if kind == "PARAMETER" and not _NAME.fullmatch(node["identifier"]):
+        raise QueryError("parameters have names here: write $name, not ? or $1")
+
+
+def _check_function(node: Node, allowed: frozenset[str], what: str) -> None:
+    name = str(node.get("function_name"))
+    if name.casefold() not in allowed:
+        raise QueryError(
+            f"{what} {name} is refused here; only functions of their arguments may run"
+        )
+
+
+def _check_table(node: Node) -> None:
+    name, schema, catalog = node["table_name"], node["schema_name"], node["catalog_name"]
+    if not _NAME.fullmatch(name) or _SYSTEM_TABLE.match(name):
+        raise QueryError(f"{name!r} is refused here; only tables and views of the lake may be read")
+    place = catalog.casefold(), schema.casefold()
+    information = place == ("", "information_schema") and name.casefold() in _INFORMATION
+    if place not in _SCHEMAS and not information:
+        where = ".".join(part for part in (catalog, schema) if part)
+        raise QueryError(f"{where}.{name} is refused here; only tables of the lake may be read")
+    at = node["at_clause"]
+    if at and at["expr"]["class"] not in ("CONSTANT", "PARAMETER", "CAST"):
+        raise QueryError(f"AT takes a constant or a $parameter for {name}, not an expression")
+
+
+def _parameters(statement: Node) -> set[str]:
+    nodes = _nodes(statement["node"])
+    return {node["identifier"] for node in nodes if node.get("class") == "PARAMETER"}
+
+
+def _words(kind: str) -> str:
+    return kind.lower().replace("_", " ")

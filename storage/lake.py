@@ -1,0 +1,279 @@
+"""The lake: what people open, read, query, verify and write."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import polars as pl
+from numpy.typing import NDArray
+
+from actlake import sql
+from actlake.storage.catalog import Catalog
+from actlake.storage.claims import Claims
+from actlake.storage.codes import Codes, codes_named
+from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
+from actlake.storage.corpora import Document, examine_documents, write_corpus
+from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
+from actlake.storage.durable import digest
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.fields import TABLES
+from actlake.storage.guard import run_select, sandboxed
+from actlake.storage.keys import Json, fingerprint
+from actlake.storage.migrations import applied, migrate
+from actlake.storage.results import Result
+from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+from actlake.storage.rowsets import Rowset, rowset_named
+from actlake.storage.run import Run, started_run
+from actlake.storage.settings import Settings, create_settings, read_settings
+from actlake.storage.tensor_writer import TensorPlan, tensor_fingerprint
+from actlake.storage.tensors import Tensor, tensor_named
+from actlake.storage.verify import Fault, verify
+from actlake.storage.writers import TensorWriter
+
+__all__ = ["Lake"]
+
+QUERY_SECONDS = 300.0
+
+
+class Lake:
+    """A lake at its newest snapshot, or as of one that ``at`` names.
+
+    What a reader such as ``tensor`` returns stays as it was when it was opened; queries of a
+    lake without a snapshot always see the newest.
+    """
+
+    def __init__(self, root: Path, settings: Settings, snapshot: int | None = None) -> None:
+        self.root = root
+        self.settings = settings
+        self.snapshot = snapshot
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """The lake at ``path``; FormatError if it is none, or of a newer format."""
+        root = Path(path).expanduser().resolve()
+        lake = cls(root, read_settings(root))
+        if applied(lake._connection()) < len(sql.names("schema")):
+            migrate(lake._catalog)
+            lake.close()
+        return lake
+
+    @classmethod
+    def create(cls, path: str | Path) -> Self:
+        """A new, empty lake in a folder that does not exist or is empty."""
+        root = Path(path).expanduser().resolve()
+        lake = cls(root, create_settings(root))
+        migrate(lake._catalog)
+        lake._claims.record_files({"lake.toml": digest(root / "lake.toml")})
+        return lake
+
+    def at(self, snapshot: int) -> Self:
+        """The same lake as of ``snapshot``, read-only; NotFoundError if there is no such one."""
+        return type(self)(self.root, self.settings, snapshot)
+
+    def close(self) -> None:
+        """Close the lake's connections; a later call opens them again."""
+        self._catalog.close()
+        for name in ("_reader", "_sandbox"):
+            connection = self.__dict__.pop(name, None)
+            if connection is not None:
+                connection.close()
+
+    @cached_property
+    def _claims(self) -> Claims:
+        return Claims(self.root)
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return Catalog(self.root, self._claims)
+
+    @cached_property
+    def _reader(self) -> duckdb.DuckDBPyConnection:
+        return self._catalog.reader(self.snapshot)
+
+    @cached_property
+    def _sandbox(self) -> duckdb.DuckDBPyConnection:
+        connection = self._catalog.reader(self.snapshot)
+        sandboxed(connection, [self.root / "tables"])
+        return connection
+
+    def _connection(self) -> duckdb.DuckDBPyConnection:
+        """A cursor of our own: threads may read at the same time, each through one of these."""
+        return self._catalog.cursor(self._reader)
+
+    # Reading
+
+    def tensor(self, name: str) -> Tensor:
+        """A reader of the tensor of that name; NotFoundError if there is none."""
+        return tensor_named(self._connection(), self.root, name)
+
+    def codes(self, name: str) -> Codes:
+        """A reader of the codes of that name; NotFoundError if there are none."""
+        return codes_named(self._connection, self.root, name)
+
+    def rowset(self, name: str) -> Rowset:
+        """A reader of the rowset of that name; NotFoundError if there is none."""
+        return rowset_named(self._connection(), self.root, name)
+
+    def dictionary(self, name: str) -> DictionaryFile:
+        """The weights and configuration of a dictionary; NotFoundError if there is none."""
+        return dictionary_named(self._connection(), self.root, name)
+
+    def contexts(
+        self,
+        codes: str,
+        feature: int,
+        *,
+        mask: str = "all",
+        limit: int = 10,
+        before: int = 24,
+        after: int = 12,
+    ) -> list[Context]:
+        """The strongest firings of a feature with their text, strongest first.
+
+        ``before`` and ``after`` count rows of the same document. At most as many as
+        ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
+        """
+        reader = self.codes(codes)
+        rows = strongest_rows(self._connection(), reader, feature, mask, limit)
+        return contexts_of_rows(
+            self._connection(), reader, feature, rows, before=before, after=after
+        )
+
+    def sql(self, select: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
+        """The result of one SELECT over the lake's tables and views.
+
+        ``$name`` in it stands for the parameter of that name. QueryError if it is anything but
+        one SELECT, calls a function that reaches outside the lake, or takes longer than
+        ``seconds``.
+        """
+        return run_select(self._sandbox, select, parameters, seconds=seconds)
+
+    def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
+        """The result of a query from ``sql/queries``; NotFoundError if there is none."""
+        try:
+            text = sql.text("queries", name)
+        except KeyError as error:
+            raise NotFoundError(error.args[0]) from None
+        return run_select(self._sandbox, text, parameters, seconds=seconds)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """A table or view as a lazy frame: columns, conditions and limits are pushed into DuckDB."""
+        if name not in (*TABLES, *sql.names("views")):
+            raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
+        return self._connection().sql(f"SELECT * FROM {name}").pl(lazy=True)  # noqa: S608
+
+    def verify(self, progress: Callable[[int], None] = lambda size: None) -> Iterator[Fault]:
+        """Every fault of the lake, found by reading all of it; see ``storage.verify``."""
+        return verify(self.root, self._connection(), self._claims, progress)
+
+    # Writing
+
+    def run(
+        self, flow: str, parameters: Mapping[str, Json], inputs: Mapping[str, str]
+    ) -> AbstractContextManager[Run]:
+        """A run of ``flow``, through which everything is written; see ``storage.run``."""
+        if self.snapshot is not None:
+            raise InputError(f"{self.root} is open at snapshot {self.snapshot}, which is read-only")
+        return started_run(
+            flow,
+            parameters,
+            inputs,
+            root=self.root,
+            catalog=self._catalog,
+            claims=self._claims,
+            reader=self._connection,
+        )
+
+    def create_corpus(
+        self, name: str, documents: Iterable[Document], *, source: str = "python"
+    ) -> None:
+        """Commit a corpus; the documents are held in memory. See ``storage.corpora``."""
+        kept = list(documents)
+        facts = examine_documents(kept, source=source)
+        with self.run("create_corpus", {"name": name}, {"corpus": facts.fingerprint}) as run:
+            if not run.done:
+                write_corpus(run, name, source, facts, lambda: kept)
+
+    def create_rowset(
+        self,
+        name: str,
+        *,
+        corpus: str,
+        columns: Mapping[str, NDArray[Any]],
+        kind: str = "token",
+        tokenizer: str | None = None,
+        width_hint: int = 4096,
+    ) -> Rowset:
+        """Commit a rowset whose rows somebody else cut; the columns are ``fields.ROW_COLUMNS``.
+
+        Only ``document`` is required, in ascending order. See ``rowset_writer.complete_columns``.
+        """
+        if kind not in ("token", "document"):
+            raise InputError(f"a rowset is of kind token or document, not {kind!r}")
+        complete = complete_columns(columns)
+        content = fingerprint({key: values.tolist() for key, values in complete.items()})
+        plan = RowsetPlan(
+            name=name,
+            corpus=corpus,
+            corpus_fingerprint=self._corpus_fingerprint(corpus),
+            kind=kind,
+            tokenizer=tokenizer,
+            tokenizer_fingerprint=content,
+            width_hint=width_hint,
+        )
+        with self.run("create_rowset", {"name": name}, {"rowset": plan.fingerprint()}) as run:
+            if not run.done:
+                write_rowset(run, plan, [complete])
+        return self.rowset(name)
+
+    def create_tensor(
+        self,
+        name: str,
+        *,
+        rowset: str,
+        width: int,
+        model: str = "unknown",
+        site: str = "unknown",
+        dtype: str = "float16",
+        provenance: Mapping[str, Json] | None = None,
+    ) -> TensorWriter:
+        """A writer of activations that were made elsewhere; ``append`` rows, then ``close``.
+
+        ``provenance`` is whatever JSON tells where they came from; it is stored with the array
+        and is part of the tensor's identity.
+        """
+        plan = TensorPlan(
+            name=name,
+            model=model,
+            model_fingerprint=fingerprint(model),
+            site=site,
+            module=site,
+            side="given",
+            rowset=self.rowset(rowset),
+            dtype=dtype,
+            compute_dtype="unknown",
+            width=width,
+            provenance=tuple((provenance or {}).items()),
+        )
+        resources = ExitStack()
+        key = {"tensor": tensor_fingerprint(plan)}
+        run = resources.enter_context(self.run("create_tensor", {"name": name}, key))
+        if run.done:
+            resources.close()
+            raise InputError(f"tensor {name} is sealed already; read it with lake.tensor({name!r})")
+        return TensorWriter(plan, run, self._committed_shards, resources)
+
+    def _committed_shards(self, owner: str) -> set[int]:
+        query = "SELECT DISTINCT shard FROM shards WHERE owner = $owner"
+        rows = self._connection().execute(query, {"owner": owner}).fetchall()
+        return {shard for (shard,) in rows}
+
+    def _corpus_fingerprint(self, corpus: str) -> str:
+        query = "SELECT fingerprint FROM corpora WHERE corpus = $corpus"
+        row = self._connection().execute(query, {"corpus": corpus}).fetchone()
+        if row is None:
+            raise NotFoundError(f"no corpus {corpus!r} in {self.root}; see `actlake ls corpora`")
+        return str(row[0])

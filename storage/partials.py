@@ -1,0 +1,78 @@
+"""Partials: the state of a statistic over one shard, kept so that a rebuild is a merge."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from actlake.storage.durable import Digest, digest, publish
+from actlake.storage.errors import CorruptError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.keys import new_id
+from actlake.storage.run import Run
+
+__all__ = ["partial_row", "read_partial", "stored_partials", "write_partial"]
+
+
+def write_partial(root: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Digest]:
+    """Write a state's arrays; the file's path in the lake, and what it must be."""
+    path = f"partials/{new_id()}.safetensors"
+    return path, publish(root / path, [safetensors.numpy.save(dict(arrays))])
+
+
+def read_partial(root: Path, path: str, expected: Digest) -> dict[str, NDArray[Any]]:
+    """The arrays of a state; CorruptError if the file is not what was committed."""
+    file = root / path
+    if not file.exists() or digest(file) != expected:
+        raise CorruptError(f"{file} is not what was committed; run `actlake verify`")
+    return dict(safetensors.numpy.load_file(file))
+
+
+def partial_row(
+    run: Run,
+    codes: str,
+    mask: str,
+    statistic: str,
+    shard: int,
+    code_version: str,
+    path: str,
+    written: Digest,
+) -> dict[str, object]:
+    """A row of ``partials``."""
+    return {
+        "codes": codes,
+        "mask": mask,
+        "statistic": statistic,
+        "shard": shard,
+        "code_version": code_version,
+        "path": path,
+        "bytes": written.bytes,
+        "xxh3_128": written.xxh3_128,
+        "run": run.run,
+    }
+
+
+def commit_partials(run: Run, rows: Sequence[dict[str, object]], message: str) -> None:
+    """Make the partials exist, all or none."""
+    table = pa.Table.from_pylist(list(rows), arrow_schema("partials"))
+    files = {str(row["path"]): Digest(int(str(row["bytes"])), str(row["xxh3_128"])) for row in rows}
+    run.append({"partials": table}, message, files=files)
+
+
+def stored_partials(
+    connection: duckdb.DuckDBPyConnection, codes: str, mask: str, code_version: str
+) -> dict[tuple[str, int], tuple[str, Digest]]:
+    """Path and digest of every committed partial, by (statistic, shard)."""
+    query = """
+        SELECT statistic, shard, path, bytes, xxh3_128 FROM partials
+        WHERE codes = $codes AND mask = $mask AND code_version = $code_version
+    """
+    parameters = {"codes": codes, "mask": mask, "code_version": code_version}
+    rows = connection.execute(query, parameters).fetchall()
+    return {
+        (statistic, shard): (path, Digest(size, hash_)) for statistic, shard, path, size, hash_ in rows
+    }

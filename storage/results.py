@@ -1,0 +1,182 @@
+"""What a query gives back: Arrow, polars, pandas, tuples, or batches that never meet in memory."""
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from actlake.storage.duck import one_line
+from actlake.storage.errors import LakeError, QueryError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Result", "TimeLimit"]
+
+_AGAIN_SECONDS = 0.05
+
+
+class TimeLimit:
+    """Seconds that DuckDB may work on one query, over all its steps.
+
+    Only work counts: a consumer may take its time between two batches.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, seconds: float) -> None:
+        self._con = con
+        self._seconds = seconds
+        self._left = seconds
+
+    @contextmanager
+    def step(self) -> Generator[None]:
+        """Work done inside is timed and interrupted; DuckDB's errors come out as QueryError."""
+        if self._left <= 0:
+            raise self._spent()
+        done = threading.Event()
+        watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
+        started = time.monotonic()
+        watch.start()
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            # Arrow reports what DuckDB raises inside a stream as an OSError.
+            if time.monotonic() - started >= self._left:
+                raise self._spent() from error
+            raise QueryError(one_line(error)) from error
+        finally:
+            done.set()
+            watch.join()
+            self._left -= time.monotonic() - started
+
+    def _watch(self, done: threading.Event) -> None:
+        wait = self._left
+        while not done.wait(wait):
+            # Again and again: DuckDB forgets an interrupt that comes before the query begins.
+            self._con.interrupt()
+            wait = _AGAIN_SECONDS
+
+    def _spent(self) -> QueryError:
+        return QueryError(
+            f"the query was stopped at its limit of {self._seconds:g} s; "
+            "narrow it, or allow it more time"
+        )
+
+
+class Result:
+    """The rows of one query, fetched once: whole (and then kept), or as a stream of batches.
+
+    Column names are unique (a repeated ``a`` becomes ``a_1``), and integers that DuckDB widened to
+    128 bits, as ``sum`` does, come as int64. Results do not disturb each other; each holds its own
+    connection until its rows are fetched. Every method raises QueryError where the query fails
+    late, runs out of time, or has been streamed already.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, limit: TimeLimit) -> None:
+        self._con = con
+        self._limit = limit
+        described = con.description or []
+        self._columns = _unique([str(column[0]) for column in described])
+        self._wide = [str(column[1]) == "HUGEINT" for column in described]
+        self._table: pa.Table | None = None
+        self._streamed = False
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self._columns
+
+    def arrow(self) -> pa.Table:
+        """Every row; the same table each time."""
+        if self._table is None:
+            self._take()
+            with self._limit.step():
+                table = self._con.to_arrow_table()
+            self._con.close()
+            self._table = pa.table(
+                [self._narrow(i, column) for i, column in enumerate(table.columns)],
+                names=list(self._columns),
+            )
+        return self._table
+
+    def pl(self) -> pl.DataFrame:
+        """Every row, as polars."""
+        try:
+            return pl.DataFrame(self.arrow())
+        except pl.exceptions.PolarsError as error:
+            raise QueryError(f"polars cannot hold this result: {one_line(error)}") from error
+
+    def df(self) -> "pd.DataFrame":
+        """Every row, as pandas, which must be installed."""
+        if find_spec("pandas") is None:
+            raise LakeError("pandas is not installed; run `pip install pandas`, or use .pl()")
+        return self.arrow().to_pandas()
+
+    def rows(self) -> list[tuple[object, ...]]:
+        """Every row, as a tuple of Python values."""
+        table = self.arrow()
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+    def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """The rows in batches of at most ``rows``, computed while they are read.
+
+        Once only, unless ``arrow`` has fetched the rows before. Memory: one batch and what the
+        query itself holds.
+        """
+        if rows < 1:
+            raise QueryError(f"a batch holds at least 1 row, not {rows}")
+        if self._table is not None:
+            return iter(self._table.to_batches(max_chunksize=rows))
+        self._take()
+        return self._stream(rows)
+
+    def _stream(self, rows: int) -> Generator[pa.RecordBatch]:
+        with self._limit.step():
+            reader = self._con.to_arrow_reader(rows)
+        while True:
+            try:
+                with self._limit.step():
+                    batch = reader.read_next_batch()
+            except StopIteration:
+                break
+            columns = [self._narrow(i, column) for i, column in enumerate(batch.columns)]
+            yield pa.record_batch(columns, names=list(self._columns))
+        self._con.close()
+
+    def _take(self) -> None:
+        if self._streamed:
+            raise QueryError(
+                "the rows of this result were streamed already; run the query again, "
+                "or call .arrow() first, which keeps them"
+            )
+        self._streamed = True
+
+    def _narrow(self, index: int, column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+        if not self._wide[index]:
+            return column
+        try:
+            return column.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise QueryError(
+                f"column {self._columns[index]} holds integers beyond 64 bits; "
+                "cast it to DOUBLE or VARCHAR in the query"
+            ) from error
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """``names``, each repeated one with the lowest free ``_1``, ``_2``, … behind it."""
+    taken = set(names)
+    seen: set[str] = set()
+    unique = []
+    for name in names:
+        fresh, count = name, 0
+        while fresh in seen or (count and fresh in taken):
+            count += 1
+            fresh = f"{name}_{count}"
+        seen.add(fresh)
+        unique.append(fresh)
+    return tuple(unique)

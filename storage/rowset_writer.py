@@ -1,0 +1,216 @@
+"""Writing rowsets: columns are spooled as they come, then cut on the grid and committed at once."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import create_array, publish_chunk
+from actlake.storage.catalog import StagedRows
+from actlake.storage.durable import Digest, digest, publish_folder, staging_path
+from actlake.storage.errors import CorpusError, InputError
+from actlake.storage.fields import ROW_COLUMNS, arrow_schema
+from actlake.storage.keys import check_name, fingerprint, new_id
+from actlake.storage.run import Run
+from actlake.storage.shards import Grid, Receipt, choose_shard_rows, receipts_table
+
+__all__ = ["RowsetPlan", "complete_columns", "write_rowset"]
+
+TABLE_ROWS = 1 << 20
+"""Rows of ``tokens`` in one Parquet file."""
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsetPlan:
+    """What a rowset will be. All but its name and width hint goes into the fingerprint."""
+
+    name: str
+    corpus: str
+    corpus_fingerprint: str
+    kind: str
+    tokenizer: str | None = None
+    tokenizer_fingerprint: str | None = None
+    windowing: str | None = None
+    window: int | None = None
+    overlap: int | None = None
+    width_hint: int = 4096
+    """Width of the widest tensor that is planned; the grid follows from it."""
+
+    def fingerprint(self) -> str:
+        return fingerprint(
+            "rowset",
+            self.corpus_fingerprint,
+            self.kind,
+            self.tokenizer_fingerprint,
+            self.windowing,
+            self.window,
+            self.overlap,
+        )
+
+
+def write_rowset(
+    run: Run, plan: RowsetPlan, blocks: Iterable[Columns], vocabulary: Sequence[str] | None = None
+) -> None:
+    """Commit the rowset whose columns come in ``blocks`` of consecutive rows, unless it is there.
+
+    Each block maps every name of ``fields.ROW_COLUMNS`` to an array of one length. Memory holds
+    one block; the rest waits in a spool inside the lake. CorpusError if there is no row.
+    """
+    check_name("rowset", plan.name)
+    if run.exists("rowsets", "rowset", plan.name, plan.fingerprint()):
+        return
+    rowset_id = run.claims.register_name("rowset", plan.name, plan.fingerprint(), new_id())
+    folder = run.root / "rowsets" / rowset_id
+    staged_folder, spool = staging_path(folder), staging_path(folder)
+    staged: list[StagedRows] = []
+    try:
+        spool.mkdir(parents=True)
+        rows = _spool(spool, blocks)
+        if rows == 0:
+            raise CorpusError(f"rowset {plan.name} would have no rows; its corpus is empty")
+        columns = {
+            name: np.memmap(spool / name, dtype, mode="r", shape=(rows,))
+            for name, dtype in ROW_COLUMNS.items()
+        }
+        grid = Grid(rows, choose_shard_rows(rows, plan.width_hint))
+        receipts = _write_arrays(run, staged_folder, rowset_id, columns, grid)
+        for start in range(0, rows, TABLE_ROWS):
+            staged.append(run.catalog.stage("tokens", _token_rows(plan.name, columns, start)))
+        if folder.exists():  # a crash after the rename, before the commit
+            shutil.rmtree(folder)
+        files = {
+            f"rowsets/{rowset_id}/{path.relative_to(staged_folder)}": digest(path)
+            for path in staged_folder.rglob("zarr.json")
+        }
+        publish_folder(staged_folder, folder)
+        _commit(run, plan, rowset_id, grid, receipts, staged, files, vocabulary)
+    except BaseException:
+        for one in staged:
+            one.path.unlink(missing_ok=True)
+        shutil.rmtree(staged_folder, ignore_errors=True)
+        run.claims.release_name("rowset", plan.name)
+        raise
+    finally:
+        shutil.rmtree(spool, ignore_errors=True)
+
+
+def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:
+    """Every row column, from those that the caller has; ``document`` is required.
+
+    Positions count within the document; a row without token gets -1 and an empty span.
+    InputError for an unknown column, unequal lengths, or documents that do not come in order.
+    """
+    if unknown := columns.keys() - ROW_COLUMNS.keys():
+        raise InputError(f"no row column {sorted(unknown)[0]!r}; they are {', '.join(ROW_COLUMNS)}")
+    if "document" not in columns:
+        raise InputError("a rowset needs the column document: the document index of each row")
+    document = np.asarray(columns["document"], np.int64)
+    rows = len(document)
+    if any(np.shape(values) != (rows,) for values in columns.values()):
+        raise InputError("the columns of a rowset are flat and of one length")
+    if rows and (np.diff(document) < 0).any():
+        raise InputError("the rows of a rowset are ordered by document")
+    first = np.searchsorted(document, document, side="left")
+    position = (np.arange(rows) - first).astype(np.int32)
+    defaults: dict[str, NDArray[Any]] = {
+        "document": document,
+        "position": position,
+        "window_position": position,
+        "token_id": np.full(rows, -1, np.int32),
+    }
+    return {
+        name: np.asarray(columns.get(name, defaults.get(name, np.zeros(rows))), dtype)
+        for name, dtype in ROW_COLUMNS.items()
+    }
+
+
+def _spool(spool: Path, blocks: Iterable[Columns]) -> int:
+    rows = 0
+    files = {name: (spool / name).open("wb") for name in ROW_COLUMNS}
+    try:
+        for block in blocks:
+            for name, dtype in ROW_COLUMNS.items():
+                files[name].write(np.ascontiguousarray(block[name], dtype).tobytes())
+            rows += len(block["document"])
+    finally:
+        for file in files.values():
+            file.close()
+    return rows
+
+
+def _write_arrays(
+    run: Run, folder: Path, rowset_id: str, columns: Columns, grid: Grid
+) -> list[Receipt]:
+    receipts = []
+    for name, values in columns.items():
+        create_array(
+            folder / name, values.shape, grid.shard_rows, values.dtype, dimension_names=("row",)
+        )
+        for shard in range(len(grid)):
+            start, stop = grid.span(shard)
+            chunk = publish_chunk(folder / name, shard, values[start:stop], grid.shard_rows)
+            receipts.append(
+                Receipt.of_chunk(rowset_id, name, shard, (start, stop), chunk, run.run)
+            )
+    return receipts
+
+
+def _token_rows(rowset: str, columns: Columns, start: int) -> pa.Table:
+    part = {name: np.asarray(values[start : start + TABLE_ROWS]) for name, values in columns.items()}
+    rows = len(part["document"])
+    arrays = {name: pa.array(values) for name, values in part.items()}
+    arrays["token_id"] = pa.array(part["token_id"], mask=part["token_id"] < 0)
+    arrays["rowset"] = pa.array([rowset], pa.string()).take(pa.array(np.zeros(rows, np.int32)))
+    arrays["row"] = pa.array(np.arange(start, start + rows))
+    return pa.table([arrays[name] for name in arrow_schema("tokens").names], arrow_schema("tokens").names)
+
+
+def _commit(
+    run: Run,
+    plan: RowsetPlan,
+    rowset_id: str,
+    grid: Grid,
+    receipts: list[Receipt],
+    staged: list[StagedRows],
+    files: dict[str, Digest],
+    vocabulary: Sequence[str] | None,
+) -> None:
+    row = {
+        "rowset": plan.name,
+        "corpus": plan.corpus,
+        "kind": plan.kind,
+        "tokenizer": plan.tokenizer,
+        "windowing": plan.windowing,
+        "window": plan.window,
+        "overlap": plan.overlap,
+        "rows": grid.rows,
+        "shard_rows": grid.shard_rows,
+        "fingerprint": plan.fingerprint(),
+        "id": rowset_id,
+        "path": f"rowsets/{rowset_id}",
+        "run": run.run,
+    }
+    tables = {
+        "rowsets": pa.Table.from_pylist([row], arrow_schema("rowsets")),
+        "shards": receipts_table(receipts),
+    }
+
+    known = "SELECT count(*) FROM vocabulary WHERE tokenizer = $tokenizer"
+    if vocabulary is not None and run.examine(
+        lambda transaction: transaction.rows(known, tokenizer=plan.tokenizer) == [(0,)]
+    ):
+        tables["vocabulary"] = pa.table(
+            {
+                "tokenizer": [plan.tokenizer] * len(vocabulary),
+                "token_id": np.arange(len(vocabulary), dtype=np.int32),
+                "text": list(vocabulary),
+            }
+        )
+    run.append(tables, f"rowset {plan.name}, {grid.rows:,} rows", staged=tuple(staged), files=files)

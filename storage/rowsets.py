@@ -1,0 +1,91 @@
+"""Rowsets: the ordered rows that one windowing rule makes of one corpus, and their columns."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path, map_chunk
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.shards import Grid
+
+__all__ = ["Rowset", "rowset_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rowset:
+    """A row axis, and a reader of its columns. Immutable and complete from its first commit."""
+
+    name: str
+    corpus: str
+    kind: str
+    """token or document."""
+    tokenizer: str | None
+    windowing: str | None
+    window: int | None
+    overlap: int | None
+    rows: int
+    shard_rows: int
+    fingerprint: str
+    id: str
+    folder: Path
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.rows, self.shard_rows)
+
+    def column(self, name: str, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        """A copy of one column's values of rows [start, stop), shape (stop - start,).
+
+        The columns and their dtypes are ``fields.ROW_COLUMNS``.
+        """
+        dtype = self._dtype(name)
+        start, stop = self.grid.slice_of(start, stop)
+        values = np.empty(stop - start, dtype)
+        filled = 0
+        for shard, first, after in self.grid.pieces(start, stop):
+            values[filled : filled + after - first] = self._shard(name, shard)[first:after]
+            filled += after - first
+        return values
+
+    def at(self, name: str, index: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """One column's values at the rows ``index``, shape (n,)."""
+        values = np.empty(len(index), self._dtype(name))
+        shards, offsets = np.divmod(np.asarray(index, np.int64), self.shard_rows)
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            values[here] = self._shard(name, int(shard))[offsets[here]]
+        return values
+
+    def _shard(self, name: str, shard: int) -> NDArray[Any]:
+        dtype = self._dtype(name)
+        start, stop = self.grid.span(shard)
+        path = chunk_path(self.folder / name, shard, 1)
+        file_bytes = self.shard_rows * dtype.itemsize + TRAILER_BYTES
+        return map_chunk(path, (stop - start,), dtype, file_bytes)
+
+    def _dtype(self, name: str) -> np.dtype[Any]:
+        if name not in ROW_COLUMNS:
+            raise InputError(
+                f"rowset {self.name} has no column {name!r}; it has {', '.join(ROW_COLUMNS)}"
+            )
+        return np.dtype(ROW_COLUMNS[name])
+
+
+def rowset_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -> Rowset:
+    """The rowset of that name; NotFoundError if there is none."""
+    query = """
+        SELECT
+            rowset, corpus, kind, tokenizer, windowing, "window", overlap,
+            rows, shard_rows, fingerprint, id, path
+        FROM rowsets WHERE rowset = $name
+    """
+    row = connection.execute(query, {"name": name}).fetchone()
+    if row is None:
+        raise NotFoundError(f"no rowset {name!r} in {root}; see `actlake ls rowsets`")
+    *facts, path = row
+    return Rowset(*facts, root / path)

@@ -1,0 +1,130 @@
+"""The shard grid of a rowset, and the receipts that make a shard exist."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+
+from actlake.storage.arrays import Chunk
+from actlake.storage.catalog import Transaction
+from actlake.storage.errors import InputError
+from actlake.storage.fields import arrow_schema
+
+__all__ = ["Grid", "Receipt", "choose_shard_rows", "receipts_table", "refuse_committed"]
+
+SHARD_BYTES = 64 << 20
+FEWEST_SHARDS = 8
+WIDTH_HINT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How the rows of a rowset are cut: one grid for all of its tensors and codes."""
+
+    rows: int
+    shard_rows: int
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.shard_rows)
+
+    def span(self, shard: int) -> tuple[int, int]:
+        """First row and row after the last of ``shard``."""
+        return shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.rows)
+
+    def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The parts of rows [start, stop) in each shard, as (shard, first, after last) in it."""
+        while start < stop:
+            shard = start // self.shard_rows
+            first, after = self.span(shard)
+            yield shard, start - first, min(stop, after) - first
+            start = after
+
+    def slice_of(self, start: int | None, stop: int | None) -> tuple[int, int]:
+        """Python's meaning of ``[start:stop]`` over these rows."""
+        first, after, _ = slice(start, stop).indices(self.rows)
+        return first, max(first, after)
+
+
+def choose_shard_rows(rows: int, width_hint: int = WIDTH_HINT) -> int:
+    """The largest power of two that fills 64 MiB in float16 and still gives eight shards.
+
+    One row a shard where there are too few rows for eight shards of more.
+    """
+    if width_hint < 1:
+        raise InputError(f"width_hint is {width_hint}; it is the width of the widest tensor planned")
+    shard_rows = 1
+    while (
+        shard_rows * 2 * width_hint * 2 <= SHARD_BYTES
+        and -(-rows // (shard_rows * 2)) >= FEWEST_SHARDS
+    ):
+        shard_rows *= 2
+    return shard_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One row of ``shards``: what a worker published for one array of one shard."""
+
+    owner: str
+    array: str
+    shard: int
+    row_start: int
+    row_stop: int
+    bytes: int
+    payload_crc32c: int
+    xxh3_128: str
+    nonfinite: int
+    norm_mean: float | None
+    token_budget: int | None
+    torch_threads: int | None
+    run: str
+
+    @classmethod
+    def of_chunk(
+        cls,
+        owner: str,
+        array: str,
+        shard: int,
+        span: tuple[int, int],
+        chunk: Chunk,
+        run: str,
+        *,
+        nonfinite: int = 0,
+        norm_mean: float | None = None,
+        token_budget: int | None = None,
+        torch_threads: int | None = None,
+    ) -> "Receipt":
+        return cls(
+            owner=owner,
+            array=array,
+            shard=shard,
+            row_start=span[0],
+            row_stop=span[1],
+            bytes=chunk.digest.bytes,
+            payload_crc32c=chunk.payload_crc32c,
+            xxh3_128=chunk.digest.xxh3_128,
+            nonfinite=nonfinite,
+            norm_mean=norm_mean,
+            token_budget=token_budget,
+            torch_threads=torch_threads,
+            run=run,
+        )
+
+
+def receipts_table(receipts: Iterable[Receipt]) -> pa.Table:
+    """The receipts as rows of ``shards``."""
+    return pa.Table.from_pylist([asdict(one) for one in receipts], arrow_schema("shards"))
+
+
+def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> None:
+    """InputError if any of the shards already exists; called before its rows are registered."""
+    wanted = {(one.owner, one.array, one.shard) for one in receipts}
+    for owner in sorted({owner for owner, _, _ in wanted}):
+        query = 'SELECT "array", shard FROM shards WHERE owner = $owner'
+        rows = transaction.rows(query, owner=owner)
+        for array, shard in rows:
+            if (owner, array, shard) in wanted:
+                raise InputError(
+                    f"shard {shard} of {array} of {owner} is already committed; shards are "
+                    "immutable: run again to do only what is missing"
+                )

@@ -1,0 +1,255 @@
+"""Writing tensors: plan, publish shards, commit their receipts, seal."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import Chunk, chunk_path, create_array, publish_chunk
+from actlake.storage.catalog import Transaction
+from actlake.storage.durable import digest, publish_folder, staging_path
+from actlake.storage.errors import InputError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.keys import Json, check_name, fingerprint, new_id
+from actlake.storage.precision import cast, nonfinite, stored_dtype
+from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
+from actlake.storage.shards import Receipt, receipts_table, refuse_committed
+
+__all__ = [
+    "TensorPlan",
+    "abandon_tensors",
+    "commit_shards",
+    "plan_tensors",
+    "publish_shard",
+    "seal",
+    "tensor_fingerprint",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """What a tensor will be. All but the name goes into its fingerprint."""
+
+    name: str
+    model: str
+    model_fingerprint: str
+    site: str
+    module: str
+    side: str
+    """input or output of the module, pooled, or given where rows come from elsewhere."""
+    rowset: Rowset
+    dtype: str
+    compute_dtype: str
+    width: int
+    provenance: tuple[tuple[str, Json], ...] = ()
+    """More facts for the array's attributes, such as the attention implementation."""
+
+
+def tensor_fingerprint(plan: TensorPlan) -> str:
+    """What two plans share if and only if they mean the same rows."""
+    return fingerprint(
+        "tensor",
+        plan.model_fingerprint,
+        plan.module,
+        plan.side,
+        plan.rowset.fingerprint,
+        plan.dtype,
+        plan.compute_dtype,
+        plan.width,
+        plan.provenance,
+    )
+
+
+def plan_tensors(run: Run, plans: Sequence[TensorPlan]) -> dict[str, str]:
+    """Make the tensors known, all in one commit; the id of each, by name.
+
+    One that is planned already, by this run's predecessor, keeps its id and its shards.
+    """
+    for plan in plans:
+        check_name("tensor", plan.name)
+        stored_dtype(plan.dtype)
+    ids = {
+        plan.name: run.claims.register_name("tensor", plan.name, tensor_fingerprint(plan), new_id())
+        for plan in plans
+    }
+    digests = {}
+    for plan in plans:
+        folder = run.root / "tensors" / ids[plan.name]
+        if not folder.exists():
+            _create(folder, plan)
+        digests[f"tensors/{ids[plan.name]}/zarr.json"] = digest(folder / "zarr.json")
+
+    def change(transaction: Transaction) -> None:
+        known = {name for (name,) in transaction.rows("SELECT tensor FROM tensors")}
+        if rows := [_row(run, plan, ids[plan.name]) for plan in plans if plan.name not in known]:
+            table = pa.Table.from_pylist(rows, arrow_schema("tensors"))
+            transaction.register(run.catalog.stage("tensors", table))
+
+    run.commit(change, f"planned {', '.join(ids)}", digests)
+    return ids
+
+
+def _row(run: Run, plan: TensorPlan, tensor_id: str) -> dict[str, object]:
+    return {
+        "tensor": plan.name,
+        "model": plan.model,
+        "site": plan.site,
+        "module": plan.module,
+        "side": plan.side,
+        "rowset": plan.rowset.name,
+        "dtype": plan.dtype,
+        "compute_dtype": plan.compute_dtype,
+        "width": plan.width,
+        "rows": plan.rowset.rows,
+        "fingerprint": tensor_fingerprint(plan),
+        "id": tensor_id,
+        "path": f"tensors/{tensor_id}",
+        "state": "planned",
+        "run": run.run,
+    }
+
+
+def _create(folder: Path, plan: TensorPlan) -> None:
+    attributes: dict[str, Json] = {
+        "tensor": plan.name,
+        "model": plan.model,
+        "model_fingerprint": plan.model_fingerprint,
+        "site": plan.site,
+        "module": plan.module,
+        "side": plan.side,
+        "rowset": plan.rowset.name,
+        "rowset_fingerprint": plan.rowset.fingerprint,
+        "dtype": plan.dtype,
+        "compute_dtype": plan.compute_dtype,
+        **dict(plan.provenance),
+    }
+    staged = staging_path(folder)
+    create_array(
+        staged,
+        (plan.rowset.rows, plan.width),
+        plan.rowset.shard_rows,
+        stored_dtype(plan.dtype),
+        attributes=attributes,
+        dimension_names=("row", "width"),
+    )
+    publish_folder(staged, folder)
+
+
+def publish_shard(
+    run: Run,
+    plan: TensorPlan,
+    tensor_id: str,
+    shard: int,
+    rows: NDArray[np.floating[Any]],
+    *,
+    token_budget: int | None = None,
+    torch_threads: int | None = None,
+) -> Receipt:
+    """Write the rows of ``shard``, shape (rows, width), in the stored dtype; its receipt.
+
+    PrecisionError if they do not fit it. The shard exists only once the receipt is committed.
+    """
+    grid = plan.rowset.grid
+    span = grid.span(shard)
+    if rows.shape != (span[1] - span[0], plan.width):
+        raise InputError(
+            f"shard {shard} of tensor {plan.name} has shape {(span[1] - span[0], plan.width)}, "
+            f"and was given {rows.shape}"
+        )
+    stored = cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {span[0]:,} to {span[1]:,}")
+    folder = run.root / "tensors" / tensor_id
+    chunk = publish_over_orphan(
+        run,
+        tensor_id,
+        shard,
+        chunk_path(folder, shard, 2),
+        lambda: publish_chunk(folder, shard, stored, grid.shard_rows),
+    )
+    norms = np.sqrt(np.einsum("rw,rw->r", stored, stored, dtype=np.float64))
+    return Receipt.of_chunk(
+        tensor_id,
+        "rows",
+        shard,
+        span,
+        chunk,
+        run.run,
+        nonfinite=nonfinite(stored),
+        norm_mean=float(norms.mean()),
+        token_budget=token_budget,
+        torch_threads=torch_threads,
+    )
+
+
+def publish_over_orphan(
+    run: Run, owner: str, shard: int, path: Path, publish: Callable[[], Chunk]
+) -> Chunk:
+    """What ``publish`` returns, after removing what a crashed writer left at ``path``.
+
+    InputError if the shard is committed: then what lies there is the truth.
+    """
+    if not path.exists():
+        try:
+            return publish()
+        except FileExistsError:
+            pass
+
+    def remove(transaction: Transaction) -> None:
+        query = "SELECT count(*) FROM shards WHERE owner = $owner AND shard = $shard"
+        if transaction.rows(query, owner=owner, shard=shard) != [(0,)]:
+            raise InputError(f"shard {shard} of {owner} is already committed; nothing was replaced")
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    run.examine(remove)
+    return publish()
+
+
+def commit_shards(run: Run, receipts: Sequence[Receipt], message: str) -> None:
+    """Make the shards exist, all or none; InputError if one of them does already."""
+    run.append(
+        {"shards": receipts_table(receipts)},
+        message,
+        check=lambda transaction: refuse_committed(transaction, receipts),
+    )
+
+
+def seal(run: Run, table: str, owners: Sequence[str], shards: int) -> None:
+    """Mark tensors or codes as complete; InputError if a shard of one is not committed."""
+
+    statement = {
+        "tensors": "UPDATE tensors SET state = 'sealed' WHERE id = $id",
+        "codes": "UPDATE codes SET state = 'sealed' WHERE id = $id",
+    }[table]
+
+    def change(transaction: Transaction) -> None:
+        for owner in owners:
+            query = "SELECT count(DISTINCT shard) FROM shards WHERE owner = $owner"
+            [(committed,)] = transaction.rows(query, owner=owner)
+            if committed != shards:
+                raise InputError(f"{owner} has {committed} of {shards} shards, so it is not sealed")
+            transaction.execute(statement, id=owner)
+
+    run.commit(change, f"sealed {len(owners)} {table}")
+
+
+def abandon_tensors(run: Run, ids: dict[str, str]) -> None:
+    """Undo the plan of tensors that turned out impossible, so that their names are free again."""
+
+    def change(transaction: Transaction) -> None:
+        for tensor_id in ids.values():
+            transaction.execute("DELETE FROM tensors WHERE id = $id", id=tensor_id)
+            transaction.execute("DELETE FROM shards WHERE owner = $id", id=tensor_id)
+
+    run.commit(change, f"abandoned {', '.join(ids)}")
+    for name, tensor_id in ids.items():
+        run.claims.release_name("tensor", name)
+        run.claims.forget_files([f"tensors/{tensor_id}/zarr.json"])
+        shutil.rmtree(run.root / "tensors" / tensor_id, ignore_errors=True)

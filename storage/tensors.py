@@ -1,0 +1,160 @@
+"""Tensors: activations of one model at one site over one rowset, one Zarr chunk a shard."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path, map_chunk
+from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.precision import stored_dtype
+from actlake.storage.rowsets import Rowset, rowset_named
+from actlake.storage.shards import Grid
+
+__all__ = ["Tensor", "tensor_named"]
+
+BATCH_SHARDS = 8
+"""Shards whose rows are mixed with each other when batches are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A reader of the committed rows of one tensor, as of when it was opened.
+
+    Rows come in the stored dtype; nothing is read before it is asked for, and shards are
+    memory-mapped, so the operating system decides what stays in memory.
+    """
+
+    name: str
+    model: str
+    site: str
+    module: str
+    side: str
+    dtype: np.dtype[Any]
+    width: int
+    rowset: Rowset
+    fingerprint: str
+    id: str
+    folder: Path
+    sealed: bool
+    committed: frozenset[int]
+    """Shards whose rows may be read."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.rowset.rows, self.width
+
+    @property
+    def grid(self) -> Grid:
+        return self.rowset.grid
+
+    def __len__(self) -> int:
+        return self.rowset.rows
+
+    def missing(self) -> list[int]:
+        """Shards that are not committed yet."""
+        return [shard for shard in range(len(self.grid)) if shard not in self.committed]
+
+    def shard(self, shard: int) -> NDArray[Any]:
+        """The rows of one shard, shape (rows, width), as a read-only memory map."""
+        if shard not in self.committed:
+            start, stop = self.grid.span(shard)
+            raise IncompleteError(
+                f"rows {start:,} to {stop:,} of tensor {self.name} are not committed yet; "
+                "run the extraction again to finish it"
+            )
+        start, stop = self.grid.span(shard)
+        item = self.width * self.dtype.itemsize
+        file_bytes = self.grid.shard_rows * item + TRAILER_BYTES
+        path = chunk_path(self.folder, shard, 2)
+        return map_chunk(path, (stop - start, self.width), self.dtype, file_bytes)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """A copy of rows ``[a:b]``, shape (b - a, width). Steps are not supported."""
+        if rows.step not in (None, 1):
+            raise InputError(f"tensor {self.name} is read in steps of 1; slice the result instead")
+        start, stop = self.grid.slice_of(rows.start, rows.stop)
+        block = np.empty((stop - start, self.width), self.dtype)
+        filled = 0
+        for shard, first, after in self.grid.pieces(start, stop):
+            block[filled : filled + after - first] = self.shard(shard)[first:after]
+            filled += after - first
+        return block
+
+    def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """The rows at ``index``, shape (n,), in that order and with repeats; shape (n, width)."""
+        index = np.asarray(index, np.int64)
+        if index.ndim != 1:
+            raise InputError(f"rows of tensor {self.name} are asked for by a flat list of numbers")
+        if len(index) and not 0 <= index.min() <= index.max() < len(self):
+            raise InputError(
+                f"tensor {self.name} has rows 0 to {len(self) - 1:,}, not "
+                f"{int(index.min()):,} to {int(index.max()):,}"
+            )
+        block = np.empty((len(index), self.width), self.dtype)
+        shards, offsets = np.divmod(index, self.grid.shard_rows)
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            block[here] = self.shard(int(shard))[offsets[here]]
+        return block
+
+    def batches(
+        self, size: int, *, seed: int, mask: NDArray[np.bool_] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """One epoch of shuffled batches, shape (size, width), every row once; the last is smaller.
+
+        Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
+        holds eight shards. ``mask``, shape (rows,), leaves rows out.
+        """
+        if size < 1:
+            raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
+        random = np.random.default_rng(seed)
+        order = random.permutation(len(self.grid))
+        left = np.empty((0, self.width), np.float32)
+        for first in range(0, len(order), BATCH_SHARDS):
+            pool = [left, *(self._kept(int(s), mask) for s in order[first : first + BATCH_SHARDS])]
+            rows = np.concatenate(pool)
+            rows = rows[random.permutation(len(rows))]
+            whole = len(rows) // size * size
+            yield from (rows[at : at + size] for at in range(0, whole, size))
+            left = rows[whole:]
+        if len(left):
+            yield left
+
+    def _kept(self, shard: int, mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        rows = self.shard(shard)
+        start, stop = self.grid.span(shard)
+        return np.asarray(rows if mask is None else rows[mask[start:stop]], np.float32)
+
+
+def tensor_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -> Tensor:
+    """The tensor of that name; NotFoundError if there is none."""
+    query = """
+        SELECT model, site, module, side, dtype, width, rowset, fingerprint, id, path, state
+        FROM tensors WHERE tensor = $name
+    """
+    row = connection.execute(query, {"name": name}).fetchone()
+    if row is None:
+        raise NotFoundError(f"no tensor {name!r} in {root}; see `actlake ls tensors`")
+    model, site, module, side, dtype, width, rowset, fingerprint, id_, path, state = row
+    committed = "SELECT shard FROM shards WHERE owner = $id"
+    shards = connection.execute(committed, {"id": id_}).fetchall()
+    return Tensor(
+        name=name,
+        model=model,
+        site=site,
+        module=module,
+        side=side,
+        dtype=stored_dtype(dtype),
+        width=width,
+        rowset=rowset_named(connection, root, rowset),
+        fingerprint=fingerprint,
+        id=id_,
+        folder=root / path,
+        sealed=state == "sealed",
+        committed=frozenset(shard for (shard,) in shards),
+    )

@@ -1,0 +1,223 @@
+"""The laws that hold every mergeable state: a new one joins CASES and is held to them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from actlake.analytics.activations.gram import Gram
+from actlake.analytics.activations.moments import Moments
+from actlake.analytics.evaluation.reconstruction import ReconstructionSums
+from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.histogram import FeatureHistogram
+from actlake.analytics.features.moments import FeatureMoments
+from actlake.analytics.features.tokens import FeatureTokens
+from actlake.analytics.features.top_rows import TopRows
+from actlake.analytics.statistic import Statistic, merge_in_order
+from actlake.storage.csr import Csr, csr_from_dense
+
+FEATURES, WIDTH, K = 5, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Consecutive rows with everything that a state may ask for."""
+
+    start: int
+    codes: Csr
+    mask: NDArray[np.bool_]
+    token_id: NDArray[np.int64]
+    dense: NDArray[np.float64]
+    rebuilt: NDArray[np.float64]
+
+    def cut(self, start: int, stop: int) -> "Rows":
+        inside = np.zeros(len(self.mask), np.bool_)
+        inside[start:stop] = True
+        span = slice(start, stop)
+        return Rows(
+            self.start + start,
+            self.codes.keep(inside),
+            self.mask[span],
+            self.token_id[span],
+            self.dense[span],
+            self.rebuilt[span],
+        )
+
+
+@st.composite
+def some_rows(draw: st.DrawFn) -> Rows:
+    n, seed = draw(st.integers(0, 40)), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    values = rng.lognormal(0, 2, (n, FEATURES)) * (rng.random((n, FEATURES)) < rng.random(FEATURES))
+    if draw(st.booleans()):
+        values = np.ceil(values).clip(0, 2)  # ties
+    offset = draw(st.sampled_from([0.0, 100.0]))
+    return Rows(
+        draw(st.integers(0, 2**40)),
+        csr_from_dense(values, dtype="float32"),
+        rng.random(n) < draw(st.sampled_from([0.0, 0.7, 1.0])),
+        rng.integers(0, 6, n),
+        rng.standard_normal((n, WIDTH)) + offset,
+        rng.standard_normal((n, WIDTH)) + offset,
+    )
+
+
+State = Any
+"""One of the states of CASES; each merges only with its own kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    empty: Callable[[], State]
+    of: Callable[[Rows], State]
+    exact: bool
+    """Whether chunks give one pass's bits, or its numbers to 1e-9."""
+
+
+CASES = {
+    "Moments": Case(
+        empty=lambda: Moments.empty(WIDTH),
+        of=lambda rows: Moments.of(rows.dense),
+        exact=False,
+    ),
+    "Gram": Case(
+        empty=lambda: Gram.empty(WIDTH),
+        of=lambda rows: Gram.of(rows.dense),
+        exact=False,
+    ),
+    "FeatureMoments": Case(
+        empty=lambda: FeatureMoments.empty(FEATURES),
+        of=lambda rows: FeatureMoments.of(rows.codes, rows.mask),
+        exact=False,
+    ),
+    "FeatureHistogram": Case(
+        empty=lambda: FeatureHistogram.empty(FEATURES),
+        of=lambda rows: FeatureHistogram.of(rows.codes, rows.mask),
+        exact=True,
+    ),
+    "TopRows": Case(
+        empty=lambda: TopRows.empty(FEATURES, K),
+        of=lambda rows: TopRows.of(rows.codes, rows.mask, row_start=rows.start, k=K),
+        exact=True,
+    ),
+    "FeatureTokens": Case(
+        empty=lambda: FeatureTokens.empty(FEATURES),
+        of=lambda rows: FeatureTokens.of(rows.codes, rows.mask, token_id=rows.token_id),
+        exact=False,
+    ),
+    "ReconstructionSums": Case(
+        empty=lambda: ReconstructionSums.empty(WIDTH, FEATURES),
+        of=lambda rows: ReconstructionSums.of(rows.dense, rows.rebuilt, rows.codes),
+        exact=False,
+    ),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def assert_same(found: Statistic, right: Statistic, *, exact: bool = True) -> None:
+    assert type(found) is type(right)
+    a, b = found.arrays(), right.arrays()
+    assert a.keys() == b.keys()
+    for name, array in b.items():
+        assert a[name].dtype == array.dtype, name
+        assert a[name].shape == array.shape, name
+        if exact or array.dtype.kind == "i":
+            np.testing.assert_array_equal(a[name], array, err_msg=name)
+        else:
+            finite = np.abs(array[np.isfinite(array)])
+            # Odd power sums cancel, so the largest entry sets the scale of rounding.
+            scale = 1e-9 * max(1.0, finite.max(initial=0))
+            np.testing.assert_allclose(a[name], array, rtol=1e-9, atol=scale, err_msg=name)
+
+
+@every_case
+@given(rows=some_rows())
+def test_empty__is_the_identity_to_the_last_bit(case: Case, rows: Rows) -> None:
+    state = case.of(rows)
+    assert_same(case.empty().merge(state), state)
+    assert_same(state.merge(case.empty()), state)
+    assert_same(case.empty().merge(case.empty()), case.empty())
+    assert_same(case.of(rows.cut(0, 0)), case.empty())
+
+
+@every_case
+@given(rows=some_rows(), data=st.data())
+def test_merge__any_chunks_in_any_order_are_one_pass(
+    case: Case, rows: Rows, data: st.DataObject
+) -> None:
+    n = len(rows.mask)
+    cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=6)))
+    chunks = [rows.cut(a, b) for a, b in zip([0, *cuts], [*cuts, n], strict=True)]
+    parts = data.draw(st.permutations([case.of(chunk) for chunk in chunks]))
+    whole = case.of(rows)
+    assert_same(reduce(lambda a, b: a.merge(b), parts), whole, exact=case.exact)
+    assert_same(merge_in_order(parts), whole, exact=case.exact)
+
+
+@every_case
+@given(rows=some_rows(), data=st.data())
+def test_merge__associates_and_commutes(case: Case, rows: Rows, data: st.DataObject) -> None:
+    n = len(rows.mask)
+    first, second = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
+    a, b, c = (case.of(rows.cut(*span)) for span in ((0, first), (first, second), (second, n)))
+    assert_same(a.merge(b).merge(c), a.merge(b.merge(c)), exact=case.exact)
+    assert_same(a.merge(b), b.merge(a), exact=case.exact)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "TopRows"])
+@given(rows=some_rows())
+def test_merge__with_itself_is_the_data_twice(name: str, rows: Rows) -> None:
+    case, codes = CASES[name], rows.codes
+    twice = Rows(
+        rows.start,
+        Csr(
+            np.concatenate((codes.indptr, codes.indptr[1:] + codes.nnz)),
+            np.tile(codes.indices, 2),
+            np.tile(codes.values, 2),
+            codes.n_features,
+        ),
+        np.tile(rows.mask, 2),
+        np.tile(rows.token_id, 2),
+        np.tile(rows.dense, (2, 1)),
+        np.tile(rows.rebuilt, (2, 1)),
+    )
+    assert_same(case.of(rows).merge(case.of(rows)), case.of(twice), exact=case.exact)
+
+
+@given(rows=some_rows())
+def test_top_rows_merge__with_itself_holds_each_row_twice(rows: Rows) -> None:
+    # Consecutive rows cannot hold a row twice in one pass, so the answer is written out.
+    state = CASES["TopRows"].of(rows)
+    feature = np.repeat(state.feature, 2)
+    kept = within_group(feature) < K
+    entries = (np.repeat(state.value, 2)[kept], np.repeat(state.row, 2)[kept])
+    assert_same(state.merge(state), TopRows(K, FEATURES, feature[kept], *entries))
+
+
+@every_case
+@given(rows=some_rows())
+def test_arrays__come_back_equal_to_the_last_bit(case: Case, rows: Rows) -> None:
+    for state in (case.of(rows), case.empty()):
+        arrays = state.arrays()
+        for name, array in arrays.items():
+            assert array.dtype in (np.int64, np.float64), name
+            assert array.ndim >= 1, name
+        assert_same(type(state).from_arrays(arrays), state)
+        assert_same(type(state).from_arrays(arrays).merge(state), state.merge(state))
+
+
+@every_case
+@given(rows=some_rows(), count=st.integers(1, 9))
+def test_merge_in_order__gives_the_same_bits_from_a_list_and_from_a_stream(
+    case: Case, rows: Rows, count: int
+) -> None:
+    edges = np.linspace(0, len(rows.mask), count + 1).astype(int).tolist()
+    parts = [case.of(rows.cut(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    loaded = (type(part).from_arrays(part.arrays()) for part in parts)
+    assert_same(merge_in_order(loaded), merge_in_order(parts))

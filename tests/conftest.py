@@ -1,0 +1,34 @@
+"""What every test shares: quiet libraries, Hypothesis profiles, and the lake of the documents."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+# No deadlines: two cores shared with other work make any of them flaky.
+settings.register_profile("default", deadline=None, max_examples=50)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    max_examples=200,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "default")
+)
+
+
+@pytest.fixture(scope="session")
+def doc_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the code blocks of all documents run, with a small lake in `demo-lake`.
+
+    Blocks see the lake as a reader of the documents does after `make demo`. All documents share
+    the folder, so what a block creates needs a name of its own.
+    """
+    return tmp_path_factory.mktemp("documents")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import Chunk, create_array, publish_chunk
+from actlake.storage.arrays import TRAILER_BYTES, Chunk, create_array, publish_chunk
 from actlake.storage.catalog import StagedRows, Transaction
 from actlake.storage.csr import Csr, index_dtype
 from actlake.storage.durable import Digest, digest, publish_folder, staging_path
@@ -24,7 +24,14 @@ from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
 from actlake.storage.tensor_writer import publish_over_orphan
 
-__all__ = ["CodesPlan", "CodesShard", "commit_codes", "plan_codes", "publish_codes"]
+__all__ = [
+    "CodesPlan",
+    "CodesShard",
+    "commit_codes",
+    "plan_codes",
+    "publish_codes",
+    "seal_codes",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,27 @@ def commit_codes(run: Run, shards: Sequence[CodesShard], message: str) -> None:
         staged=tuple(shard.postings for shard in shards),
         files={path: one for shard in shards for path, one in shard.files.items()},
     )
+
+
+def seal_codes(run: Run, plan: CodesPlan, codes_id: str) -> None:
+    """Mark the codes as complete and count them; InputError if a shard is not committed."""
+    item = np.dtype(plan.dtype).itemsize
+
+    def change(transaction: Transaction) -> None:
+        query = """SELECT bytes FROM shards WHERE owner = $id AND "array" = 'values'"""
+        sizes = [int(str(size)) for (size,) in transaction.rows(query, id=codes_id)]
+        if len(sizes) != len(plan.rowset.grid):
+            raise InputError(
+                f"codes {plan.name} have {len(sizes)} of {len(plan.rowset.grid)} shards, "
+                "so they are not sealed"
+            )
+        transaction.execute(
+            "UPDATE codes SET state = 'sealed', nnz = $nnz WHERE id = $id",
+            nnz=sum(max(0, size - TRAILER_BYTES) // item for size in sizes),
+            id=codes_id,
+        )
+
+    run.commit(change, f"sealed codes {plan.name}")
 
 
 def _stored(plan: CodesPlan, block: Csr, span: tuple[int, int]) -> Csr:

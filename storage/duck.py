@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from actlake.storage.errors import BusyError, FormatError, LakeError, NotFoundError
+from actlake.storage.errors import BusyError, FormatError, InputError, LakeError, NotFoundError
 
 __all__ = ["LAKE", "attach_lake", "connect", "literal", "load_extension", "one_line"]
 
@@ -24,6 +24,7 @@ BUSY_TIMEOUT_MS = 10_000
 _KIND = re.compile(r"^(?:TransactionContext Error: )?[A-Z][A-Za-z ]* Error: ")
 _SOURCE_LINE = re.compile(r"\n\s*LINE \d+: .*", re.DOTALL)
 _LONGEST_MESSAGE = 600
+_PLACEHOLDER = re.compile(r"\{[A-Z_]+\}")
 
 
 def connect(
@@ -99,8 +100,12 @@ def attach_lake(
     snapshot is read-only.
 
     Raises FormatError for a file that is no catalog, NotFoundError for an unknown snapshot,
-    BusyError when another process keeps the catalog locked.
+    InputError for a path that DuckLake would misread, BusyError when another process keeps the
+    catalog locked.
     """
+    for path in (catalog, data):
+        if _PLACEHOLDER.search(str(path)):
+            raise InputError(f"DuckLake fills in {{NAMES}} inside {path}; move the lake elsewhere")
     if read_only and not catalog.is_file():
         raise FormatError(f"no catalog at {catalog}; create the lake first, or check the path")
     options = [

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import xxhash
 
-__all__ = ["Digest", "digest", "flush_tree", "publish", "publish_folder", "staging_path"]
+__all__ = ["Digest", "digest", "flush_tree", "publish", "publish_folder", "replace_file", "staging_path"]
 
 Buffer = bytes | bytearray | memoryview
 READ_BYTES = 1 << 20
@@ -61,6 +61,16 @@ def publish(final: Path, pieces: Iterable[Buffer]) -> Digest:
         staged.unlink(missing_ok=True)
     _flush(final.parent)
     return Digest(size, hasher.hexdigest())
+
+
+def replace_file(final: Path, content: Buffer) -> None:
+    """Make ``content`` the whole of ``final``, whatever was there: for what may change, such as a
+    checkpoint; nothing that a table names is ever written so."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staged = staging_path(final)
+    publish(staged, [content])
+    staged.replace(final)
+    _flush(final.parent)
 
 
 def publish_folder(staged: Path, final: Path) -> None:

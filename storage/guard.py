@@ -97,7 +97,7 @@ def check_predicate(
             raise QueryError(f"a predicate cannot depend on {path[0]}; it sees one row")
     if con is not None:
         try:
-            bound = _twin(con, table).sql(f"SELECT ({predicate}) FROM {table}")  # noqa: S608 checked
+            bound = _twin(con).sql(f"SELECT ({predicate}) FROM {table}")  # noqa: S608 checked
         except duckdb.Error as error:
             raise QueryError(f"the predicate {predicate!r} fails: {one_line(error)}") from error
         if str(bound.types[0]) != "BOOLEAN":
@@ -113,7 +113,7 @@ def _over(table: str, expressions: str) -> tuple[list[Node], Node]:
 def sandboxed(con: duckdb.DuckDBPyConnection, allowed: Iterable[Path]) -> duckdb.DuckDBPyConnection:
     """``con``, from now on reading files in the folders ``allowed`` only, its settings locked.
 
-    Attach the lake and make its temporary views before. Raises FormatError for a lake that brings
+    Attach the lake and make views (in ``memory``) before. Raises FormatError for a lake that brings
     views or macros of its own: their text would run without ever being checked.
     """
     stored = con.execute(
@@ -143,9 +143,9 @@ def run_select(
 ) -> Result:
     """The rows of one checked SELECT, with a value for each ``$name`` in it, within ``seconds``.
 
-    It runs on a connection of its own beside ``con``, with the same default schema and temporary
-    views, so several results may be open. Raises QueryError when the statement is refused or
-    fails, a parameter is missing or not used, or the time is up.
+    It runs on a connection of its own beside ``con``, with the same search path, so several
+    results may be open; temporary views of ``con`` are not seen. Raises QueryError when the
+    statement is refused or fails, a parameter is missing or not used, or the time is up.
     """
     values = dict(params or {})
     names = _parameters(_checked(sql))
@@ -154,7 +154,7 @@ def run_select(
     for name in sorted(values.keys() - names):
         known = ", ".join(f"${known}" for known in sorted(names)) or "none"
         raise QueryError(f"the query has no parameter ${name}; it has {known}")
-    twin = _twin(con, sql)
+    twin = _twin(con)
     limit = TimeLimit(twin, seconds)
     with limit.step():
         twin.execute(sql, values) if values else twin.execute(sql)
@@ -164,28 +164,12 @@ def run_select(
 _twins = threading.Lock()
 
 
-def _twin(con: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyConnection:
-    """A second connection to the same lake, because a connection ends its last result silently.
-
-    Temporary views belong to one connection: those that ``sql`` could mean are made again.
-    """
-    with _twins:
-        path = con.execute("SELECT current_setting('search_path')").fetchone()
-        views = con.execute(
-            "SELECT view_name, sql FROM duckdb_views() WHERE temporary AND NOT internal "
-            "ORDER BY view_oid DESC"
-        ).fetchall()
-        twin = con.cursor()
-    words = set(re.findall(r"\w+", sql.casefold()))
-    wanted = []
-    for name, text in views:  # the newest first: a view reads only those made before it
-        if name.casefold() in words or words & {"show", "information_schema"}:
-            wanted.append(text)
-            words.update(re.findall(r"\w+", text.casefold()))
-    if path is not None and path[0]:
-        twin.execute(f"SET search_path = {literal(path[0])}")
-    for text in reversed(wanted):
-        twin.execute(text)
+def _twin(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A second connection to the same lake: running a query silently ends the last one's rows."""
+    with _twins:  # threads may share con
+        row = con.execute("SELECT current_setting('search_path')").fetchone()
+    twin = con.cursor()
+    twin.execute(f"SET search_path = {literal(row[0] if row else '')}")
     return twin
 
 
@@ -228,7 +212,7 @@ def _refusal(con: duckdb.DuckDBPyConnection, sql: str, message: str) -> str:
         kinds = []
     if kinds == ["EXPLAIN"]:
         return "EXPLAIN is refused here; write the SELECT itself"
-    if len(kinds) > 1 and re.match(r"\s*(FROM|PIVOT|WITH|SELECT)", sql, re.IGNORECASE):
+    if kinds[:1] == ["CREATE"] and re.search(r"\bPIVOT", sql, re.IGNORECASE):
         return "one SELECT at a time; a PIVOT must list its columns: PIVOT t ON c IN (…) USING …"
     if len(kinds) > 1:
         return f"one SELECT at a time, not {len(kinds)} statements"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import duckdb
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
@@ -17,12 +18,14 @@ from actlake.storage.codes import Codes, codes_named
 from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
 from actlake.storage.corpora import Document, examine_documents, write_corpus
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
-from actlake.storage.durable import digest
+from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.guard import run_select, sandboxed
 from actlake.storage.keys import Json, fingerprint
+from actlake.storage.masks import BUILT_IN, Mask, mask_named, mask_rows, masks_table, write_mask
 from actlake.storage.migrations import applied, migrate
+from actlake.storage.partials import stored_partials
 from actlake.storage.results import Result
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.rowsets import Rowset, rowset_named
@@ -67,6 +70,9 @@ class Lake:
         lake = cls(root, create_settings(root))
         migrate(lake._catalog)
         lake._claims.record_files({"lake.toml": digest(root / "lake.toml")})
+        built_in = masks_table([Mask(name, predicate) for name, predicate in BUILT_IN.items()])
+        masks = lake._catalog.stage("masks", built_in)
+        lake._catalog.commit(lambda transaction: transaction.register(masks), "built-in masks")
         return lake
 
     def at(self, snapshot: int) -> Self:
@@ -120,6 +126,20 @@ class Lake:
     def dictionary(self, name: str) -> DictionaryFile:
         """The weights and configuration of a dictionary; NotFoundError if there is none."""
         return dictionary_named(self._connection(), self.root, name)
+
+    def mask(self, name: str) -> Mask:
+        """The mask of that name; NotFoundError if there is none."""
+        return mask_named(self._connection(), name)
+
+    def mask_rows(self, mask: Mask, rowset: Rowset, start: int, stop: int) -> NDArray[np.bool_]:
+        """Whether each of rows [start, stop) is under the mask, shape (stop - start,)."""
+        return mask_rows(self._connection(), mask, rowset, start, stop)
+
+    def partials(
+        self, codes: str, mask: str, code_version: str
+    ) -> dict[tuple[str, int], tuple[str, Digest]]:
+        """Path and digest of each stored state of a statistic, by (statistic, shard)."""
+        return stored_partials(self._connection(), codes, mask, code_version)
 
     def contexts(
         self,
@@ -187,6 +207,14 @@ class Lake:
             reader=self._connection,
         )
 
+    def create_mask(self, name: str, predicate: str) -> Mask:
+        """Commit a mask: a condition over the columns of ``tokens``, such as ``position > 4``."""
+        mask = Mask(name, predicate)
+        with self.run("create_mask", {"name": name}, {"mask": mask.fingerprint}) as run:
+            if not run.done:
+                write_mask(run, name, predicate)
+        return mask
+
     def create_corpus(
         self, name: str, documents: Iterable[Document], *, source: str = "python"
     ) -> None:
@@ -218,7 +246,7 @@ class Lake:
         plan = RowsetPlan(
             name=name,
             corpus=corpus,
-            corpus_fingerprint=self._corpus_fingerprint(corpus),
+            corpus_fingerprint=self.corpus_fingerprint(corpus),
             kind=kind,
             tokenizer=tokenizer,
             tokenizer_fingerprint=content,
@@ -264,14 +292,16 @@ class Lake:
         if run.done:
             resources.close()
             raise InputError(f"tensor {name} is sealed already; read it with lake.tensor({name!r})")
-        return TensorWriter(plan, run, self._committed_shards, resources)
+        return TensorWriter(plan, run, self.committed_shards, resources)
 
-    def _committed_shards(self, owner: str) -> set[int]:
+    def committed_shards(self, owner: str) -> set[int]:
+        """Shards of the tensor or codes with the id ``owner`` that are committed now."""
         query = "SELECT DISTINCT shard FROM shards WHERE owner = $owner"
         rows = self._connection().execute(query, {"owner": owner}).fetchall()
         return {shard for (shard,) in rows}
 
-    def _corpus_fingerprint(self, corpus: str) -> str:
+    def corpus_fingerprint(self, corpus: str) -> str:
+        """The fingerprint of a corpus; NotFoundError if there is none of that name."""
         query = "SELECT fingerprint FROM corpora WHERE corpus = $corpus"
         row = self._connection().execute(query, {"corpus": corpus}).fetchone()
         if row is None:

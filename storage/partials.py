@@ -15,7 +15,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import new_id
 from actlake.storage.run import Run
 
-__all__ = ["partial_row", "read_partial", "stored_partials", "write_partial"]
+__all__ = ["commit_partials", "partial_row", "read_partial", "stored_partials", "write_partial"]
 
 
 def write_partial(root: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Digest]:

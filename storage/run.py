@@ -31,9 +31,17 @@ class Run:
     """A flow at work: the only way into the lake's tables."""
 
     def __init__(
-        self, run: str, flow: str, root: Path, catalog: Catalog, claims: Claims, claim: Claim
+        self,
+        run: str,
+        key: str,
+        flow: str,
+        root: Path,
+        catalog: Catalog,
+        claims: Claims,
+        claim: Claim,
     ) -> None:
         self.run = run
+        self.key = key
         self.flow = flow
         self.root = root
         self.catalog = catalog
@@ -121,7 +129,7 @@ def started_run(
     key = fingerprint(flow, parameters, inputs, FORMAT)
     with _claimed(claims, f"run:{key}") as claim:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        run = Run(f"{stamp}-{uuid4().hex[:6]}", flow, root, catalog, claims, claim)
+        run = Run(f"{stamp}-{uuid4().hex[:6]}", key, flow, root, catalog, claims, claim)
         query = "SELECT count(*) FROM runs WHERE key = $key AND state = 'completed'"
         if reader().execute(query, {"key": key}).fetchone() != (0,):
             run.done = True
@@ -130,7 +138,7 @@ def started_run(
         snapshot = _current_snapshot(reader())
         claims.pin(snapshot, f"read by run {run.run}")
         try:
-            _record_start(run, key, parameters, inputs, snapshot)
+            _record_start(run, parameters, inputs, snapshot)
             try:
                 yield run
             except BaseException as error:
@@ -159,11 +167,11 @@ def _claimed(claims: Claims, key: str) -> Iterator[Claim]:
 
 
 def _record_start(
-    run: Run, key: str, parameters: Mapping[str, Json], inputs: Mapping[str, str], snapshot: int
+    run: Run, parameters: Mapping[str, Json], inputs: Mapping[str, str], snapshot: int
 ) -> None:
     row = {
         "run": run.run,
-        "key": key,
+        "key": run.key,
         "flow": run.flow,
         "parameters": json.dumps(parameters, sort_keys=True),
         "state": "running",
@@ -178,7 +186,7 @@ def _record_start(
     def change(transaction: Transaction) -> None:
         # We hold the key's claim, so whatever still says running is dead.
         transaction.execute(
-            "UPDATE runs SET state = 'crashed' WHERE key = $key AND state = 'running'", key=key
+            "UPDATE runs SET state = 'crashed' WHERE key = $key AND state = 'running'", key=run.key
         )
         transaction.register(staged)
 

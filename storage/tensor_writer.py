@@ -1,7 +1,7 @@
 """Writing tensors: plan, publish shards, commit their receipts, seal."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
-    """What a tensor will be. All but the name goes into its fingerprint."""
+    """What a tensor will be. All but its name and batch plan goes into the fingerprint."""
 
     name: str
     model: str
@@ -49,6 +49,9 @@ class TensorPlan:
     width: int
     provenance: tuple[tuple[str, Json], ...] = ()
     """More facts for the array's attributes, such as the attention implementation."""
+    batch_plan: tuple[tuple[str, int], ...] = ()
+    """How the rows are computed, token_budget and torch_threads: kept with the array, so that a
+    run that is taken up again computes the same bits, but no part of the fingerprint."""
 
 
 def tensor_fingerprint(plan: TensorPlan) -> str:
@@ -128,6 +131,7 @@ def _create(folder: Path, plan: TensorPlan) -> None:
         "dtype": plan.dtype,
         "compute_dtype": plan.compute_dtype,
         **dict(plan.provenance),
+        **dict(plan.batch_plan),
     }
     staged = staging_path(folder)
     create_array(
@@ -221,26 +225,25 @@ def commit_shards(run: Run, receipts: Sequence[Receipt], message: str) -> None:
     )
 
 
-def seal(run: Run, table: str, owners: Sequence[str], shards: int) -> None:
-    """Mark tensors or codes as complete; InputError if a shard of one is not committed."""
-
-    statement = {
-        "tensors": "UPDATE tensors SET state = 'sealed' WHERE id = $id",
-        "codes": "UPDATE codes SET state = 'sealed' WHERE id = $id",
-    }[table]
+def seal(run: Run, plans: Sequence[TensorPlan], ids: Mapping[str, str]) -> None:
+    """Mark tensors as complete; InputError if a shard of one is not committed."""
 
     def change(transaction: Transaction) -> None:
-        for owner in owners:
+        for plan in plans:
             query = "SELECT count(DISTINCT shard) FROM shards WHERE owner = $owner"
-            [(committed,)] = transaction.rows(query, owner=owner)
-            if committed != shards:
-                raise InputError(f"{owner} has {committed} of {shards} shards, so it is not sealed")
-            transaction.execute(statement, id=owner)
+            [(committed,)] = transaction.rows(query, owner=ids[plan.name])
+            if committed != len(plan.rowset.grid):
+                raise InputError(
+                    f"tensor {plan.name} has {committed} of {len(plan.rowset.grid)} shards, "
+                    "so it is not sealed"
+                )
+            statement = "UPDATE tensors SET state = 'sealed' WHERE id = $id"
+            transaction.execute(statement, id=ids[plan.name])
 
-    run.commit(change, f"sealed {len(owners)} {table}")
+    run.commit(change, f"sealed {', '.join(ids)}")
 
 
-def abandon_tensors(run: Run, ids: dict[str, str]) -> None:
+def abandon_tensors(run: Run, ids: Mapping[str, str]) -> None:
     """Undo the plan of tensors that turned out impossible, so that their names are free again."""
 
     def change(transaction: Transaction) -> None:

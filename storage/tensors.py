@@ -1,6 +1,7 @@
 """Tensors: activations of one model at one site over one rowset, one Zarr chunk a shard."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from actlake.storage.shards import Grid
 
 __all__ = ["Tensor", "tensor_named"]
 
+Keep = Callable[[int, int], NDArray[np.bool_]]
 BATCH_SHARDS = 8
 """Shards whose rows are mixed with each other when batches are drawn."""
 
@@ -54,6 +56,11 @@ class Tensor:
 
     def __len__(self) -> int:
         return self.rowset.rows
+
+    def attributes(self) -> dict[str, Any]:
+        """What the array says of itself: model, module, rowset, dtypes, batch plan."""
+        facts = json.loads((self.folder / "zarr.json").read_text("utf-8"))
+        return dict(facts["attributes"])
 
     def missing(self) -> list[int]:
         """Shards that are not committed yet."""
@@ -103,12 +110,13 @@ class Tensor:
         return block
 
     def batches(
-        self, size: int, *, seed: int, mask: NDArray[np.bool_] | None = None
+        self, size: int, *, seed: int, keep: Keep | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """One epoch of shuffled batches, shape (size, width), every row once; the last is smaller.
 
         Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
-        holds eight shards. ``mask``, shape (rows,), leaves rows out.
+        holds eight shards. ``keep(start, stop)`` says which rows of a shard to take, all by default;
+        shape (stop - start,).
         """
         if size < 1:
             raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
@@ -116,7 +124,7 @@ class Tensor:
         order = random.permutation(len(self.grid))
         left = np.empty((0, self.width), np.float32)
         for first in range(0, len(order), BATCH_SHARDS):
-            pool = [left, *(self._kept(int(s), mask) for s in order[first : first + BATCH_SHARDS])]
+            pool = [left, *(self._kept(int(s), keep) for s in order[first : first + BATCH_SHARDS])]
             rows = np.concatenate(pool)
             rows = rows[random.permutation(len(rows))]
             whole = len(rows) // size * size
@@ -125,10 +133,9 @@ class Tensor:
         if len(left):
             yield left
 
-    def _kept(self, shard: int, mask: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+    def _kept(self, shard: int, keep: Keep | None) -> NDArray[np.float32]:
         rows = self.shard(shard)
-        start, stop = self.grid.span(shard)
-        return np.asarray(rows if mask is None else rows[mask[start:stop]], np.float32)
+        return np.asarray(rows if keep is None else rows[keep(*self.grid.span(shard))], np.float32)
 
 
 def tensor_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -> Tensor:

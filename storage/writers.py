@@ -90,7 +90,7 @@ class TensorWriter:
                     f"tensor {self._plan.name} lacks its last {missing:,} rows, so it is not "
                     "sealed; open it again and append from next_row"
                 )
-            seal(self._run, "tensors", [self._id], len(self._plan.rowset.grid))
+            seal(self._run, [self._plan], {self._plan.name: self._id})
         except BaseException as error:
             self._resources.__exit__(type(error), error, error.__traceback__)
             raise

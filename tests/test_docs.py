@@ -165,7 +165,7 @@ def test_script__keeps_line_numbers() -> None:
 
 
 def test_run__fails_with_the_line_of_the_document(tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match=r'File "BAD.md", line 27'):
+    with pytest.raises(AssertionError, match=r'File "BAD.md", line 28'):
         run(GOOD.replace("== 7", "== 8"), "BAD.md", tmp_path)
 
 

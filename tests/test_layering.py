@@ -52,8 +52,12 @@ MAY_IMPORT = {
     "flows": FLOWS,
     "flows/extraction": FLOWS | {"gguf", "huggingface_hub", "tokenizers", "torch", "transformers"},
 }
-# Hands tensors to frameworks that a reader of lakes need not have.
-MAY_IMPORT_INSIDE_FUNCTIONS = {"storage/adapters.py": {"dask", "torch"}}
+# Inside functions and for types alone: what results are handed to, and a reader of lakes need
+# not have.
+MAY_IMPORT_LATE = {
+    "storage/adapters.py": {"dask", "torch"},
+    "storage/results.py": {"pandas"},
+}
 
 MODULES = sorted(
     file.relative_to(ROOT).as_posix()
@@ -63,42 +67,44 @@ MODULES = sorted(
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[str, int, bool]]:
-    """Each import of ``tree``: what it names, its line, and whether it runs only in a function.
+    """Each import of ``tree``: what it names, its line, and whether it is late.
 
-    Imports under `if TYPE_CHECKING` count too: a type is as much a dependency as a call. A member
-    of the namespace counts as its layer, `actlake.storage`, anything else as its top-level name.
+    Late is inside a function or under `if TYPE_CHECKING`: not run when the module is imported. A
+    member of the namespace counts as its layer, `actlake.storage`, anything else as its top-level
+    name.
     """
 
-    def walk(node: ast.AST, deferred: bool) -> Iterator[tuple[str, int, bool]]:
+    def walk(node: ast.AST, late: bool) -> Iterator[tuple[str, int, bool]]:
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                yield from ((alias.name, child.lineno, deferred) for alias in child.names)
-            elif isinstance(child, ast.ImportFrom):
-                if child.module == "actlake":
-                    yield from (
-                        (f"actlake.{alias.name}", child.lineno, deferred) for alias in child.names
-                    )
-                else:
-                    yield "." * child.level + (child.module or ""), child.lineno, deferred
-            else:
-                function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
-                yield from walk(child, deferred or function)
+            match child:
+                case ast.Import(names=names):
+                    yield from ((alias.name, child.lineno, late) for alias in names)
+                case ast.ImportFrom(module="actlake", names=names):
+                    yield from ((f"actlake.{alias.name}", child.lineno, late) for alias in names)
+                case ast.ImportFrom(module=module, level=level):
+                    yield "." * level + (module or ""), child.lineno, late
+                case ast.FunctionDef() | ast.AsyncFunctionDef():
+                    yield from walk(child, late=True)
+                case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
+                    yield from walk(child, late=True)
+                case _:
+                    yield from walk(child, late)
 
-    for name, line, deferred in walk(tree, deferred=False):
+    for name, line, late in walk(tree, late=False):
         parts = name.split(".")
-        yield ".".join(parts[: 2 if parts[0] == "actlake" else 1]), line, deferred
+        yield ".".join(parts[: 2 if parts[0] == "actlake" else 1]), line, late
 
 
 def faults(module: str, source: str) -> list[str]:
     """What ``module``, a path from the root, imports and may not; one line each."""
     places = [place for place in MAY_IMPORT if module.startswith(f"{place}/")]
     allowed = MAY_IMPORT[max(places, key=len)]
-    inside = MAY_IMPORT_INSIDE_FUNCTIONS.get(module, set())
+    late_too = MAY_IMPORT_LATE.get(module, set())
     return [
         f"{module}:{line} imports {name or 'from its own folder by dots'}"
-        for name, line, deferred in imports(ast.parse(source))
+        for name, line, late in imports(ast.parse(source))
         if name not in sys.stdlib_module_names | allowed
-        if not (deferred and name in inside)
+        if not (late and name in late_too)
     ]
 
 
@@ -119,6 +125,8 @@ def test_module__imports_only_what_its_layer_may(module: str) -> None:
         ("storage/lake.py", "from . import csr"),
         ("storage/lake.py", "if TYPE_CHECKING:\n    import torch"),
         ("storage/adapters.py", "import torch"),
+        ("storage/adapters.py", "if TYPE_CHECKING:\n    pass\nelse:\n    import torch"),
+        ("storage/results.py", "import pandas"),
         ("storage/adapters.py", "class A:\n    import dask.array"),
         ("storage/adapters.py", "def f():\n    import prefect"),
         ("analytics/features/density.py", "import torch"),
@@ -136,6 +144,7 @@ def test_faults__finds_a_planted_import(module: str, source: str) -> None:
     ("module", "source"),
     [
         ("storage/adapters.py", "def f():\n    import torch\n    from dask import array"),
+        ("storage/results.py", "if TYPE_CHECKING:\n    import pandas as pd"),
         ("analytics/dictionaries/topk.py", "import torch.nn.functional as F"),
         ("flows/extraction/capture.py", "from transformers import AutoModel"),
         ("flows/train.py", "import os.path\nfrom actlake import storage\nimport actlake.sql"),
@@ -151,13 +160,15 @@ def test_third_parties__are_all_declared() -> None:
     extras = project["optional-dependencies"]
     core = {distribution(line) for line in project["dependencies"]}
     extra = {distribution(line) for lines in extras.values() for line in lines}
-    torch_and_dask = {"dask", "torch"}  # analytics/dictionaries, and inside functions of adapters
     owners = packages_distributions()
     missing = set()
     for module in MODULES:
-        known = core | (extra if module.startswith("flows/") else torch_and_dask)
+        known = core | extra if module.startswith("flows/") else core
+        exempt = sys.stdlib_module_names | MAY_IMPORT_LATE.get(module, set())
+        if module.startswith("analytics/dictionaries/"):
+            exempt |= {"torch"}  # the extra `extract`
         for name, line, _ in imports(ast.parse((ROOT / module).read_text())):
-            if name in sys.stdlib_module_names or name.startswith("actlake."):
+            if name in exempt or name.startswith("actlake."):
                 continue
             if not {distribution(owner) for owner in owners[name]} & known:
                 missing.add(f"{module}:{line} {name}")

@@ -74,8 +74,8 @@ class Dictionary:
         """Codes of ``rows``, shape (rows, width), with values of ``dtype``, float16 or float32.
 
         Stored values are > 0 after the cast. Rows are encoded in blocks cut from the first row on,
-        so the same rows, libraries and threads give the same bits. Needs about 150 MiB beside the
-        rows and the result.
+        so the same rows, libraries and threads give the same bits. Needs at most 256 MiB beside
+        the rows and the result.
 
         Raises InputError for rows of another width or with a value that is not finite, and
         PrecisionError where ``dtype`` cannot hold a code.

@@ -97,7 +97,7 @@ class Trainer:
         """
         mean = sample_mean(sample)
         width = sample.shape[1]
-        rows = sample.astype(np.float64)
+        rows = sample.astype(np.float32).astype(np.float64)  # as sample_mean and step see them
         scale = math.sqrt(np.square(rows).sum() / rows.size) or 1.0
         variance = float(np.square(rows - mean).sum() / len(rows) / scale**2)
         if not variance > 0:
@@ -231,6 +231,7 @@ class Trainer:
             "torch_threads": torch.get_num_threads(),
             **self._progress(),
         }
+        del config["threshold"]  # that of scaled rows; the array holds the tensor's
         return Dictionary(self.settings.selection, config, arrays)
 
     def _scaled(self, batch: NDArray[Any]) -> Tensor:

@@ -87,6 +87,8 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerBase
     device: str
     compute_dtype: ComputeDtype
+    attention: str
+    """The implementation in use."""
     last_layer: int | None
     """The last block that was kept; None for the whole model."""
 
@@ -159,13 +161,14 @@ def load_model(
     *,
     device: str = "auto",
     compute_dtype: ComputeDtype = "float32",
-    attention: str = "sdpa",
+    attention: str = "auto",
     last_layer: int | None = None,
     trust_remote_code: bool = False,
 ) -> LoadedModel:
     """``model``, by facts or source, ready to run on ``device``, without gradients or cache.
 
-    ``last_layer`` drops the blocks after it: sites up to that block have bitwise the same rows.
+    ``attention`` is sdpa, eager or another implementation of transformers; auto takes sdpa where
+    the architecture has it. ``last_layer`` drops the blocks after it: sites up to that block have bitwise the same rows.
     Raises ModelError for what cannot be loaded, and for weights that the checkpoint lacks.
     """
     facts = (
@@ -181,7 +184,7 @@ def load_model(
             module, info = AutoModel.from_pretrained(
                 facts.path,
                 dtype=_DTYPES[compute_dtype],
-                attn_implementation=attention,
+                attn_implementation=None if attention == "auto" else attention,
                 output_loading_info=True,
                 trust_remote_code=facts.trust_remote_code,
             )
@@ -196,7 +199,15 @@ def load_model(
     module.config.use_cache = False
     module.train(False)
     module.requires_grad_(False).to(chosen)
-    return LoadedModel(facts, module, load_tokenizer(facts), chosen, compute_dtype, last_layer)
+    return LoadedModel(
+        facts=facts,
+        module=module,
+        tokenizer=load_tokenizer(facts),
+        device=chosen,
+        compute_dtype=compute_dtype,
+        attention=module.config._attn_implementation,
+        last_layer=last_layer,
+    )
 
 
 def set_threads(count: int) -> None:

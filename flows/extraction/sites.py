@@ -116,7 +116,7 @@ def resolve_site(model: PreTrainedModel, site: str) -> Site:
 def resolve_sites(model: PreTrainedModel, sites: Sequence[str]) -> list[Site]:
     """Where each of ``sites`` is in ``model``, and how wide.
 
-    Widths come from one forward pass of three tokens; on the meta device it computes nothing.
+    Widths come from one small forward pass; on the meta device it computes nothing.
     Raises ModelError for a name that is unknown, or is not reached exactly once in a pass.
     """
     points = {site: find_point(model, site) for site in sites if not is_pooled(site)}
@@ -126,7 +126,7 @@ def resolve_sites(model: PreTrainedModel, sites: Sequence[str]) -> list[Site]:
         widths[site] = value.shape[-1]
 
     if points:
-        tokens = torch.zeros(1, 3, dtype=torch.long, device=model.device)
+        tokens = torch.zeros(2, 3, dtype=torch.long, device=model.device)
         with torch.no_grad():
             forward(model, {"input_ids": tokens}, points, keep)
     found = []
@@ -155,12 +155,13 @@ def find_point(model: PreTrainedModel, site: str) -> Point:
         return _find_alias(model, site)
     if side not in ("input", "output"):
         raise ModelError(f"site {site} has no side {side!r}; end it with :input or :output")
-    modules = dict(model.named_modules())
-    for candidate in (path, path.removeprefix(f"{model.base_model_prefix}.")):
+    modules = [name for name, _ in model.named_modules()]
+    stripped = path.removeprefix(f"{model.base_model_prefix}.")
+    for candidate in (path, stripped):
         if candidate in modules:
             return candidate, cast(Side, side)
-    known = [f"{name}:{side}" for name in modules if name]
-    raise ModelError(_unknown(model, site, known))
+    near = [f"{name}:{side}" for name in _nearest(stripped, modules)]
+    raise ModelError(_unknown(model, site, near))
 
 
 def _find_alias(model: PreTrainedModel, site: str) -> Point:
@@ -176,7 +177,7 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     if site == "embed":
         return f"{prefix}.0", "input"
     if name not in table:
-        raise ModelError(_unknown(model, site, canonical_sites(model)))
+        raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     count = len(blocks(model))
     if layer not in map(str, range(count)):
         raise ModelError(
@@ -187,8 +188,11 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     return f"{prefix}.{layer}.{path}".rstrip("."), cast(Side, side)
 
 
-def _unknown(model: PreTrainedModel, site: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(site, known, n=3, cutoff=0.4)
+def _nearest(name: str, known: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+
+
+def _unknown(model: PreTrainedModel, site: str, near: Sequence[str]) -> str:
     advice = f"did you mean {' or '.join(near)}" if near else "name a module path and its side"
     return f"no site {site} in this {model.config.model_type} model; {advice}"
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -218,6 +219,6 @@ def test_merge_in_order__gives_the_same_bits_from_a_list_and_from_a_stream(
     case: Case, rows: Rows, count: int
 ) -> None:
     edges = np.linspace(0, len(rows.mask), count + 1).astype(int).tolist()
-    parts = [case.of(rows.cut(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [case.of(rows.cut(a, b)) for a, b in pairwise(edges)]
     loaded = (type(part).from_arrays(part.arrays()) for part in parts)
     assert_same(merge_in_order(loaded), merge_in_order(parts))

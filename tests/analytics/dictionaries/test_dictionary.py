@@ -1,3 +1,4 @@
+import tracemalloc
 from dataclasses import replace
 
 import ml_dtypes
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from actlake.analytics.dictionaries import dictionary as dictionary_module
 from actlake.analytics.dictionaries.dictionary import Dictionary, Scalar
 from actlake.analytics.dictionaries.identity import identity
+from actlake.analytics.dictionaries.random import random_dictionary
 from actlake.analytics.dictionaries.selection import largest_positive
 from actlake.storage.errors import InputError, PrecisionError
 
@@ -88,6 +90,17 @@ def test_encode__twice_gives_the_same_bits() -> None:
     np.testing.assert_array_equal(first.values, second.values)
 
 
+def test_encode__holds_no_more_than_a_block() -> None:
+    rows = np.random.default_rng(2).standard_normal((6000, 8)).astype(np.float32)
+    dictionary = random_dictionary(rows[:100], 16_384, 32)
+    tracemalloc.start()
+    codes = dictionary.encode(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    result = codes.indptr.nbytes + codes.indices.nbytes + codes.values.nbytes
+    assert peak - 2 * result < 256 * 2**20  # all activations at once would be 375 MiB, twice
+
+
 def test_encode__reads_every_stored_dtype_and_no_rows() -> None:
     rows = np.round(ROWS * 4) / 4  # exact in all of them
     expected = made().encode(rows).dense()
@@ -138,7 +151,7 @@ def test_encode__float16_drops_what_underflows_and_refuses_what_overflows() -> N
     rows = np.array([[1e-9, 2, 0], [70_000, 1, 0]], np.float32)
     codes = identity(3, k=3).encode(rows[:1], "float16")
     assert codes.indices.tolist() == [1]
-    with pytest.raises(PrecisionError, match="70000 does not fit float16.*float32"):
+    with pytest.raises(PrecisionError, match=r"70000 does not fit float16.*float32"):
         identity(3, k=3).encode(rows, "float16")
     assert identity(3, k=3).encode(rows, "float32").nnz == 4
 
@@ -147,7 +160,7 @@ def test_encode__float16_drops_what_underflows_and_refuses_what_overflows() -> N
 def test_encode__refuses_rows_that_are_not_finite(bad: float) -> None:
     rows = ROWS.copy()
     rows[17, 3] = bad
-    with pytest.raises(InputError, match="row 17 .* not finite"):
+    with pytest.raises(InputError, match=r"row 17 .* not finite"):
         made().encode(rows)
 
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from actlake.flows.extraction.batches import padding_share, plan_batches
-from actlake.storage.errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from actlake.flows.extraction.batches import padding_share, plan_batches
+from actlake.storage.errors import InputError
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=80)
 

@@ -1,0 +1,90 @@
+"""encode: a dictionary's codes over a tensor, row-major and as postings."""
+
+import numpy as np
+
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.flows.default_names import codes_name, rowset_name
+from actlake.flows.progress import progress, say
+from actlake.flows.runners import Inline, Runner
+from actlake.storage.codes_writer import (
+    CodesPlan,
+    CodesShard,
+    commit_codes,
+    plan_codes,
+    publish_codes,
+    seal_codes,
+)
+from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.lake import Lake
+from actlake.storage.rowsets import Rowset
+
+__all__ = ["encode"]
+
+
+def encode(
+    lake: Lake,
+    *,
+    dictionary: str,
+    tensor: str | None = None,
+    codes: str | None = None,
+    dtype: str = "float16",
+    runner: Runner | None = None,
+) -> str:
+    """Name of the codes, complete when this returns; what is committed is not encoded again.
+
+    tensor
+        Any complete tensor of the dictionary's width; by default the one it was trained on.
+    dtype
+        Of the stored values, float16 or float32.
+    """
+    file = lake.dictionary(dictionary)
+    rows = lake.tensor(tensor or file.tensor)
+    if rows.width != file.width:
+        raise InputError(
+            f"dictionary {dictionary} encodes rows of width {file.width} and tensor {rows.name} "
+            f"has {rows.width}; choose a tensor of that width"
+        )
+    if missing := rows.missing():
+        raise IncompleteError(
+            f"tensor {rows.name} lacks {len(missing)} of {len(rows.grid)} shards; "
+            "finish its extraction first"
+        )
+    plan = CodesPlan(
+        name=codes or codes_name(dictionary, rows.rowset.corpus, _shown_window(rows.rowset)),
+        dictionary=dictionary,
+        dictionary_fingerprint=file.fingerprint,
+        n_features=file.n_features,
+        tensor=rows.name,
+        tensor_fingerprint=rows.fingerprint,
+        rowset=rows.rowset,
+        dtype=dtype,
+    )
+    with lake.run("encode", {"codes": plan.name}, {"codes": plan.fingerprint()}) as run:
+        if run.done:
+            say(f"encode: {plan.name} found complete")
+            return plan.name
+        codes_id = plan_codes(run, plan)
+        encoder = Dictionary(file.method, file.config, file.arrays)
+        grid = rows.grid
+
+        def step(shard: int) -> CodesShard:
+            block = encoder.encode(np.asarray(rows.shard(shard), np.float32), dtype)
+            return publish_codes(run, plan, codes_id, shard, block)
+
+        committed = lake.committed_shards(codes_id)
+        todo = [shard for shard in range(len(grid)) if shard not in committed]
+        total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
+        with progress(f"encode {plan.name}", total) as advance:
+            results = (runner or Inline()).map("encode shard", step, todo)
+            for shard, written in zip(todo, results, strict=True):
+                commit_codes(run, [written], f"shard {shard} of {plan.name}")
+                advance(grid.span(shard)[1] - grid.span(shard)[0])
+        seal_codes(run, plan, codes_id)
+    return plan.name
+
+
+def _shown_window(rowset: Rowset) -> int | None:
+    """The window, where the rowset's name shows it: where it is not the model's default."""
+    if rowset.tokenizer is None or rowset.name == rowset_name(rowset.corpus, rowset.tokenizer):
+        return None
+    return rowset.window

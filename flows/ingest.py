@@ -1,0 +1,161 @@
+"""ingest: documents and labels into a corpus, and its rows for a model or for whole documents."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.flows.default_names import documents_name, rowset_name
+from actlake.flows.progress import progress, say
+from actlake.storage.corpora import Document, examine_documents, write_corpus
+from actlake.storage.lake import Lake
+from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+from actlake.storage.run import Run
+from actlake.storage.shards import WIDTH_HINT
+
+if TYPE_CHECKING:
+    from actlake.flows.extraction.models import ModelFacts
+    from actlake.flows.sources import Source
+
+__all__ = ["ingest", "ingest_documents", "ingest_tokens"]
+
+BLOCK_DOCUMENTS = 256
+
+
+def ingest(lake: Lake, *, corpus: str, source: "Source") -> None:
+    """The documents of ``source`` are in the lake as ``corpus``, with their labels.
+
+    The source is read twice, once to check and fingerprint it and once to store it, so that a
+    faulty one changes nothing. CorpusError if it is empty, or has a document without text.
+    """
+    from actlake.flows.sources import describe, read
+
+    name = describe(source)
+    facts = examine_documents(read(source), source=name)
+    with lake.run("ingest", {"corpus": corpus, "source": name}, {corpus: facts.fingerprint}) as run:
+        if run.done:
+            say(f"ingest: corpus {corpus} found complete, {facts.documents:,} documents")
+            return
+        with progress(f"ingest {corpus}", facts.documents, "documents") as advance:
+            write_corpus(run, corpus, name, facts, lambda: _counted(read(source), advance))
+
+
+def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -> str:
+    """Name of the corpus's document rowset: one row a document."""
+    plan = RowsetPlan(
+        name=documents_name(corpus),
+        corpus=corpus,
+        corpus_fingerprint=lake.corpus_fingerprint(corpus),
+        kind="document",
+        width_hint=width_hint,
+    )
+    with _rowset_run(lake, plan) as run:
+        if not run.done:
+            write_rowset(run, plan, _document_blocks(lake, corpus))
+    return plan.name
+
+
+def ingest_tokens(
+    lake: Lake,
+    *,
+    corpus: str,
+    source: str,
+    model: str | None = None,
+    window: int | None = None,
+    overlap: int = 0,
+    windowing: str = "document",
+    rowset: str | None = None,
+    width_hint: int = WIDTH_HINT,
+    trust_remote_code: bool = False,
+) -> str:
+    """Name of the rowset that the tokenizer of the model at ``source`` makes of the corpus.
+
+    window
+        Tokens of a window at most, by default the smaller of 1,024 and the model's limit.
+    overlap
+        Tokens that a window carries from the one before.
+    windowing
+        document (windows never cross documents) or packed (cut from the joined corpus).
+    """
+    from actlake.flows.extraction import models, tokens
+
+    facts = models.inspect_model(source, name=model, trust_remote_code=trust_remote_code)
+    cut = window or facts.default_window
+    shown = None if cut == facts.default_window else cut
+    plan = RowsetPlan(
+        name=rowset or rowset_name(corpus, facts.tokenizer, shown),
+        corpus=corpus,
+        corpus_fingerprint=lake.corpus_fingerprint(corpus),
+        kind="token",
+        tokenizer=facts.tokenizer,
+        tokenizer_fingerprint=facts.tokenizer_fingerprint,
+        windowing=windowing,
+        window=cut,
+        overlap=overlap,
+        width_hint=width_hint,
+    )
+    with _rowset_run(lake, plan) as run:
+        if not run.done:
+            tokenizer = models.load_tokenizer(facts)
+            blocks = _token_blocks(lake, facts, plan, tokenizer)
+            write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer))
+    return plan.name
+
+
+def _rowset_run(lake: Lake, plan: RowsetPlan) -> Any:
+    parameters = {"rowset": plan.name, "width_hint": plan.width_hint}
+    return lake.run("ingest", parameters, {plan.name: plan.fingerprint()})
+
+
+def _token_blocks(
+    lake: Lake, facts: "ModelFacts", plan: RowsetPlan, tokenizer: Any
+) -> Iterator[dict[str, NDArray[Any]]]:
+    from actlake.flows.extraction.tokens import tokenize_documents
+
+    texts = _texts(lake, plan.corpus)
+    rows = tokenize_documents(
+        tokenizer, texts, windowing=plan.windowing, window=plan.window, overlap=plan.overlap
+    )
+    with progress(f"tokenize {plan.name}", _documents(lake, plan.corpus), "documents") as advance:
+        for document in rows:
+            block = {
+                "document": np.full(document.rows, document.document, np.int64),
+                "window": document.window,
+                "position": document.position,
+                "window_position": document.window_position,
+                "token_id": document.token_id,
+                "char_start": document.char_start,
+                "char_stop": document.char_stop,
+                "is_special": document.is_special,
+            }
+            yield block
+            advance(1)
+
+
+def _document_blocks(lake: Lake, corpus: str) -> Iterator[dict[str, NDArray[Any]]]:
+    start = 0
+    query = "SELECT length(text) AS chars FROM documents WHERE corpus = $corpus ORDER BY document"
+    for batch in lake.sql(query, corpus=corpus).batches():
+        chars = batch["chars"].to_numpy(zero_copy_only=False)
+        document = np.arange(start, start + len(chars))
+        columns = {"document": document, "char_stop": chars, "token_id": np.full(len(chars), -1)}
+        yield complete_columns(columns)
+        start += len(chars)
+
+
+def _texts(lake: Lake, corpus: str) -> Iterator[str]:
+    query = "SELECT text FROM documents WHERE corpus = $corpus ORDER BY document"
+    for batch in lake.sql(query, corpus=corpus).batches(BLOCK_DOCUMENTS):
+        yield from batch["text"].to_pylist()
+
+
+def _documents(lake: Lake, corpus: str) -> int:
+    query = "SELECT documents FROM corpora WHERE corpus = $corpus"
+    return int(lake.sql(query, corpus=corpus).arrow()["documents"][0].as_py())
+
+
+def _counted(documents: Iterable[Document], advance: Any) -> Iterator[Document]:
+    for document in documents:
+        advance(1)
+        yield document

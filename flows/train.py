@@ -1,0 +1,216 @@
+"""train: learn a dictionary from a tensor, and measure it on documents that it has not seen."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.identity import identity
+from actlake.analytics.dictionaries.pca import pca
+from actlake.analytics.dictionaries.random import random_dictionary
+from actlake.analytics.dictionaries.training import Checkpoint, LogEntry, Settings
+from actlake.flows.default_names import dictionary_name
+from actlake.flows.progress import progress, say
+from actlake.flows.scores import SplitRows, score_table
+from actlake.storage.dictionary_files import write_dictionary
+from actlake.storage.durable import replace_file
+from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.keys import check_name, fingerprint
+from actlake.storage.lake import Lake
+from actlake.storage.run import Run
+
+__all__ = ["METHODS", "train"]
+
+METHODS = ("topk", "batchtopk", "pca", "random", "identity")
+SAMPLE_ROWS = 16_384
+CHECKPOINT_SECONDS = 60.0
+
+
+def train(
+    lake: Lake,
+    *,
+    tensor: str,
+    method: str = "topk",
+    n_features: int | None = None,
+    k: int = 32,
+    steps: int = 2000,
+    batch_rows: int = 1024,
+    mask: str = "no_special",
+    seed: int = 0,
+    dictionary: str | None = None,
+    learning_rate: float | None = None,
+    dead_after_rows: int | None = None,
+    baselines: bool = True,
+    torch_threads: int | None = None,
+) -> str:
+    """Name of the dictionary, trained, measured and stored when this returns.
+
+    Four fifths of the documents train it and a tenth is held out, by a hash of the document's
+    number, so no document is on both sides. A run that is killed goes on from its last
+    checkpoint, at most a minute of training back.
+
+    n_features
+        By default four times the tensor's width; the identity has the width, PCA twice it (two
+        signed features an axis).
+    steps, batch_rows, learning_rate, dead_after_rows
+        Of topk and batchtopk only. ``dead_after_rows`` defaults to a tenth of the rows trained on.
+    mask
+        Rows to learn from and to be measured on.
+    baselines
+        Also measure PCA with k numbers a row, and random directions with k, on the same rows.
+    """
+    if method not in METHODS:
+        raise InputError(f"no method {method!r}; choose one of {', '.join(METHODS)}")
+    rows = lake.tensor(tensor)
+    if missing := rows.missing():
+        raise IncompleteError(
+            f"tensor {tensor} lacks {len(missing)} of {len(rows.grid)} shards; "
+            "finish its extraction first"
+        )
+    size = {"identity": rows.width, "pca": 2 * rows.width}.get(method, n_features or 4 * rows.width)
+    if not 1 <= k <= size:
+        raise InputError(f"k is {k} and the dictionary would have {size} features; lower k")
+    name = check_name(
+        "dictionary", dictionary or dictionary_name(method, rows.model, rows.site, size)
+    )
+    split = SplitRows(lake, rows, lake.mask(mask))
+    parameters: dict[str, Any] = {
+        "method": method,
+        "n_features": size,
+        "k": k,
+        "mask": mask,
+        "seed": seed,
+        "baselines": baselines,
+    }
+    settings = None
+    if method in ("topk", "batchtopk"):
+        settings = Settings(
+            n_features=size,
+            k=k,
+            steps=steps,
+            selection="topk" if method == "topk" else "batchtopk",
+            seed=seed,
+            learning_rate=learning_rate,
+            dead_after_rows=dead_after_rows or max(1, steps * batch_rows // 10),
+        )
+        parameters |= asdict(settings) | {"batch_rows": batch_rows}
+    inputs = {"tensor": rows.fingerprint, "mask": split.mask.fingerprint}
+    with lake.run("train", {"dictionary": name, **parameters}, inputs) as run:
+        if run.done:
+            say(f"train: {name} found complete")
+            return name
+        split.require_documents()
+        log: list[LogEntry] = []
+        if settings is not None:
+            learned, log = _train_autoencoder(run, split, settings, batch_rows, torch_threads)
+        elif method == "pca":
+            learned = pca(split.gram("train"), rows.width, k)
+        elif method == "random":
+            learned = random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed)
+        else:
+            learned = identity(rows.width, k)
+        random = random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed)
+        scores = score_table(
+            run.run, name, split, learned, random if baselines else None, baselines=baselines
+        )
+        write_dictionary(
+            run,
+            name=name,
+            method=method,
+            tensor=tensor,
+            n_features=size,
+            width=rows.width,
+            config={**learned.config, "mask": mask},
+            arrays=learned.arrays,
+            fingerprint=fingerprint("dictionary", parameters, inputs),
+            tables={"evaluations": scores, "training_logs": _log_table(run.run, name, log)},
+        )
+        _checkpoint_file(run).unlink(missing_ok=True)
+    return name
+
+
+def _train_autoencoder(
+    run: Run, split: SplitRows, settings: Settings, batch_rows: int, torch_threads: int | None
+) -> tuple[Dictionary, list[LogEntry]]:
+    """Train, from the last checkpoint if there is one, with a checkpoint a minute."""
+    from actlake.analytics.dictionaries.topk import Trainer, set_threads
+
+    set_threads(torch_threads or os.cpu_count() or 1)
+    saved = _load_checkpoint(run)
+    trainer = (
+        Trainer.start(settings, split.sample(SAMPLE_ROWS)) if saved is None else Trainer(saved)
+    )
+    label = f"train {settings.selection} {split.tensor.name}"
+    if trainer.steps_done:
+        say(f"{label}: goes on after {trainer.steps_done:,} steps")
+    saved_at = time.monotonic()
+    with progress(label, (settings.steps - trainer.steps_done) * batch_rows) as advance:
+        for batch in _batches(split, batch_rows, settings, trainer.steps_done):
+            trainer.step(batch)
+            advance(len(batch))
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                _save_checkpoint(run, trainer.checkpoint())
+                saved_at = time.monotonic()
+    return trainer.finish(), trainer.log
+
+
+def _batches(
+    split: SplitRows, batch_rows: int, settings: Settings, done: int
+) -> Iterator[NDArray[np.float32]]:
+    """The batches of steps ``done`` to the last: epoch after epoch, each shuffled anew."""
+    step = epoch = 0
+    while step < settings.steps:
+        for batch in split.batches("train", batch_rows, seed=settings.seed + epoch):
+            if step >= done:
+                yield batch
+            step += 1
+            if step == settings.steps:
+                return
+        epoch += 1
+
+
+def _checkpoint_file(run: Run) -> Path:
+    return run.root / "checkpoints" / f"{run.key}.safetensors"
+
+
+def _save_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
+    facts = {"facts": json.dumps(checkpoint.facts)}
+    replace_file(
+        _checkpoint_file(run), safetensors.numpy.save(dict(checkpoint.arrays), metadata=facts)
+    )
+
+
+def _load_checkpoint(run: Run) -> Checkpoint | None:
+    path = _checkpoint_file(run)
+    if not path.exists():
+        return None
+    with safetensors.safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return Checkpoint(arrays, json.loads(file.metadata()["facts"]))
+
+
+def _log_table(run: str, dictionary: str, log: list[LogEntry]) -> pa.Table:
+    rows = [
+        {
+            "dictionary": dictionary,
+            "step": entry.step,
+            "tokens": entry.rows,
+            "metric": metric.name,
+            "value": float(getattr(entry, metric.name)),
+            "run": run,
+        }
+        for entry in log
+        for metric in fields(LogEntry)
+        if metric.name not in ("step", "rows")
+    ]
+    return pa.Table.from_pylist(rows, arrow_schema("training_logs"))

@@ -1,0 +1,78 @@
+"""Masks: named conditions over tokens that say which rows a statistic counts."""
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from actlake.storage.errors import NotFoundError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.guard import check_predicate
+from actlake.storage.keys import check_name, fingerprint
+from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
+
+__all__ = ["BUILT_IN", "Mask", "mask_named", "mask_rows", "write_mask"]
+
+BUILT_IN = {
+    "all": "TRUE",
+    "no_special": "NOT is_special",
+    "not_first": "window_position > 0 AND NOT is_special",
+}
+"""Masks that every lake has. The first row of a window is where attention parks what it does not
+need: its norm is far from all others'."""
+
+
+class Mask:
+    """A mask's name and what it means."""
+
+    __slots__ = ("fingerprint", "name", "predicate")
+
+    def __init__(self, name: str, predicate: str) -> None:
+        self.name = name
+        self.predicate = predicate
+        self.fingerprint = fingerprint("mask", predicate)
+
+
+def mask_named(connection: duckdb.DuckDBPyConnection, name: str) -> Mask:
+    """The mask of that name; NotFoundError, with the known ones, if there is none."""
+    masks = dict(connection.execute("SELECT mask, predicate FROM masks").fetchall())
+    if name not in masks:
+        raise NotFoundError(f"no mask {name!r}; there are {', '.join(sorted(masks))}")
+    return Mask(name, masks[name])
+
+
+def mask_rows(
+    connection: duckdb.DuckDBPyConnection, mask: Mask, rowset: Rowset, start: int, stop: int
+) -> NDArray[np.bool_]:
+    """Whether each of rows [start, stop) is under the mask, shape (stop - start,); NULL is no."""
+    kept = np.zeros(stop - start, bool)
+    if mask.predicate == BUILT_IN["all"]:
+        return ~kept
+    # The predicate is SQL by definition; write_mask let in nothing but one condition.
+    query = f"""
+        SELECT "row" FROM tokens
+        WHERE rowset = $rowset AND "row" >= $start AND "row" < $stop AND ({mask.predicate})
+    """  # noqa: S608
+    rows = connection.execute(query, {"rowset": rowset.name, "start": start, "stop": stop})
+    kept[rows.fetchnumpy()["row"].astype(np.int64) - start] = True
+    return kept
+
+
+def write_mask(run: Run, name: str, predicate: str) -> None:
+    """Commit a mask, unless it is there; QueryError unless the predicate is one condition."""
+    check_name("mask", name)
+    check_predicate(predicate, "tokens")
+    mask = Mask(name, predicate)
+    if run.exists("masks", "mask", name, mask.fingerprint):
+        return
+    run.append({"masks": masks_table([mask])}, f"mask {name}")
+
+
+def masks_table(masks: list[Mask]) -> pa.Table:
+    """Masks as rows of their table."""
+    rows = [
+        {"mask": mask.name, "predicate": mask.predicate, "fingerprint": mask.fingerprint}
+        for mask in masks
+    ]
+    return pa.Table.from_pylist(rows, arrow_schema("masks"))

@@ -1,0 +1,225 @@
+"""A small lake whose every number is known: 40 short speeches, planted features, two dictionaries.
+
+Words are tokens, so a feature that was planted on a word must come back with that word. Built
+with the public writers only; other tests may use it through ``build_small_lake``.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from actlake.analytics.features.histogram import FeatureHistogram
+from actlake.analytics.features.moments import FeatureMoments
+from actlake.analytics.features.tokens import FeatureTokens
+from actlake.analytics.features.top_rows import TopRows
+from actlake.storage import Codes, Csr, Document, Lake
+from actlake.storage.codes_writer import CodesPlan, commit_codes, plan_codes, publish_codes
+from actlake.storage.csr import csr_from_dense
+from actlake.storage.dictionary_files import write_dictionary
+from actlake.storage.fields import arrow_schema
+from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+from actlake.storage.run import Run
+from actlake.storage.tensor_writer import seal
+
+CORPUS, TOKENIZER, ROWSET, TENSOR = "speeches", "words", "speeches@words", "toy:resid@speeches"
+TOPK, IDENTITY = "topk:toy:resid:16", "identity:toy:resid:16"
+MASK, SHOWN_TOKENS, FEATURES = "no_special", 8, 16
+DOCUMENTS, WORDS = 40, 24
+
+START = "<start>"
+PLANTED = {0: "war", 1: "peace", 2: "1942", 3: START}
+"""Feature to the word on which alone it fires, and on which it always does."""
+DEAD = (14, 15)
+DICTIONARIES = {TOPK: "topk", IDENTITY: "identity"}
+FVU = {"fvu": 0.21, "fvu_pca": 0.43, "fvu_random": 0.96, "l0": 3.5, "dead_share": 0.125}
+"""Of the topk dictionary on held-out rows; on train rows each is a tenth smaller."""
+
+_COMMON = (
+    "the of and to we our in that a is for it people nation must will have be this with war peace "
+    "1942 work congress year law great world free"
+).split()
+HOSTILE = ("<script>alert(1)</script>", "\"'><img", "\u202eterces", "a\x07b", "שלום", "R&D", "$x_1$")
+"""Words of the last document: what a page must show and never obey."""
+VOCABULARY = (START, *_COMMON, *HOSTILE)
+
+
+def build_small_lake(path: Path) -> Lake:
+    """A new lake at ``path``: corpus, rowset, tensor, two sealed codes, summaries, evaluations."""
+    lake = Lake.create(path)
+    texts = _texts()
+    lake.create_corpus(CORPUS, list(_documents(texts)), source="written for tests")
+    columns = _columns(texts)
+    _create_rowset(lake, columns)
+    signal = _signal(columns["token_id"])
+    with lake.create_tensor(TENSOR, rowset=ROWSET, width=FEATURES, dtype="float32") as tensor:
+        tensor.append(signal)
+    with lake.run("test", {"step": "train"}, {}) as run:
+        for name, method in DICTIONARIES.items():
+            _create_dictionary(run, name, method)
+    for name, block in ((TOPK, _three_largest(signal)), (IDENTITY, np.maximum(signal, 0))):
+        _encode(lake, name, csr_from_dense(block, dtype="float16"))
+        _summarize(lake, codes_name(name))
+    return lake
+
+
+def codes_name(dictionary: str) -> str:
+    return f"{dictionary}@{CORPUS}"
+
+
+def _texts() -> list[str]:
+    rng = np.random.default_rng(7)
+    texts = [" ".join(rng.choice(_COMMON, WORDS)) for _ in range(DOCUMENTS - 1)]
+    return [*texts, " ".join(word for hostile in HOSTILE for word in ("war", hostile, "peace"))]
+
+
+def _documents(texts: list[str]) -> Iterator[Document]:
+    for index, text in enumerate(texts):
+        party = ("Democratic", "Republican")[index // 8 % 2]
+        labels = {"year": 1901 + 3 * index, "president": f"President {index // 8}", "party": party}
+        yield Document(f"speech-{index:02}", text, labels)
+
+
+def _columns(texts: list[str]) -> dict[str, NDArray[Any]]:
+    """A special first token in every document, then one token a word."""
+    known = {word: index for index, word in enumerate(VOCABULARY)}
+    rows: list[tuple[int, int, int, int, bool]] = []
+    for document, text in enumerate(texts):
+        rows.append((document, 0, 0, 0, True))
+        start = 0
+        for word in text.split(" "):
+            rows.append((document, known[word], start, start + len(word), False))
+            start += len(word) + 1
+    names = ("document", "token_id", "char_start", "char_stop", "is_special")
+    return {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _create_rowset(lake: Lake, columns: Mapping[str, NDArray[Any]]) -> None:
+    plan = RowsetPlan(
+        name=ROWSET,
+        corpus=CORPUS,
+        corpus_fingerprint="known",
+        kind="token",
+        tokenizer=TOKENIZER,
+        tokenizer_fingerprint="known",
+        windowing="document",
+        window=64,
+        overlap=0,
+    )
+    with lake.run("test", {"step": "rowset"}, {}) as run:
+        write_rowset(run, plan, [complete_columns(columns)], VOCABULARY)
+
+
+def _signal(token_id: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Planted features, ten that fire at random with falling density, and two that never do."""
+    rng = np.random.default_rng(11)
+    rows = len(token_id)
+    densities = np.geomspace(0.4, 0.01, FEATURES - len(PLANTED) - len(DEAD))
+    signal = np.zeros((rows, FEATURES), np.float32)
+    for feature, density in enumerate(densities, start=len(PLANTED)):
+        strength = rng.lognormal(0, 0.5, rows)
+        signal[:, feature] = np.where(rng.random(rows) < density, strength, 0)
+    for feature, word in PLANTED.items():
+        strength = 5 + rng.lognormal(0, 0.5, rows)
+        signal[:, feature] = np.where(token_id == VOCABULARY.index(word), strength, 0)
+    return signal
+
+
+def _three_largest(signal: NDArray[np.float32]) -> NDArray[np.float32]:
+    third = np.sort(signal, axis=1)[:, -3, None]
+    return np.where(signal >= third, signal, 0)
+
+
+def _create_dictionary(run: Run, name: str, method: str) -> None:
+    tables: dict[str, pa.Table] = {}
+    if method == "topk":
+        rows = [
+            {
+                "dictionary": name,
+                "tensor": TENSOR,
+                "mask": MASK,
+                "split": split,
+                "metric": metric,
+                "value": value * scale,
+                "n": n,
+                "run": run.run,
+            }
+            for split, scale, n in (("holdout", 1.0, 96), ("train", 0.9, 864))
+            for metric, value in FVU.items()
+        ]
+        tables["evaluations"] = pa.Table.from_pylist(rows, arrow_schema("evaluations"))
+    write_dictionary(
+        run,
+        name=name,
+        method=method,
+        tensor=TENSOR,
+        n_features=FEATURES,
+        width=FEATURES,
+        config={"method": method},
+        arrays={"decoder": np.eye(FEATURES, dtype=np.float32)},
+        fingerprint=name,
+        tables=tables,
+    )
+
+
+def _encode(lake: Lake, dictionary: str, block: Csr) -> None:
+    plan = CodesPlan(
+        name=codes_name(dictionary),
+        dictionary=dictionary,
+        dictionary_fingerprint=dictionary,
+        n_features=FEATURES,
+        tensor=TENSOR,
+        tensor_fingerprint="known",
+        rowset=lake.rowset(ROWSET),
+        dtype="float16",
+    )
+    with lake.run("test", {"step": "encode", "codes": plan.name}, {}) as run:
+        codes_id = plan_codes(run, plan)
+        grid = plan.rowset.grid
+        shards = []
+        for shard in range(len(grid)):
+            start, stop = grid.span(shard)
+            inside = np.zeros(block.rows, bool)
+            inside[start:stop] = True
+            shards.append(publish_codes(run, plan, codes_id, shard, block.keep(inside)))
+        commit_codes(run, shards, f"codes {plan.name}")
+        seal(run, "codes", [codes_id], len(grid))
+
+
+def _summarize(lake: Lake, name: str) -> None:
+    codes = lake.codes(name)
+    keep = ~codes.rowset.column("is_special")
+    with lake.run("test", {"step": "summarize", "codes": name}, {}) as run:
+        run.append(_summary(codes, keep, run.run), f"summary of {name}")
+
+
+def _summary(codes: Codes, keep: NDArray[np.bool_], run: str) -> dict[str, pa.Table]:
+    block = codes[:]
+    histogram = FeatureHistogram.of(block, keep)
+    quantiles = {f"q{q}_active": histogram.quantile(q / 100) for q in (50, 90, 99)}
+    statistics = {**FeatureMoments.of(block, keep).finish(), **quantiles}
+    examples = TopRows.of(block, keep, row_start=0, k=SHOWN_TOKENS).finish()
+    tokens = FeatureTokens.of(block, keep, token_id=codes.rowset.column("token_id"))
+    found: dict[str, Mapping[str, NDArray[Any]]] = {
+        "feature_statistics": statistics,
+        "feature_histograms": histogram.finish(),
+        "feature_examples": {"kind": np.full(len(examples["row"]), "top"), **examples},
+        "feature_tokens": tokens.finish(SHOWN_TOKENS),
+    }
+    key = {"codes": codes.name, "mask": MASK, "run": run}
+    return {table: _table(table, key, columns) for table, columns in found.items()}
+
+
+def _table(table: str, key: dict[str, str], columns: Mapping[str, NDArray[Any]]) -> pa.Table:
+    schema = arrow_schema(table)
+    rows = len(columns["feature"])
+    arrays = {
+        name: pa.array(columns[name], from_pandas=True)  # NaN is NULL
+        if name in columns
+        else pa.array([key[name]] * rows, pa.string())
+        for name in schema.names
+    }
+    return pa.table(arrays).cast(schema)

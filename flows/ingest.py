@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from actlake.flows.default_names import documents_name, rowset_name
 from actlake.flows.progress import progress, say
+from actlake.flows.sources import Source, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
 from actlake.storage.lake import Lake
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
@@ -16,23 +17,23 @@ from actlake.storage.shards import WIDTH_HINT
 
 if TYPE_CHECKING:
     from actlake.flows.extraction.models import ModelFacts
-    from actlake.flows.sources import Source
 
 __all__ = ["ingest", "ingest_documents", "ingest_tokens"]
 
 BLOCK_DOCUMENTS = 256
 
 
-def ingest(lake: Lake, *, corpus: str, source: "Source") -> None:
+def ingest(lake: Lake, *, corpus: str, source: Source) -> None:
     """The documents of ``source`` are in the lake as ``corpus``, with their labels.
 
     The source is read twice, once to check and fingerprint it and once to store it, so that a
     faulty one changes nothing. CorpusError if it is empty, or has a document without text.
     """
-    from actlake.flows.sources import describe, read
-
-    name = describe(source)
-    facts = examine_documents(read(source), source=name)
+    name = source.path
+    say(f"ingest: reading {name}")
+    facts = examine_documents(
+        read(source, report=lambda found: say(f"ingest: {found}")), source=name
+    )
     with lake.run("ingest", {"corpus": corpus, "source": name}, {corpus: facts.fingerprint}) as run:
         if run.done:
             say(f"ingest: corpus {corpus} found complete, {facts.documents:,} documents")

@@ -9,6 +9,7 @@ from typing import Any, Self
 import duckdb
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake import sql
@@ -184,6 +185,35 @@ class Lake:
         if name not in (*TABLES, *sql.names("views")):
             raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
         return self._connection().sql(f"SELECT * FROM {name}").pl(lazy=True)  # noqa: S608
+
+    def snapshots(self, limit: int) -> pa.Table:
+        """The newest commits: snapshot, time (UTC), author, message."""
+        query = """
+            SELECT
+                snapshot_id AS snapshot,
+                snapshot_time::TIMESTAMP AS time,
+                author,
+                commit_message AS message
+            FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT $limit
+        """
+        return self._connection().execute(query, {"limit": limit}).to_arrow_table()
+
+    def newest_snapshot(self) -> int:
+        """The snapshot that a query would see now."""
+        row = self._connection().execute("SELECT id FROM lake.current_snapshot()").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def pin(self, why: str) -> int:
+        """Keep the snapshot that a query would see now, for the reason ``why``; its number."""
+        snapshot = self.newest_snapshot()
+        self._claims.pin(snapshot, why)
+        return snapshot
+
+    def bytes(self) -> int:
+        """Size of everything that ``verify`` reads."""
+        rows = self._connection().execute("SELECT sum(bytes) FROM shards").fetchone()
+        chunks = 0 if rows is None or rows[0] is None else int(rows[0])
+        return chunks + sum(one.bytes for one in self._claims.files().values())
 
     def verify(self, progress: Callable[[int], None] = lambda size: None) -> Iterator[Fault]:
         """Every fault of the lake, found by reading all of it; see ``storage.verify``."""

@@ -122,7 +122,7 @@ class Dictionary:
             x = np.matmul(x - self.arrays["b_dec"], self.arrays["W_enc"])
             x += self.arrays["b_enc"]
         if "threshold" in self.arrays:
-            mask = x > np.maximum(self.arrays["threshold"], 0)
+            mask = x > self.arrays["threshold"]  # values <= 0 go with the cast
         else:
             mask = largest_positive(x, self.k)
         row, feature = np.nonzero(mask)

@@ -263,3 +263,8 @@ def _whole(facts: Any, name: str) -> int:
 
 def _real(facts: Any, name: str) -> float:
     return float(facts[name])
+
+
+def set_threads(count: int) -> None:
+    """Give torch ``count`` threads; the bits of a run depend on it, and ``finish`` records it."""
+    torch.set_num_threads(count)

@@ -32,7 +32,7 @@ def forward(
         reached[name] += 1
         tensor = _first_tensor(values)
         if tensor is not None and tensor.ndim == 2 and len(tensor) == shape.numel():
-            tensor = tensor.unflatten(0, shape)  # opt's MLP and routers see one long list of tokens
+            tensor = tensor.reshape(*shape, -1)  # opt's MLP and routers see one long list of tokens
         if tensor is None or tensor.ndim != 3 or tensor.shape[:2] != shape:
             found = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
             raise ModelError(

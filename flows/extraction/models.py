@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoModel,
     PretrainedConfig,
@@ -167,8 +168,8 @@ def load_model(
 ) -> LoadedModel:
     """``model``, by facts or source, ready to run on ``device``, without gradients or cache.
 
-    ``attention`` is sdpa, eager or another implementation of transformers; auto takes sdpa where
-    the architecture has it. ``last_layer`` drops the blocks after it: sites up to that block have bitwise the same rows.
+    ``attention`` is sdpa, eager or another of transformers; auto takes sdpa where the architecture
+    has it. ``last_layer`` drops the blocks after it: sites up to there have bitwise the same rows.
     Raises ModelError for what cannot be loaded, and for weights that the checkpoint lacks.
     """
     facts = (
@@ -178,7 +179,7 @@ def load_model(
     )
     if compute_dtype not in _DTYPES:
         raise InputError(f"no compute dtype {compute_dtype!r}; choose one of {', '.join(_DTYPES)}")
-    chosen = _device(device)
+    chosen = choose_device(device)
     with quiet():
         try:
             module, info = AutoModel.from_pretrained(
@@ -188,7 +189,7 @@ def load_model(
                 output_loading_info=True,
                 trust_remote_code=facts.trust_remote_code,
             )
-        except (OSError, ValueError, ImportError, RuntimeError) as error:
+        except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             raise ModelError(
                 f"the model {facts.source} cannot be loaded: {first_line(error)}; check its files "
                 f"in {facts.path} and the attention implementation {attention}"
@@ -245,7 +246,8 @@ def _refuse_random_weights(
         )
 
 
-def _device(device: str) -> str:
+def choose_device(device: str) -> str:
+    """``device`` itself, or for "auto" the best one here: cuda, mps or cpu. Raises InputError."""
     if device == "auto":
         if torch.cuda.is_available():
             return "cuda"

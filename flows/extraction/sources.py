@@ -61,6 +61,8 @@ def locate(source: str, revision: str | None = None) -> Place:
     """
     if source.startswith("package:"):
         return Place(_in_package(source), revision)
+    if not source:
+        raise ModelError("the model has no name; give a hub id, a path, or package:NAME/path")
     path = Path(source).expanduser()
     if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
         return Place(path.resolve(), revision)

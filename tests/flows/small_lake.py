@@ -16,14 +16,26 @@ from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
-from actlake.storage import Codes, Csr, Document, Lake
-from actlake.storage.codes_writer import CodesPlan, commit_codes, plan_codes, publish_codes
+from actlake.storage import Codes, Csr, Document, Lake, Rowset
+from actlake.storage.codes_writer import (
+    CodesPlan,
+    commit_codes,
+    plan_codes,
+    publish_codes,
+    seal_codes,
+)
 from actlake.storage.csr import csr_from_dense
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.fields import arrow_schema
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
-from actlake.storage.tensor_writer import seal
+from actlake.storage.tensor_writer import (
+    TensorPlan,
+    commit_shards,
+    plan_tensors,
+    publish_shard,
+    seal,
+)
 
 CORPUS, TOKENIZER, ROWSET, TENSOR = "speeches", "words", "speeches@words", "toy:resid@speeches"
 TOPK, IDENTITY = "topk:toy:resid:16", "identity:toy:resid:16"
@@ -34,7 +46,6 @@ START = "<start>"
 PLANTED = {0: "war", 1: "peace", 2: "1942", 3: START}
 """Feature to the word on which alone it fires, and on which it always does."""
 DEAD = (14, 15)
-DICTIONARIES = {TOPK: "topk", IDENTITY: "identity"}
 FVU = {"fvu": 0.21, "fvu_pca": 0.43, "fvu_random": 0.96, "l0": 3.5, "dead_share": 0.125}
 """Of the topk dictionary on held-out rows; on train rows each is a tenth smaller."""
 
@@ -42,7 +53,15 @@ _COMMON = (
     "the of and to we our in that a is for it people nation must will have be this with war peace "
     "1942 work congress year law great world free"
 ).split()
-HOSTILE = ("<script>alert(1)</script>", "\"'><img", "\u202eterces", "a\x07b", "שלום", "R&D", "$x_1$")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"'><img",
+    "\u202eterces",
+    "a\x07b",
+    "שלום",
+    "R&D",
+    "$x_1$",
+)
 """Words of the last document: what a page must show and never obey."""
 VOCABULARY = (START, *_COMMON, *HOSTILE)
 
@@ -53,16 +72,14 @@ def build_small_lake(path: Path) -> Lake:
     texts = _texts()
     lake.create_corpus(CORPUS, list(_documents(texts)), source="written for tests")
     columns = _columns(texts)
-    _create_rowset(lake, columns)
     signal = _signal(columns["token_id"])
-    with lake.create_tensor(TENSOR, rowset=ROWSET, width=FEATURES, dtype="float32") as tensor:
-        tensor.append(signal)
-    with lake.run("test", {"step": "train"}, {}) as run:
-        for name, method in DICTIONARIES.items():
-            _create_dictionary(run, name, method)
-    for name, block in ((TOPK, _three_largest(signal)), (IDENTITY, np.maximum(signal, 0))):
-        _encode(lake, name, csr_from_dense(block, dtype="float16"))
-        _summarize(lake, codes_name(name))
+    with lake.run("test", {}, {}) as run:  # one for all: every run costs two more commits
+        _create_rowset(run, columns)
+        _create_tensor(run, lake.rowset(ROWSET), signal)
+        for name, block in ((TOPK, _three_largest(signal)), (IDENTITY, np.maximum(signal, 0))):
+            _create_dictionary(run, name)
+            _encode(run, lake.rowset(ROWSET), name, csr_from_dense(block, dtype="float16"))
+            _summarize(run, lake.codes(codes_name(name)))
     return lake
 
 
@@ -79,7 +96,11 @@ def _texts() -> list[str]:
 def _documents(texts: list[str]) -> Iterator[Document]:
     for index, text in enumerate(texts):
         party = ("Democratic", "Republican")[index // 8 % 2]
-        labels = {"year": 1901 + 3 * index, "president": f"President {index // 8}", "party": party}
+        labels: dict[str, str | int | float | bool | None] = {
+            "year": 1901 + 3 * index,
+            "president": f"President {index // 8}",
+            "party": party,
+        }
         yield Document(f"speech-{index:02}", text, labels)
 
 
@@ -94,10 +115,12 @@ def _columns(texts: list[str]) -> dict[str, NDArray[Any]]:
             rows.append((document, known[word], start, start + len(word), False))
             start += len(word) + 1
     names = ("document", "token_id", "char_start", "char_stop", "is_special")
-    return {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+    return {
+        name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)
+    }
 
 
-def _create_rowset(lake: Lake, columns: Mapping[str, NDArray[Any]]) -> None:
+def _create_rowset(run: Run, columns: Mapping[str, NDArray[Any]]) -> None:
     plan = RowsetPlan(
         name=ROWSET,
         corpus=CORPUS,
@@ -109,8 +132,30 @@ def _create_rowset(lake: Lake, columns: Mapping[str, NDArray[Any]]) -> None:
         window=64,
         overlap=0,
     )
-    with lake.run("test", {"step": "rowset"}, {}) as run:
-        write_rowset(run, plan, [complete_columns(columns)], VOCABULARY)
+    write_rowset(run, plan, [complete_columns(columns)], VOCABULARY)
+
+
+def _create_tensor(run: Run, rowset: Rowset, signal: NDArray[np.float32]) -> None:
+    plan = TensorPlan(
+        name=TENSOR,
+        model="toy",
+        model_fingerprint="known",
+        site="resid",
+        module="resid",
+        side="given",
+        rowset=rowset,
+        dtype="float32",
+        compute_dtype="float32",
+        width=FEATURES,
+    )
+    ids = plan_tensors(run, [plan])
+    spans = [rowset.grid.span(shard) for shard in range(len(rowset.grid))]
+    receipts = [
+        publish_shard(run, plan, ids[TENSOR], shard, signal[start:stop])
+        for shard, (start, stop) in enumerate(spans)
+    ]
+    commit_shards(run, receipts, "every shard")
+    seal(run, [plan], ids)
 
 
 def _signal(token_id: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -133,9 +178,9 @@ def _three_largest(signal: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(signal >= third, signal, 0)
 
 
-def _create_dictionary(run: Run, name: str, method: str) -> None:
+def _create_dictionary(run: Run, name: str) -> None:
     tables: dict[str, pa.Table] = {}
-    if method == "topk":
+    if name == TOPK:
         rows = [
             {
                 "dictionary": name,
@@ -154,18 +199,18 @@ def _create_dictionary(run: Run, name: str, method: str) -> None:
     write_dictionary(
         run,
         name=name,
-        method=method,
+        method=name.partition(":")[0],
         tensor=TENSOR,
         n_features=FEATURES,
         width=FEATURES,
-        config={"method": method},
+        config={"k": 3},
         arrays={"decoder": np.eye(FEATURES, dtype=np.float32)},
         fingerprint=name,
         tables=tables,
     )
 
 
-def _encode(lake: Lake, dictionary: str, block: Csr) -> None:
+def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
     plan = CodesPlan(
         name=codes_name(dictionary),
         dictionary=dictionary,
@@ -173,27 +218,22 @@ def _encode(lake: Lake, dictionary: str, block: Csr) -> None:
         n_features=FEATURES,
         tensor=TENSOR,
         tensor_fingerprint="known",
-        rowset=lake.rowset(ROWSET),
+        rowset=rowset,
         dtype="float16",
     )
-    with lake.run("test", {"step": "encode", "codes": plan.name}, {}) as run:
-        codes_id = plan_codes(run, plan)
-        grid = plan.rowset.grid
-        shards = []
-        for shard in range(len(grid)):
-            start, stop = grid.span(shard)
-            inside = np.zeros(block.rows, bool)
-            inside[start:stop] = True
-            shards.append(publish_codes(run, plan, codes_id, shard, block.keep(inside)))
-        commit_codes(run, shards, f"codes {plan.name}")
-        seal(run, "codes", [codes_id], len(grid))
+    codes_id = plan_codes(run, plan)
+    shard_of_row = np.arange(block.rows) // rowset.shard_rows
+    shards = [
+        publish_codes(run, plan, codes_id, shard, block.keep(shard_of_row == shard))
+        for shard in range(len(rowset.grid))
+    ]
+    commit_codes(run, shards, f"codes {plan.name}")
+    seal_codes(run, plan, codes_id)
 
 
-def _summarize(lake: Lake, name: str) -> None:
-    codes = lake.codes(name)
+def _summarize(run: Run, codes: Codes) -> None:
     keep = ~codes.rowset.column("is_special")
-    with lake.run("test", {"step": "summarize", "codes": name}, {}) as run:
-        run.append(_summary(codes, keep, run.run), f"summary of {name}")
+    run.append(_summary(codes, keep, run.run), f"summary of {codes.name}")
 
 
 def _summary(codes: Codes, keep: NDArray[np.bool_], run: str) -> dict[str, pa.Table]:

@@ -14,7 +14,7 @@ import pytest
 from actlake.storage.duck import connect
 from actlake.storage.errors import QueryError
 from actlake.storage.guard import run_select
-from actlake.storage.results import Result
+from actlake.storage.results import Result, TimeLimit
 
 ENDLESS = "SELECT count(*) FROM range(1_000_000) a, range(1_000_000) b"
 
@@ -109,11 +109,19 @@ def test_limit__stops_what_takes_too_long(sql: str, con: duckdb.DuckDBPyConnecti
     assert result(con, "SELECT 1").rows() == [(1,)]
 
 
-def test_limit__stops_even_before_the_query_begins(con: duckdb.DuckDBPyConnection) -> None:
+def test_limit__stops_even_what_begins_after_it(con: duckdb.DuckDBPyConnection) -> None:
+    cursor = con.cursor()
     started = time.monotonic()
-    for seconds in (0.0, 1e-9, 1e-4):
-        with pytest.raises(QueryError, match="stopped at its limit"):
-            result(con, ENDLESS, seconds=seconds).arrow()
+
+    def begin_late() -> None:
+        with TimeLimit(cursor, 0.05).step():
+            time.sleep(0.2)
+            cursor.execute(ENDLESS).fetchall()
+
+    with pytest.raises(QueryError, match="stopped at its limit"):
+        begin_late()
+    with pytest.raises(QueryError, match="stopped at its limit"):
+        result(con, "SELECT 1", seconds=0)
     assert time.monotonic() - started < 2
 
 

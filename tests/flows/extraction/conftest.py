@@ -1,8 +1,10 @@
 """Toy tokenizers and tiny models with random weights, saved as users save theirs."""
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from transformers import (
     GPT2Config,
     LlamaConfig,
     MistralConfig,
+    OPTConfig,
     PretrainedConfig,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -46,7 +49,7 @@ def toy_tokenizer(prefix: int, suffix: int) -> PreTrainedTokenizerBase:
             single=" ".join([*before, "$A", *after]),
             special_tokens=[(piece, vocabulary[piece]) for piece in before + after],
         )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # transformers types it so
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>", unk_token="<unk>"
     )
 
@@ -57,7 +60,7 @@ def make_tokenizer() -> TokenizerMaker:
 
 
 def config(architecture: str) -> PretrainedConfig:
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": len(SPECIALS) + len(WORDS),
         "hidden_size": 16,
         "intermediate_size": 24,
@@ -86,6 +89,8 @@ def config(architecture: str) -> PretrainedConfig:
             return Gemma3TextConfig(**decoder, sliding_window=5)
         case "gpt2":
             return GPT2Config(**sizes, n_inner=24)
+        case "opt":  # in no site table
+            return OPTConfig(**sizes, ffn_dim=24, word_embed_proj_dim=16)
         case "bert":
             return BertConfig(**sizes)
         case "roberta":
@@ -101,7 +106,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     def save(architecture: str) -> Path:
         folder = tmp_path_factory.mktemp(architecture) / f"tiny-{architecture}"
         torch.manual_seed(0)
-        model = AutoModel.from_config(config(architecture))
+        model = AutoModel.from_config(config(architecture))  # type: ignore[no-untyped-call] # as above
         with torch.no_grad():  # norms that are all ones would hide a norm that is left out
             for name, weight in model.named_parameters():
                 if weight.ndim == 1 or "norm" in name.lower():
@@ -113,3 +118,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return folder
 
     return save
+
+
+@pytest.fixture
+def folder(tiny_model: Callable[[str], Path], tmp_path: Path) -> Path:
+    """A copy of the tiny llama, to break."""
+    return Path(shutil.copytree(tiny_model("llama"), tmp_path / "copy"))

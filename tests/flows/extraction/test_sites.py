@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, OPTConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from actlake.flows.extraction.models import inspect_model, load_model, skeleton
 from actlake.flows.extraction.sites import (
@@ -22,22 +22,6 @@ ModelMaker = Callable[[str], Path]
 @pytest.fixture
 def llama(tiny_model: ModelMaker) -> PreTrainedModel:
     return skeleton(inspect_model(str(tiny_model("llama"))))
-
-
-@pytest.fixture
-def opt() -> PreTrainedModel:
-    """An architecture that is not in the table."""
-    config = OPTConfig(
-        vocab_size=20,
-        hidden_size=16,
-        word_embed_proj_dim=16,
-        ffn_dim=24,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-    )
-    with torch.device("meta"):
-        model: PreTrainedModel = AutoModel.from_config(config)  # type: ignore[no-untyped-call] # theirs
-    return model
 
 
 def test_canonical_sites__are_every_alias_of_every_layer(llama: PreTrainedModel) -> None:
@@ -79,7 +63,8 @@ def test_resolve__module_paths_may_be_those_of_the_causal_model(llama: PreTraine
     assert resolve_site(llama, "norm:output").layer is None
 
 
-def test_resolve__any_architecture_by_module_path(opt: PreTrainedModel) -> None:
+def test_resolve__any_architecture_by_module_path(tiny_model: ModelMaker) -> None:
+    opt = skeleton(inspect_model(str(tiny_model("opt"))))
     name = "decoder.layers.1.fc1:output"
     assert resolve_site(opt, name) == Site(name, "decoder.layers.1.fc1", "output", None, 24)
     with pytest.raises(ModelError, match="no aliases are known for the architecture opt"):
@@ -112,6 +97,13 @@ def test_resolve__a_module_that_is_never_run_is_refused(tiny_model: ModelMaker) 
     model.register_module("unused", torch.nn.Linear(16, 16))
     with pytest.raises(ModelError, match="site unused:output is computed 0 times"):
         resolve_site(model, "unused:output")
+
+
+def test_resolve__a_module_that_is_run_twice_is_refused(tiny_model: ModelMaker) -> None:
+    model = load_model(str(tiny_model("llama"))).module
+    model.get_submodule("layers")[1] = model.get_submodule("layers.0")  # type: ignore[operator] # a list
+    with pytest.raises(ModelError, match=r"site layers.0.mlp:output is computed 2 times"):
+        resolve_site(model, "layers.0.mlp:output")
 
 
 def test_last_layer__is_the_last_one_that_any_site_needs(llama: PreTrainedModel) -> None:

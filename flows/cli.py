@@ -1,0 +1,39 @@
+"""The command line: parse, call, print. Heavy imports wait until a command runs."""
+
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from actlake.flows.flow_commands import FLOW_COMMANDS
+from actlake.flows.read_commands import READ_COMMANDS
+
+__all__ = ["main"]
+
+
+class Sections(click.Group):
+    """A group whose help lists writing and reading commands apart, in the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return [*(one.name or "" for one in (*FLOW_COMMANDS, *READ_COMMANDS))]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        for title, commands in (("Writing", FLOW_COMMANDS), ("Reading", READ_COMMANDS)):
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(one.name or "", one.get_short_help_str(70)) for one in commands]
+                )
+
+
+@click.group(
+    cls=Sections,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="The lake is --lake, else $ACTLAKE_LAKE, else ./lake.",
+)
+@click.version_option(version("actlake"), prog_name="actlake")
+def main(**_: Any) -> None:
+    """A data lake for neural-network activations: write with flows, ask with SQL."""
+
+
+for command in (*FLOW_COMMANDS, *READ_COMMANDS):
+    main.add_command(command)

@@ -1,0 +1,215 @@
+"""Commands that write: one for each flow, with the flow's own parameters as options."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actlake.flows.command import (
+    LakeCommand,
+    lake_option,
+    open_lake,
+    open_or_create,
+    runner_option,
+)
+
+__all__ = ["FLOW_COMMANDS"]
+
+
+@click.command(cls=LakeCommand)
+@lake_option
+def init(path: Path) -> None:
+    """Make an empty lake."""
+    from actlake.storage.lake import Lake
+
+    lake = Lake.create(path)
+    click.echo(f"made a lake at {lake.root}")
+
+
+@click.command(cls=LakeCommand)
+@click.argument("source")
+@lake_option
+@runner_option
+@click.option("--corpus", required=True, help="Name of the corpus.")
+@click.option("--format", help="Format of the files, where their suffix does not tell it.")
+@click.option("--text", default="text", show_default=True, help="Column that holds the text.")
+@click.option("--id", "id_", help="Column of unique ids.")
+@click.option("--label", "labels", multiple=True, help="Column to keep as a label (repeatable).")
+@click.option("--metadata", help="Table with more columns, a row a document.")
+@click.option("--metadata-key", help="Column of the metadata that holds the documents' ids.")
+@click.option(
+    "--unit",
+    type=click.Choice(["document", "paragraph", "line"]),
+    default="document",
+    show_default=True,
+    help="What becomes a document.",
+)
+@click.option("--min-words", default=0, show_default=True, help="Leave out shorter documents.")
+@click.option("--where", help="SQL condition over labels, such as \"year >= 1901\".")
+@click.option("--sample", type=int, help="Documents to keep at most.")
+@click.option("--stratify", help="Label whose values share the sample in proportion.")
+@click.option("--seed", default=0, show_default=True, help="Of the sample.")
+@click.option("--model", "models", multiple=True, help="Make token rows for this model (repeatable).")
+@click.option("--window", type=int, help="Tokens of a window at most.")
+@click.option("--overlap", default=0, show_default=True, help="Tokens carried between windows.")
+@click.option(
+    "--windowing",
+    type=click.Choice(["document", "packed"]),
+    default="document",
+    show_default=True,
+    help="Whether windows end with their document.",
+)
+@click.option("--documents", is_flag=True, help="Make a row a document, for pooled sites.")
+@click.option("--width-hint", default=4096, show_default=True, help="Width of the widest tensor.")
+def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
+    """Bring documents and labels in, and cut them into rows.
+
+    SOURCE is a file, folder or glob of text, JSON Lines, CSV, Parquet or Arrow.
+    """
+    from actlake.flows.execution import execute
+    from actlake.flows.sources import Source
+
+    reading = Source(
+        path=source,
+        id=options["id_"],
+        labels=options["labels"] or None,
+        **{
+            name: options[name]
+            for name in (
+                "format",
+                "text",
+                "metadata",
+                "metadata_key",
+                "unit",
+                "min_words",
+                "where",
+                "sample",
+                "stratify",
+                "seed",
+            )
+        },
+    )
+    lake = open_or_create(path)
+    shared = {"corpus": options["corpus"]}
+    execute(runner, "ingest", lake, shared | {"source": reading})
+    for model in options["models"]:
+        cut = {name: options[name] for name in ("window", "overlap", "windowing", "width_hint")}
+        execute(runner, "ingest_tokens", lake, shared | {"source": model} | cut)
+    if options["documents"]:
+        hint = {"width_hint": options["width_hint"]}
+        execute(runner, "ingest_documents", lake, shared | hint)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("source")
+@lake_option
+@runner_option
+@click.option("--corpus", required=True, help="Corpus to run the model over.")
+@click.option("--site", "sites", multiple=True, required=True, help="Where to look (repeatable).")
+@click.option("--model", help="Name of the model; by default the last part of SOURCE.")
+@click.option("--window", type=int, help="As given to ingest.")
+@click.option("--rowset", help="Name of the rowset, where it is not the default one.")
+@click.option(
+    "--dtype",
+    default="float16",
+    show_default=True,
+    help="To store: float16, bfloat16 or float32.",
+)
+@click.option("--compute-dtype", default="float32", show_default=True, help="Of the forward pass.")
+@click.option("--attention", default="sdpa", show_default=True, help="Attention implementation.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--token-budget", type=int, help="Padded tokens a forward pass.")
+@click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")
+@click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
+def extract(path: Path, runner: str, **options: Any) -> None:
+    """Run a model over a corpus and keep its activations.
+
+    SOURCE is a hub id, a folder, a .gguf file, or package:NAME/path. A site is an alias such as
+    resid_post.9, mlp_act.3 or pooled.mean, or a module path with its side.
+    """
+    from actlake.flows.execution import execute
+
+    options["sites"] = list(options["sites"])
+    for name in execute(runner, "extract", open_lake(path), options):
+        click.echo(name)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("tensor")
+@lake_option
+@runner_option
+@click.option(
+    "--method", default="topk", show_default=True, help="topk, batchtopk, pca, random, identity."
+)
+@click.option("--features", "n_features", type=int, help="By default four times the width.")
+@click.option("-k", "k", default=32, show_default=True, help="Features a row.")
+@click.option("--steps", default=2000, show_default=True, help="Optimiser steps.")
+@click.option("--batch-rows", default=1024, show_default=True, help="Rows a step.")
+@click.option("--mask", default="no_special", show_default=True, help="Rows to learn from.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--learning-rate", type=float, help="By default it follows from the size.")
+@click.option("--dictionary", help="Name of the dictionary.")
+@click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")
+def train(path: Path, runner: str, **options: Any) -> None:
+    """Learn a dictionary of TENSOR and measure it on held-out documents."""
+    from actlake.flows.execution import execute
+
+    click.echo(execute(runner, "train", open_lake(path), options))
+
+
+@click.command(cls=LakeCommand)
+@click.argument("dictionary")
+@lake_option
+@runner_option
+@click.option("--tensor", help="By default the one that the dictionary was trained on.")
+@click.option("--codes", help="Name of the codes.")
+@click.option("--dtype", default="float16", show_default=True, help="Of the values: or float32.")
+def encode(path: Path, runner: str, **options: Any) -> None:
+    """Encode a tensor with DICTIONARY into codes and postings."""
+    from actlake.flows.execution import execute
+
+    click.echo(execute(runner, "encode", open_lake(path), options))
+
+
+@click.command(cls=LakeCommand)
+@click.argument("codes")
+@lake_option
+@runner_option
+@click.option("--mask", default="all", show_default=True, help="Rows that count.")
+@click.option("--examples", default=20, show_default=True, help="Strongest rows a feature.")
+@click.option("--tokens", default=20, show_default=True, help="Tokens a feature and ranking.")
+def summarize(path: Path, runner: str, **options: Any) -> None:
+    """Compute the statistics of every feature of CODES."""
+    from actlake.flows.execution import execute
+
+    execute(runner, "summarize", open_lake(path), options)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("folder", type=click.Path(path_type=Path))
+@lake_option
+@runner_option
+@click.option("--features", default=20, show_default=True, help="Features on the page.")
+@click.option("--mask", help="Mask of the statistics that are shown.")
+def export(path: Path, runner: str, **options: Any) -> None:
+    """Write every table, plots and a page of features into FOLDER."""
+    from actlake.flows.execution import execute
+
+    for file in execute(runner, "export", open_lake(path), options):
+        click.echo(file)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("file", type=click.Path(path_type=Path))
+@lake_option
+@runner_option
+def pipeline(path: Path, runner: str, file: Path) -> None:
+    """Run the whole chain that FILE describes; see docs/pipeline.md."""
+    from actlake.flows.execution import execute
+    from actlake.flows.pipeline_file import read_pipeline
+
+    read_pipeline(file)  # refuse a faulty file before a lake is made for it
+    execute(runner, "pipeline", open_or_create(path), {"file": file})
+
+
+FLOW_COMMANDS = (init, ingest, extract, train, encode, summarize, export, pipeline)

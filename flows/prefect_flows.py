@@ -1,0 +1,133 @@
+"""Every verb as a Prefect flow: the same plain functions, with shards as Prefect tasks.
+
+Deployments name them as ``actlake.flows.prefect_flows:extract`` and so on; their parameters are
+those of the functions, with the lake as a path.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from prefect import Flow, flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from actlake.flows.encode import encode as encode_body
+from actlake.flows.export import export as export_body
+from actlake.flows.extract import extract as extract_body
+from actlake.flows.ingest import ingest as ingest_body
+from actlake.flows.ingest import ingest_documents as ingest_documents_body
+from actlake.flows.ingest import ingest_tokens as ingest_tokens_body
+from actlake.flows.pipeline import pipeline as pipeline_body
+from actlake.flows.summarize import summarize as summarize_body
+from actlake.flows.train import train as train_body
+from actlake.storage.errors import LakeError
+from actlake.storage.lake import Lake
+
+__all__ = [
+    "FLOWS",
+    "PrefectTasks",
+    "encode",
+    "export",
+    "extract",
+    "ingest",
+    "ingest_documents",
+    "ingest_tokens",
+    "pipeline",
+    "summarize",
+    "train",
+]
+
+T = TypeVar("T")
+R = TypeVar("R")
+RETRIES = 2
+RETRY_SECONDS = 5
+
+
+class PrefectTasks:
+    """Carries steps out as task runs of the flow that is running, tried again when they fail."""
+
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        def run(item: T) -> R:
+            return step(item)
+
+        steps: Task[[T], R] = task(
+            run,
+            name=name,
+            task_run_name=f"{name} {{item}}",
+            retries=RETRIES,
+            retry_delay_seconds=RETRY_SECONDS,
+            retry_condition_fn=_may_pass,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
+        for future in steps.map(list(items)):
+            yield future.result()
+
+
+def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try can succeed: not where the input is wrong."""
+    return not isinstance(state.result(raise_on_failure=False), LakeError)
+
+
+def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
+    """``body`` as a Prefect flow that takes the lake as a path and runs its steps as tasks."""
+    signature = inspect.signature(body)
+    ours = {"runner": PrefectTasks()} if "runner" in signature.parameters else {}
+    extra = {"call": _call} if "call" in signature.parameters else {}
+
+    def run(lake: str, **parameters: Any) -> Any:
+        return body(Lake.open(lake), **parameters, **ours, **extra)
+
+    shown = [
+        inspect.Parameter("lake", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str),
+        *(
+            parameter
+            for name, parameter in signature.parameters.items()
+            if name not in ("lake", "runner", "call", "progress")
+        ),
+    ]
+    run.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in shown}
+    run.__name__, run.__doc__, run.__module__ = body.__name__, body.__doc__, body.__module__
+    # One shard at a time: torch uses every core on it already.
+    return flow(
+        run,
+        name=body.__name__,
+        flow_run_name=None,
+        task_runner=ThreadPoolTaskRunner(max_workers=1),
+        persist_result=False,
+    )
+
+
+def _call(verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
+    """One verb of a pipeline as a subflow."""
+    return FLOWS[verb](lake=str(lake.root), **parameters)
+
+
+ingest = _as_flow(ingest_body)
+ingest_documents = _as_flow(ingest_documents_body)
+ingest_tokens = _as_flow(ingest_tokens_body)
+extract = _as_flow(extract_body)
+train = _as_flow(train_body)
+encode = _as_flow(encode_body)
+summarize = _as_flow(summarize_body)
+export = _as_flow(export_body)
+pipeline = _as_flow(pipeline_body)
+
+FLOWS: dict[str, Flow[..., Any]] = {
+    one.name: one
+    for one in (
+        ingest,
+        ingest_documents,
+        ingest_tokens,
+        extract,
+        train,
+        encode,
+        summarize,
+        export,
+        pipeline,
+    )
+}

@@ -1,0 +1,157 @@
+"""Commands that read: none of them starts Prefect or changes the lake."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actlake.flows.command import LakeCommand, lake_option, open_lake
+
+__all__ = ["READ_COMMANDS"]
+
+LISTS = {
+    "corpora": "SELECT corpus, documents, source, fingerprint FROM corpora ORDER BY corpus",
+    "models": "SELECT model, architecture, layers, width, source FROM models ORDER BY model",
+    "rowsets": 'SELECT rowset, kind, "window", rows, shard_rows FROM rowsets ORDER BY rowset',
+    "tensors": "SELECT tensor, rows, width, dtype, state FROM tensors ORDER BY tensor",
+    "dictionaries": "SELECT dictionary, method, n_features, width, tensor FROM dictionaries "
+    "ORDER BY dictionary",
+    "codes": "SELECT codes, rows, n_features, nnz, state FROM codes ORDER BY codes",
+    "masks": "SELECT mask, predicate FROM masks ORDER BY mask",
+    "summaries": "SELECT codes, mask, count(*) AS features, any_value(n_rows) AS n_rows "
+    "FROM feature_statistics GROUP BY codes, mask ORDER BY codes, mask",
+}
+
+
+@click.command("ls", cls=LakeCommand)
+@click.argument("kind", required=False, type=click.Choice([*LISTS]))
+@lake_option
+def list_(path: Path, kind: str | None) -> None:
+    """List what the lake holds, all kinds or one."""
+    from actlake.flows.terminal import print_table
+
+    lake = open_lake(path)
+    for name in [kind] if kind else LISTS:
+        rows = lake.sql(LISTS[name]).arrow()
+        if kind or len(rows):
+            print_table(rows, title=name)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("codes")
+@click.argument("feature", type=int)
+@lake_option
+@click.option("--mask", help="Mask of the statistics; by default the first that there is.")
+@click.option("--limit", default=8, show_default=True, help="Contexts to show.")
+def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> None:
+    """Show what FEATURE of CODES does: statistics, tokens, strongest contexts."""
+    from actlake.flows.terminal import print_feature
+
+    print_feature(open_lake(path), codes, feature, mask, limit)
+
+
+@click.command(cls=LakeCommand)
+@lake_option
+@click.option("--limit", default=20, show_default=True, help="Newest entries to show.")
+@click.option("--snapshots", is_flag=True, help="Every commit instead of every run.")
+def log(path: Path, limit: int, snapshots: bool) -> None:
+    """Show what wrote the lake: runs, or commits."""
+    from actlake.flows.terminal import print_table
+
+    lake = open_lake(path)
+    if snapshots:
+        print_table(lake.snapshots(limit), title="snapshots")
+        return
+    query = """
+        SELECT run, flow, state, started, seconds, snapshot_before, snapshot_after, error
+        FROM run_log ORDER BY started DESC, run DESC LIMIT $limit
+    """
+    print_table(lake.sql(query, limit=limit).arrow(), title="runs")
+
+
+@click.command(cls=LakeCommand)
+@click.argument("select", required=False)
+@lake_option
+@click.option("--query", help="Run a query of the project instead; see --list.")
+@click.option("--list", "listing", is_flag=True, help="List the project's queries.")
+@click.option("-p", "--parameter", "given", multiple=True, help="name=value for $name.")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of the screen.")
+@click.option("--at", "snapshot", type=int, help="Ask the lake as of this snapshot.")
+@click.option("--seconds", default=300.0, show_default=True, help="Stop the query after this long.")
+def sql(path: Path, select: str | None, query: str | None, listing: bool, **options: Any) -> None:
+    """Ask the lake one SELECT."""
+    from actlake import sql as statements
+    from actlake.flows.terminal import parameters, write_result
+
+    if listing:
+        for name in statements.names("queries"):
+            click.echo(statements.text("queries", name).split("\n", 1)[0].removeprefix("-- "))
+        return
+    if (select is None) == (query is None):
+        raise click.UsageError("give one SELECT, or --query NAME, or --list")
+    lake = open_lake(path)
+    if options["snapshot"] is not None:
+        lake = lake.at(options["snapshot"])
+    values = parameters(options["given"])
+    if query is not None:
+        result = lake.query(query, seconds=options["seconds"], **values)
+    else:
+        result = lake.sql(select or "", seconds=options["seconds"], **values)
+    write_result(result, options["style"], options["output"])
+
+
+@click.command(cls=LakeCommand)
+@lake_option
+def verify(path: Path) -> None:
+    """Read every byte of the lake and report what is not as it was committed."""
+    from actlake.flows.progress import progress
+    from actlake.storage.errors import CorruptError
+
+    lake = open_lake(path)
+    faults = 0
+    with progress(f"verify {lake.root}", lake.bytes(), "bytes") as advance:
+        for fault in lake.verify(advance):
+            faults += 1
+            click.echo(str(fault))
+    if faults:
+        raise CorruptError(f"{lake.root} has {faults:,} faults; restore those files from a backup")
+    click.echo(f"{lake.root} is as it was committed")
+
+
+@click.command(cls=LakeCommand)
+@click.argument("kind")
+@lake_option
+@click.option("--codes", help="Codes to plot; by default all.")
+@click.option("--mask", help="Mask of the statistics.")
+@click.option("--feature", type=int, help="Feature, where one is plotted.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File without suffix; by default the kind. A PNG and an SVG are written.",
+)
+def plot(
+    path: Path,
+    kind: str,
+    codes: str | None,
+    mask: str | None,
+    feature: int | None,
+    output: Path | None,
+) -> None:
+    """Draw KIND: density, l0, fvu, histogram or feature."""
+    from actlake.flows.figures import save
+    from actlake.flows.plots import plot as draw
+
+    figure = draw(open_lake(path), kind, codes=codes, mask=mask, feature=feature)
+    for file in save(figure, output or Path(kind)):
+        click.echo(file)
+
+
+READ_COMMANDS = (list_, show, log, sql, verify, plot)

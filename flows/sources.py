@@ -1,0 +1,192 @@
+"""Where documents come from: text files, JSON Lines, CSV, Parquet and Arrow.
+
+Any other source is Python: what ingests documents takes any iterable of ``Document``.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
+
+from actlake.flows.selection import select
+from actlake.flows.source_documents import Columns, Metadata, columns_of_labels, documents_of
+from actlake.flows.source_files import FORMATS, Format, SourceFile, find_files
+from actlake.storage.corpora import Document
+from actlake.storage.errors import CorpusError, InputError
+
+__all__ = ["Source", "SourceReport", "describe", "read"]
+
+Unit = Literal["document", "paragraph", "line"]
+
+_BLANK_LINES = re.compile(r"\n\s*\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Which documents to read, and what is known of each."""
+
+    path: str
+    """File, folder, glob, or `package:NAME/path` inside an installed Python package."""
+    format: Format | None = None
+    """By default what the suffix says; .gz, .bz2 and .zst are unpacked."""
+    text: str = "text"
+    """Column that holds the text; a text file is all text."""
+    id: str | None = None
+    """Column of unique ids; by default the file's name, and behind it the number of the row."""
+    labels: tuple[str, ...] | None = None
+    """Columns to keep as labels, each `column` or `label=column`; by default all others."""
+    metadata: str | None = None
+    """Table with more columns, a row a document."""
+    metadata_key: str | None = None
+    """Column of the metadata that holds the ids of the documents."""
+    unit: Unit = "document"
+    """Whole documents, or their paragraphs (split at blank lines) or lines, each a document."""
+    min_words: int = 0
+    """Leave out documents of fewer words."""
+    where: str | None = None
+    """SQL condition over labels; documents for which it holds are kept."""
+    sample: int | None = None
+    """Documents to keep at most, chosen by the hashes of their ids."""
+    stratify: str | None = None
+    """Label whose values share the sample in proportion, at least one document each."""
+    seed: int = 0
+    """Another seed gives another sample."""
+
+    def __post_init__(self) -> None:
+        """Raises InputError for values that do not go together."""
+        if not self.path:
+            raise InputError("the path of the source is empty; name a file, a folder or a glob")
+        if self.format not in (None, *FORMATS):
+            raise InputError(f"no format {self.format!r}; choose one of {', '.join(FORMATS)}")
+        if self.unit not in get_args(Unit):
+            raise InputError(f"no unit {self.unit!r}; choose document, paragraph or line")
+        if (self.metadata is None) != (self.metadata_key is None):
+            raise InputError("metadata and metadata_key go together; give both or none")
+        if self.stratify is not None and self.sample is None:
+            raise InputError("stratify without sample does nothing; give the size of the sample")
+        for name, least in (("min_words", 0), ("sample", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} is {value}; it must be at least {least}")
+        columns_of_labels(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """What one reading of a source found, and what it left out as asked."""
+
+    files: int
+    unit: Unit
+    units: int
+    """Documents, paragraphs or lines with text."""
+    too_short: int
+    """Of these, fewer words than ``min_words``."""
+    outside: int
+    """Of the rest, ``where`` does not hold."""
+    unsampled: int
+    """Of the rest, not in the sample."""
+
+    @property
+    def documents(self) -> int:
+        """Documents that were given."""
+        return self.units - self.too_short - self.outside - self.unsampled
+
+    def __str__(self) -> str:
+        left_out = [
+            f"{count:,} {why}"
+            for count, why in (
+                (self.too_short, "too short"),
+                (self.outside, "outside the condition"),
+                (self.unsampled, "not in the sample"),
+            )
+            if count
+        ]
+        found = f"{_counted(self.files, 'file')}, {_counted(self.units, self.unit)}"
+        return f"{found}, of which {', '.join(left_out)}" if left_out else found
+
+
+def read(
+    source: Source, *, report: Callable[[SourceReport], None] | None = None
+) -> Iterator[Document]:
+    """The documents of ``source``, always in the same order: files by path, rows as they stand.
+
+    Paragraphs and lines have the id ``document#n`` and a label ``paragraph`` or ``line`` with that
+    n, counted from 1 before ``min_words`` leaves any out. Integers, reals and truth values keep
+    their kind, dates become text, and what is missing is None. ``report`` is called once, at the
+    end. Memory holds one file of text, or one batch of rows, and the metadata; a condition or a
+    sample takes a pass of its own before, which keeps the labels.
+
+    Raises CorpusError with file and line or row for what cannot be read, for a document without
+    text or without its row of metadata, and for columns that are not there.
+    """
+    files = find_files(source.path, source.format)
+    counts: Counter[str] = Counter()
+    if source.where is None and source.sample is None:
+        yield from _units(source, files, counts)
+        outside = unsampled = 0
+    else:
+        selection = select(
+            _units(source, files, Counter()),
+            where=source.where,
+            sample=source.sample,
+            stratify=source.stratify,
+            seed=source.seed,
+        )
+        kept, seen = selection.kept, 0
+        for document in _units(source, files, counts):
+            if seen < len(kept) and kept[seen]:
+                yield document
+            seen += 1
+        if seen != len(kept):
+            raise CorpusError(f"{source.path} changed while it was read; read it again")
+        outside = selection.outside
+        unsampled = seen - outside - int(kept.sum())
+    if report is not None:
+        found = (len(files), source.unit, counts["units"], counts["too short"])
+        report(SourceReport(*found, outside, unsampled))
+
+
+def describe(source: Source) -> str:
+    """``source`` in a line: its path, and every setting that is not the default."""
+    settings = [
+        f"{field.name}={getattr(source, field.name)!r}"
+        for field in fields(Source)
+        if field.name != "path" and getattr(source, field.name) != field.default
+    ]
+    return f"{source.path} ({', '.join(settings)})" if settings else source.path
+
+
+def _units(source: Source, files: Sequence[SourceFile], counts: Counter[str]) -> Iterator[Document]:
+    """Every document, paragraph or line that is long enough."""
+    metadata = None
+    if source.metadata is not None and source.metadata_key is not None:
+        metadata = Metadata(source.metadata, source.metadata_key)
+    columns = Columns(source.text, source.id, columns_of_labels(source.labels))
+    for document in documents_of(files, columns, metadata):
+        for unit in _split(document, source.unit):
+            counts["units"] += 1
+            if source.min_words and len(unit.text.split()) < source.min_words:
+                counts["too short"] += 1
+            else:
+                yield unit
+
+
+def _split(document: Document, unit: Unit) -> Iterator[Document]:
+    if unit == "document":
+        yield document
+        return
+    if unit in document.labels:
+        raise CorpusError(
+            f"the label {unit!r} of document {document.source_id!r} is also the number of the "
+            f"{unit}; give it another name: labels = ['other={unit}']"
+        )
+    text = document.text.strip()
+    parts = _BLANK_LINES.split(text) if unit == "paragraph" else text.split("\n")
+    texts = (part.strip() for part in parts)
+    for number, part in enumerate((part for part in texts if part), 1):
+        yield Document(f"{document.source_id}#{number}", part, {**document.labels, unit: number})
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

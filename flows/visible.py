@@ -1,0 +1,36 @@
+"""Text from models and corpora, made safe to show in a line, a plot or a page."""
+
+import unicodedata
+
+__all__ = ["visible", "visible_token"]
+
+_NAMED = {"\n": "↵", "\r": "↵", "\t": "⇥", "\x7f": "␡"}
+_LETTERLIKE = "\u00ad\u200c\u200d"
+"""Format characters that spell words: soft hyphen, and the joiners of Persian, Indic and emoji."""
+
+
+def visible(text: str) -> str:
+    """``text`` in which no character is obeyed: controls are pictures, bidi overrides are named.
+
+    ␀ stands for U+0000 and so on, ‹U+202E› for a character that would turn its surroundings
+    around. Line breaks become ↵, so the result is one line. Letters of any script stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else _picture(one) for one in text)
+
+
+def visible_token(text: str) -> str:
+    """As ``visible``, with spaces as ␣: in a token they are what tells " war" from "war"."""
+    return visible(text).replace(" ", "␣") or "‹empty›"
+
+
+def _picture(one: str) -> str:
+    if one in _NAMED:
+        return _NAMED[one]
+    if ord(one) < 0x20:
+        return chr(0x2400 + ord(one))
+    if one in _LETTERLIKE:
+        return one
+    # Other spaces are not printable either, yet they do no more than part words.
+    return " " if unicodedata.category(one) == "Zs" else f"‹U+{ord(one):04X}›"

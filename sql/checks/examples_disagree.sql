@@ -1,0 +1,58 @@
+-- examples_disagree: feature_examples that are not postings of the same value, whose values rise with the rank, or that leave out the strongest row.
+-- in:  feature_examples, feature_statistics, postings
+-- out: owner (codes and mask), what is wrong
+WITH compared AS (
+    SELECT
+        e.codes,
+        e.mask,
+        e.feature,
+        e.rank,
+        e.value,
+        p.value AS posted,
+        s.max_active,
+        lag(e.value) OVER (
+            PARTITION BY e.codes, e.mask, e.feature
+            ORDER BY e.rank
+        ) AS stronger
+    FROM feature_examples AS e
+    LEFT JOIN postings AS p
+        ON p.codes = e.codes AND p.feature = e.feature AND p."row" = e."row"
+    LEFT JOIN feature_statistics AS s
+        ON s.codes = e.codes AND s.mask = e.mask AND s.feature = e.feature
+    WHERE e.kind = 'top'
+),
+
+counted AS (
+    SELECT
+        codes || ', mask ' || mask AS owner,
+        count(*) FILTER (WHERE posted IS DISTINCT FROM value) AS n_unlike_postings,
+        count(*) FILTER (WHERE value > stronger) AS n_rising,
+        count(*) FILTER (WHERE rank = 1 AND value <> max_active::FLOAT) AS n_not_strongest
+    FROM compared
+    GROUP BY codes, mask
+),
+
+faults AS (
+    SELECT
+        owner,
+        n_unlike_postings || ' examples are not postings of the same value' AS what
+    FROM counted
+    WHERE n_unlike_postings > 0
+    UNION ALL
+    SELECT
+        owner,
+        n_rising || ' examples are stronger than the one before'
+    FROM counted
+    WHERE n_rising > 0
+    UNION ALL
+    SELECT
+        owner,
+        n_not_strongest || ' features have a first example that is not their max_active'
+    FROM counted
+    WHERE n_not_strongest > 0
+)
+SELECT
+    owner,
+    what
+FROM faults
+ORDER BY owner, what;

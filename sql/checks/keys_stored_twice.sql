@@ -1,0 +1,74 @@
+-- keys_stored_twice: tables in which a key that should name one row names several.
+-- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, evaluations, partials, vocabulary, training_logs
+-- out: owner (codes, tokenizer or dictionary), what is wrong; one row a table and owner
+WITH repeated AS (
+    SELECT
+        'feature_statistics' AS stored_in,
+        codes AS owner,
+        count(*) AS n
+    FROM feature_statistics
+    GROUP BY codes, mask, feature
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_histograms',
+        codes,
+        count(*)
+    FROM feature_histograms
+    GROUP BY codes, mask, feature, bin
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_examples',
+        codes,
+        count(*)
+    FROM feature_examples
+    GROUP BY codes, mask, feature, kind, rank
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_tokens',
+        codes,
+        count(*)
+    FROM feature_tokens
+    GROUP BY codes, mask, feature, kind, rank
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'partials',
+        codes,
+        count(*)
+    FROM partials
+    GROUP BY codes, mask, statistic, shard, code_version
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'evaluations',
+        dictionary,
+        count(*)
+    FROM evaluations
+    GROUP BY dictionary, tensor, mask, split, metric
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'training_logs',
+        dictionary,
+        count(*)
+    FROM training_logs
+    GROUP BY dictionary, step, metric
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'vocabulary',
+        tokenizer,
+        count(*)
+    FROM vocabulary
+    GROUP BY tokenizer, token_id
+    HAVING count(*) > 1
+)
+SELECT
+    owner,
+    count(*) || ' keys have several rows in ' || stored_in AS what
+FROM repeated
+GROUP BY owner, stored_in
+ORDER BY owner, stored_in;

@@ -1,0 +1,224 @@
+-- references_dangling: rows that name a corpus, rowset, model, tensor, dictionary, codes or mask that is not there.
+-- in:  every table that names something of another one; a tensor that was given from outside may name any model
+-- out: owner, what is wrong; one row for each missing name
+WITH named AS (
+    SELECT DISTINCT
+        'documents' AS stored_in,
+        corpus AS owner,
+        'corpus' AS kind,
+        corpus AS name
+    FROM documents
+    UNION ALL
+    SELECT DISTINCT
+        'labels',
+        corpus,
+        'corpus',
+        corpus
+    FROM labels
+    UNION ALL
+    SELECT DISTINCT
+        'rowsets',
+        rowset,
+        'corpus',
+        corpus
+    FROM rowsets
+    UNION ALL
+    SELECT DISTINCT
+        'tokens',
+        rowset,
+        'rowset',
+        rowset
+    FROM tokens
+    UNION ALL
+    SELECT DISTINCT
+        'tensors',
+        tensor,
+        'rowset',
+        rowset
+    FROM tensors
+    UNION ALL
+    SELECT DISTINCT
+        'tensors',
+        tensor,
+        'model',
+        model
+    FROM tensors
+    WHERE side <> 'given'
+    UNION ALL
+    SELECT DISTINCT
+        'dictionaries',
+        dictionary,
+        'tensor',
+        tensor
+    FROM dictionaries
+    UNION ALL
+    SELECT DISTINCT
+        'training_logs',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM training_logs
+    UNION ALL
+    SELECT DISTINCT
+        'codes',
+        codes,
+        'dictionary',
+        dictionary
+    FROM codes
+    UNION ALL
+    SELECT DISTINCT
+        'codes',
+        codes,
+        'tensor',
+        tensor
+    FROM codes
+    UNION ALL
+    SELECT DISTINCT
+        'codes',
+        codes,
+        'rowset',
+        rowset
+    FROM codes
+    UNION ALL
+    SELECT DISTINCT
+        'postings',
+        codes,
+        'codes',
+        codes
+    FROM postings
+    UNION ALL
+    SELECT DISTINCT
+        'partials',
+        codes,
+        'codes',
+        codes
+    FROM partials
+    UNION ALL
+    SELECT DISTINCT
+        'feature_statistics',
+        codes,
+        'codes',
+        codes
+    FROM feature_statistics
+    UNION ALL
+    SELECT DISTINCT
+        'feature_histograms',
+        codes,
+        'codes',
+        codes
+    FROM feature_histograms
+    UNION ALL
+    SELECT DISTINCT
+        'feature_examples',
+        codes,
+        'codes',
+        codes
+    FROM feature_examples
+    UNION ALL
+    SELECT DISTINCT
+        'feature_tokens',
+        codes,
+        'codes',
+        codes
+    FROM feature_tokens
+    UNION ALL
+    SELECT DISTINCT
+        'partials',
+        codes,
+        'mask',
+        mask
+    FROM partials
+    UNION ALL
+    SELECT DISTINCT
+        'feature_statistics',
+        codes,
+        'mask',
+        mask
+    FROM feature_statistics
+    UNION ALL
+    SELECT DISTINCT
+        'feature_histograms',
+        codes,
+        'mask',
+        mask
+    FROM feature_histograms
+    UNION ALL
+    SELECT DISTINCT
+        'feature_examples',
+        codes,
+        'mask',
+        mask
+    FROM feature_examples
+    UNION ALL
+    SELECT DISTINCT
+        'feature_tokens',
+        codes,
+        'mask',
+        mask
+    FROM feature_tokens
+    UNION ALL
+    SELECT DISTINCT
+        'evaluations',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM evaluations
+    UNION ALL
+    SELECT DISTINCT
+        'evaluations',
+        dictionary,
+        'tensor',
+        tensor
+    FROM evaluations
+    UNION ALL
+    SELECT DISTINCT
+        'evaluations',
+        dictionary,
+        'mask',
+        mask
+    FROM evaluations
+),
+
+known AS (
+    SELECT
+        'corpus' AS kind,
+        corpus AS name
+    FROM corpora
+    UNION ALL
+    SELECT
+        'rowset',
+        rowset
+    FROM rowsets
+    UNION ALL
+    SELECT
+        'model',
+        model
+    FROM models
+    UNION ALL
+    SELECT
+        'tensor',
+        tensor
+    FROM tensors
+    UNION ALL
+    SELECT
+        'dictionary',
+        dictionary
+    FROM dictionaries
+    UNION ALL
+    SELECT
+        'codes',
+        codes
+    FROM codes
+    UNION ALL
+    SELECT
+        'mask',
+        mask
+    FROM masks
+)
+SELECT
+    n.owner,
+    n.stored_in || ' name the ' || n.kind || ' ' || n.name || ', which is not there' AS what
+FROM named AS n
+LEFT JOIN known AS k USING (kind, name)
+WHERE k.name IS NULL
+ORDER BY n.owner, n.stored_in, n.kind, n.name;

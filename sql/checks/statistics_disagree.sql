@@ -1,0 +1,116 @@
+-- statistics_disagree: feature_statistics and feature_histograms that do not add up to the postings, to each other, or to the number of features.
+-- in:  feature_statistics, feature_histograms, postings, codes
+-- out: owner (codes and mask), what is wrong
+WITH posted AS (
+    SELECT
+        codes,
+        feature,
+        count(*) AS n
+    FROM postings
+    GROUP BY codes, feature
+),
+
+binned AS (
+    SELECT
+        codes,
+        mask,
+        feature,
+        sum(count) AS n
+    FROM feature_histograms
+    GROUP BY codes, mask, feature
+),
+
+compared AS (
+    SELECT
+        s.codes,
+        s.mask,
+        s.feature,
+        s.n_rows,
+        s.n_fires,
+        s.density,
+        s.mask = 'all' AS is_all,
+        c.rows,
+        c.n_features,
+        coalesce(p.n, 0) AS n_posted,
+        coalesce(b.n, 0) AS n_binned
+    FROM feature_statistics AS s
+    INNER JOIN codes AS c USING (codes)
+    LEFT JOIN posted AS p ON p.codes = s.codes AND p.feature = s.feature
+    LEFT JOIN binned AS b ON b.codes = s.codes AND b.mask = s.mask AND b.feature = s.feature
+),
+
+histograms AS (
+    SELECT DISTINCT
+        codes,
+        mask
+    FROM feature_histograms
+),
+
+counted AS (
+    SELECT
+        k.codes,
+        k.mask,
+        count(*) AS n,
+        any_value(k.n_features) AS n_features,
+        min(k.n_rows) AS least_rows,
+        max(k.n_rows) AS most_rows,
+        any_value(k.rows) AS rows,
+        bool_or(k.is_all) AS is_all,
+        count(*) FILTER (
+            WHERE k.n_fires > k.n_posted OR (k.is_all AND k.n_fires <> k.n_posted)
+        ) AS n_unlike_postings,
+        count(*) FILTER (WHERE h.codes IS NOT NULL AND k.n_fires <> k.n_binned)
+        AS n_unlike_bins,
+        count(*) FILTER (
+            WHERE
+            k.n_fires < 0
+            OR k.n_fires > k.n_rows
+            OR abs(k.density - k.n_fires / greatest(k.n_rows, 1)) > 1e-12
+        ) AS n_unlike_density
+    FROM compared AS k
+    LEFT JOIN histograms AS h ON h.codes = k.codes AND h.mask = k.mask
+    GROUP BY k.codes, k.mask
+),
+
+faults AS (
+    SELECT
+        codes,
+        mask,
+        n || ' features have statistics instead of ' || n_features AS what
+    FROM counted
+    WHERE n <> n_features
+    UNION ALL
+    SELECT
+        codes,
+        mask,
+        'statistics count ' || least_rows || ' to ' || most_rows || ' rows, and the codes have '
+        || rows
+    FROM counted
+    WHERE least_rows <> most_rows OR most_rows > rows OR (is_all AND most_rows <> rows)
+    UNION ALL
+    SELECT
+        codes,
+        mask,
+        n_unlike_postings || ' features have n_fires that their postings do not give'
+    FROM counted
+    WHERE n_unlike_postings > 0
+    UNION ALL
+    SELECT
+        codes,
+        mask,
+        n_unlike_bins || ' features have n_fires that their histogram does not add up to'
+    FROM counted
+    WHERE n_unlike_bins > 0
+    UNION ALL
+    SELECT
+        codes,
+        mask,
+        n_unlike_density || ' features have a density that is not n_fires / n_rows'
+    FROM counted
+    WHERE n_unlike_density > 0
+)
+SELECT
+    codes || ', mask ' || mask AS owner,
+    what
+FROM faults
+ORDER BY owner, what;

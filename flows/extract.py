@@ -1,20 +1,21 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from actlake.flows.default_names import documents_name, rowset_name, tensor_name
 from actlake.flows.progress import progress, say
+from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.flows.runners import Inline, Runner
 from actlake.storage.errors import InputError, NotFoundError, PrecisionError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
-from actlake.storage.rowset_writer import RowsetPlan
+from actlake.storage.precision import stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
@@ -63,6 +64,7 @@ def extract(
     sites: Sequence[str],
     corpus: str,
     model: str | None = None,
+    revision: str | None = None,
     window: int | None = None,
     rowset: str | None = None,
     dtype: str = "float16",
@@ -74,7 +76,7 @@ def extract(
     trust_remote_code: bool = False,
     runner: Runner | None = None,
 ) -> list[str]:
-    """Names of the tensors, one for each of ``sites``, complete when this returns.
+    """Names of the tensors, one for each of ``sites`` in that order, complete when this returns.
 
     All token sites are captured in one forward pass over the rowset, which is stopped after the
     last layer needed; pooled sites take a pass of their own over the documents. What is committed
@@ -85,34 +87,42 @@ def extract(
     model, rowset
         Default to the last part of the source, and to the rowset that ``ingest`` makes for it.
     token_budget, torch_threads
-        Fixed when the tensors are planned, and recorded; a run that is taken up again keeps them.
+        Fixed when the tensors are planned, and recorded; a run that is taken up again keeps them,
+        unless it is told others, and each shard records what it was computed with.
     """
     from actlake.flows.extraction import models
     from actlake.flows.extraction import sites as site_table
 
-    facts = models.inspect_model(source, name=model, trust_remote_code=trust_remote_code)
+    facts = models.inspect_model(
+        source, name=model, revision=revision, trust_remote_code=trust_remote_code
+    )
     skeleton = models.skeleton(facts)
     resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
     if not resolved:
         raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
-    cut = window or facts.default_window
+    stored_dtype(dtype)
+    cut = facts.default_window if window is None else window
     shown_window = None if cut == facts.default_window else cut
     tokens_rowset = rowset or rowset_name(corpus, facts.tokenizer, shown_window)
-    names = []
+    names: dict[str, str] = {}
     # Pooled and token sites have different row axes, so they are different runs.
     for pooled in (False, True):
         group = [site for site in resolved if site_table.is_pooled(site.alias) == pooled]
         if not group:
             continue
-        rows = lake.rowset(documents_name(corpus) if pooled else tokens_rowset)
+        rows = rowset_of(
+            lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source
+        )
         if not pooled:
-            _refuse_other_tokenizer(lake, rows, facts, cut)
+            refuse_other_tokenizer(lake, rows, facts)
         provenance: tuple[tuple[str, int | str], ...] = (("attention", attention),)
         if pooled:
             provenance += (("window", cut), ("tokenizer_fingerprint", facts.tokenizer_fingerprint))
         plans = tuple(
             TensorPlan(
-                name=tensor_name(facts.name, site.alias, corpus, shown_window),
+                name=check_name(
+                    "tensor", tensor_name(facts.name, site.alias, corpus, shown_window)
+                ),
                 model=facts.name,
                 model_fingerprint=facts.fingerprint,
                 site=site.alias,
@@ -138,8 +148,8 @@ def extract(
             last_layer=site_table.last_layer(group),
         )
         _run(lake, request, token_budget, torch_threads, runner or Inline())
-        names += [plan.name for plan in plans]
-    return names
+        names |= {plan.site: plan.name for plan in plans}
+    return [names[site] for site in sites]
 
 
 def _run(
@@ -157,12 +167,15 @@ def _run(
             return
         budget, threads = _batch_plan(lake, request, token_budget, torch_threads)
         plans = tuple(_with_batch_plan(plan, budget, threads) for plan in request.plans)
+        # Before anything is planned: a device or dtype that is not there must leave no trace.
+        loaded = _load(request, threads) if _lacking(lake, plans) else None
         _record_model(run, request.facts)
         ids = plan_tensors(run, plans)
         try:
-            _compute(lake, run, request, plans, ids, budget, threads, runner)
-        except PrecisionError:
-            abandon_tensors(run, ids)
+            if loaded is not None:
+                _compute(lake, run, request, loaded, plans, ids, budget, threads, runner)
+        except InputError as error:
+            _abandon(lake, run, ids, error)
             raise
         seal(run, plans, ids)
 
@@ -171,6 +184,7 @@ def _compute(
     lake: Lake,
     run: Run,
     request: Request,
+    loaded: "LoadedModel",
     plans: Sequence[TensorPlan],
     ids: Mapping[str, str],
     budget: int,
@@ -178,7 +192,7 @@ def _compute(
     runner: Runner,
 ) -> None:
     """Compute and commit every shard that some tensor lacks."""
-    from actlake.flows.extraction import models
+    from actlake.flows.shard_capture import capture_shard
 
     grid = request.rowset.grid
     committed = {name: lake.committed_shards(tensor_id) for name, tensor_id in ids.items()}
@@ -187,19 +201,17 @@ def _compute(
         for shard in range(len(grid))
     }
     todo = [shard for shard, lacking in missing.items() if lacking]
-    if not todo:
-        return
-    models.set_threads(threads)
-    loaded = models.load_model(
-        request.facts,
-        device=request.device,
-        compute_dtype=request.compute_dtype,
-        attention=request.attention,
-        last_layer=request.last_layer,
-    )
 
     def step(shard: int) -> list[Receipt]:
-        captured = _capture(lake, loaded, request, shard, budget)
+        captured = capture_shard(
+            lake,
+            loaded,
+            request.rowset,
+            request.sites,
+            shard,
+            window=request.window,
+            token_budget=budget,
+        )
         return [
             publish_shard(
                 run,
@@ -221,34 +233,47 @@ def _compute(
             advance(receipts[0].row_stop - receipts[0].row_start)
 
 
-def _capture(
-    lake: Lake, loaded: "LoadedModel", request: Request, shard: int, budget: int
-) -> dict[str, NDArray[Any]]:
-    """Each site's rows of one shard, computed from its row range alone."""
-    from actlake.flows.extraction import capture, tokens, windows
+def _load(request: Request, threads: int) -> "LoadedModel":
+    from actlake.flows.extraction import models
 
-    start, stop = request.rowset.grid.span(shard)
-    rowset = request.rowset
-    if rowset.kind == "document":
-        texts = _texts(lake, rowset.corpus, start, stop)
-        documents = tokens.tokenize_documents(loaded.tokenizer, texts, window=request.window)
-        cut = [windows.windows_of_document(document) for document in documents]
-        return capture.pool(loaded, cut, request.sites, token_budget=budget)
-    found = windows.windows_of_rows(
-        rowset.column, rowset.rows, start, stop, windowing=rowset.windowing or "document"
-    )
-    return capture.capture(
-        loaded, request.sites, found, row_start=start, row_stop=stop, token_budget=budget
+    models.set_threads(threads)
+    return models.load_model(
+        request.facts,
+        device=request.device,
+        compute_dtype=request.compute_dtype,
+        attention=request.attention,
+        last_layer=request.last_layer,
     )
 
 
-def _texts(lake: Lake, corpus: str, start: int, stop: int) -> Iterator[str]:
-    query = """
-        SELECT text FROM documents
-        WHERE corpus = $corpus AND document >= $start AND document < $stop ORDER BY document
+def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:
+    """Whether some shard of some tensor is not committed."""
+    for plan in plans:
+        try:
+            if lake.tensor(plan.name).missing():
+                return True
+        except NotFoundError:
+            return True
+    return False
+
+
+def _abandon(lake: Lake, run: Run, ids: Mapping[str, str], error: InputError) -> None:
+    """Give up tensors that cannot be finished: of which nothing is there, or nothing will fit."""
+    tensors = {name: lake.tensor(name) for name in ids}
+    doomed = {
+        name: ids[name]
+        for name, tensor in tensors.items()
+        if not tensor.sealed and (isinstance(error, PrecisionError) or not tensor.committed)
+    }
+    if not doomed:
+        return
+    abandon_tensors(run, doomed)
+    # The model's row goes too, where this run wrote it and nothing is left of the model.
+    orphan = """
+        DELETE FROM models
+        WHERE run = $run AND model NOT IN (SELECT model FROM tensors WHERE model IS NOT NULL)
     """
-    rows = lake.sql(query, corpus=corpus, start=start, stop=stop)
-    return iter(rows.arrow()["text"].to_pylist())
+    run.commit(lambda transaction: transaction.execute(orphan, run=run.run), "no model is left")
 
 
 def _batch_plan(
@@ -289,29 +314,3 @@ def _record_model(run: Run, facts: "ModelFacts") -> None:
     }
     table = pa.Table.from_pylist([row], arrow_schema("models"))
     run.append({"models": table}, f"model {facts.name}")
-
-
-def _refuse_other_tokenizer(lake: Lake, rowset: Rowset, facts: "ModelFacts", window: int) -> None:
-    if rowset.kind != "token":
-        raise InputError(f"rowset {rowset.name} has no tokens; name one that ingest made")
-    cut = RowsetPlan(
-        name=rowset.name,
-        corpus=rowset.corpus,
-        corpus_fingerprint=lake.corpus_fingerprint(rowset.corpus),
-        kind=rowset.kind,
-        tokenizer=rowset.tokenizer,
-        tokenizer_fingerprint=facts.tokenizer_fingerprint,
-        windowing=rowset.windowing,
-        window=rowset.window,
-        overlap=rowset.overlap,
-    )
-    if cut.fingerprint() != rowset.fingerprint:
-        raise InputError(
-            f"rowset {rowset.name} was cut with another tokenizer than that of {facts.name}; "
-            f"make one with `actlake ingest … --model {facts.source}`"
-        )
-    if facts.window_limit is not None and (rowset.window or window) > facts.window_limit:
-        raise InputError(
-            f"rowset {rowset.name} has windows of {rowset.window} tokens and {facts.name} takes "
-            f"{facts.window_limit}; ingest it again with a smaller --window"
-        )

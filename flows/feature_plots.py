@@ -105,7 +105,7 @@ def _draw_tokens(
     axes: Axes, lake: Lake, summary: Summary, feature: int, kind: str, label: str
 ) -> None:
     query = """
-        SELECT v.text, CASE $kind WHEN 'lift' THEN t.lift ELSE t."count" END
+        SELECT v.text, CASE $kind WHEN 'lift' THEN t.lift ELSE t."count" END AS size
         FROM feature_tokens AS t
         JOIN codes AS c USING (codes) JOIN rowsets AS r USING (rowset)
         JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
@@ -120,9 +120,9 @@ def _draw_tokens(
         feature=feature,
         kind=kind,
         most=MOST_TOKENS,
-    ).rows()
-    axes.barh(range(len(tokens)), [float(str(size)) for _, size in tokens], color=BLUE)
-    names = [short(visible_token(str(text)), 16) for text, _ in tokens]
+    ).arrow()
+    axes.barh(range(len(tokens)), tokens["size"].to_numpy(), color=BLUE)
+    names = [short(visible_token(text), 16) for text in tokens["text"].to_pylist()]
     axes.set_yticks(range(len(tokens)), names)
     axes.set_ylim(MOST_TOKENS - 0.5, -0.5)  # the first on top, and few tokens as thin as many
     axes.set_title(f"tokens by {kind}")

@@ -107,6 +107,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--corpus", required=True, help="Corpus to run the model over.")
 @click.option("--site", "sites", multiple=True, required=True, help="Where to look (repeatable).")
 @click.option("--model", help="Name of the model; by default the last part of SOURCE.")
+@click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--window", type=int, help="As given to ingest.")
 @click.option("--rowset", help="Name of the rowset, where it is not the default one.")
 @click.option(

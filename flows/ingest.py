@@ -1,6 +1,7 @@
 """ingest: documents and labels into a corpus, and its rows for a model or for whole documents."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,8 +9,10 @@ from numpy.typing import NDArray
 
 from actlake.flows.default_names import documents_name, rowset_name
 from actlake.flows.progress import progress, say
+from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
+from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
@@ -29,8 +32,8 @@ def ingest(lake: Lake, *, corpus: str, source: Source) -> None:
     The source is read twice, once to check and fingerprint it and once to store it, so that a
     faulty one changes nothing. CorpusError if it is empty, or has a document without text.
     """
+    check_name("corpus", corpus)
     name = source.path
-    say(f"ingest: reading {name}")
     facts = examine_documents(
         read(source, report=lambda found: say(f"ingest: {found}")), source=name
     )
@@ -63,6 +66,7 @@ def ingest_tokens(
     corpus: str,
     source: str,
     model: str | None = None,
+    revision: str | None = None,
     window: int | None = None,
     overlap: int = 0,
     windowing: str = "document",
@@ -81,8 +85,10 @@ def ingest_tokens(
     """
     from actlake.flows.extraction import models, tokens
 
-    facts = models.inspect_model(source, name=model, trust_remote_code=trust_remote_code)
-    cut = window or facts.default_window
+    facts = models.inspect_model(
+        source, name=model, revision=revision, trust_remote_code=trust_remote_code
+    )
+    cut = facts.default_window if window is None else window
     shown = None if cut == facts.default_window else cut
     plan = RowsetPlan(
         name=rowset or rowset_name(corpus, facts.tokenizer, shown),
@@ -96,6 +102,8 @@ def ingest_tokens(
         overlap=overlap,
         width_hint=width_hint,
     )
+    refuse_long_window(plan.name, cut, facts)
+    refuse_taken_tokenizer(lake, facts)
     with _rowset_run(lake, plan) as run:
         if not run.done:
             tokenizer = models.load_tokenizer(facts)
@@ -104,7 +112,8 @@ def ingest_tokens(
     return plan.name
 
 
-def _rowset_run(lake: Lake, plan: RowsetPlan) -> Any:
+def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:
+    check_name("rowset", plan.name)
     parameters = {"rowset": plan.name, "width_hint": plan.width_hint}
     return lake.run("ingest", parameters, {plan.name: plan.fingerprint()})
 
@@ -156,7 +165,7 @@ def _documents(lake: Lake, corpus: str) -> int:
     return int(lake.sql(query, corpus=corpus).arrow()["documents"][0].as_py())
 
 
-def _counted(documents: Iterable[Document], advance: Any) -> Iterator[Document]:
+def _counted(documents: Iterable[Document], advance: Callable[[int], None]) -> Iterator[Document]:
     for document in documents:
         advance(1)
         yield document

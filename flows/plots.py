@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from actlake.flows.feature_plots import feature, histogram
 from actlake.flows.figures import BLUE, GREEN, GREY, ORANGE, head, save, short, styled
-from actlake.flows.summaries import Summary, summaries
+from actlake.flows.summaries import Summary, scores, summaries
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
 __all__ = ["KINDS", "density", "feature", "fvu", "histogram", "l0", "plot", "save"]
 
 MOST_PANELS = 16
-SPLIT = "holdout"
 MODELS = {
     "fvu": ("learned dictionary", "o", BLUE),
     "fvu_pca": ("PCA, first k axes", "^", ORANGE),
@@ -93,41 +92,25 @@ def l0(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure:
 @styled
 def fvu(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure:
     """Unexplained variance of each dictionary on held-out rows, beside its baselines."""
-    dictionary = None if codes is None else lake.codes(codes).dictionary
-    rows = lake.sql(
-        """
-        SELECT dictionary, tensor, mask, metric, value, n FROM evaluations
-        WHERE split = $split AND dictionary = coalesce($dictionary, dictionary)
-            AND mask = coalesce($mask, mask) AND NOT isnan(value)
-        ORDER BY dictionary DESC, tensor, mask, run
-        """,
-        split=SPLIT,
-        dictionary=dictionary,
-        mask=mask,
-    ).rows()
-    found: dict[tuple[str, str, str, int], dict[str, float]] = {}
-    for name, tensor, under, metric, value, n in rows:
-        key = (str(name), str(tensor), str(under), int(str(n)))
-        found.setdefault(key, {})[str(metric)] = float(str(value))
-    found = {key: metrics for key, metrics in found.items() if "fvu" in metrics}
+    found = scores(lake, None if codes is None else lake.codes(codes).dictionary, mask)
     if not found:
-        raise InputError(f"no dictionary of {lake.root} is evaluated; run `actlake train` first")
-    shown = dict(list(found.items())[-MOST_PANELS:])
+        raise InputError(f"no dictionary is evaluated in {lake.root}; run `actlake train` first")
+    shown = found[:MOST_PANELS][::-1]  # the first on top
     figure = Figure(figsize=(7.5, 1.3 + 0.5 * len(shown)))
     axes = figure.subplots()
     for metric, (label, marker, colour) in MODELS.items():
-        places = [(m[metric], y) for y, m in enumerate(shown.values()) if metric in m]
+        places = [(one.metrics[metric], y) for y, one in enumerate(shown) if metric in one.metrics]
         if places:
             x, y = zip(*places, strict=True)
             axes.scatter(x, y, 60, colour, marker=marker, label=label, zorder=2.5)
     labels = []
-    for (name, _, under, n), metrics in shown.items():
+    for one in shown:
         extra = "".join(
-            f"{label} {metrics[metric]:{form}}, "
+            f"{label} {one.metrics[metric]:{form}}, "
             for metric, label, form in (("l0", "L0", ".4g"), ("dead_share", "dead", ".1%"))
-            if metric in metrics
+            if metric in one.metrics
         )
-        labels.append(f"{short(name, 60)}\n{extra}{n:,} rows, mask {under}")
+        labels.append(f"{short(one.dictionary, 60)}\n{extra}{one.n:,} rows, mask {one.mask}")
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(-0.6, len(shown) - 0.4)
     axes.set_xlim(0, max(1.0, axes.get_xlim()[1]))

@@ -82,22 +82,20 @@ def score_table(
     split: SplitRows,
     learned: Dictionary,
     random: Dictionary | None,
-    *,
-    baselines: bool,
 ) -> pa.Table:
     """Rows of ``evaluations``: the dictionary's metrics, and ``fvu_*`` of the baselines.
 
+    Baselines are measured where there is ``random``, a dictionary of random directions.
     ``fvu_pca`` is that of the first k principal axes, k numbers a row; ``fvu_pca_topk`` keeps the
     k largest coefficients of each row; ``fvu_random`` is that of ``random``.
     """
-    trained = split.gram("train") if baselines else None
+    trained = None if random is None else split.gram("train")
     rows = []
     for name in SCORED:
         metrics = _metrics(split, name, learned)
         n = int(metrics.pop("n_rows"))
-        if random is not None:
+        if random is not None and trained is not None:
             metrics["fvu_random"] = _metrics(split, name, random)["fvu"]
-        if trained is not None:
             width = len(trained.mean)
             k = min(learned.k, width)
             measured = trained if name == "train" else split.gram(name)

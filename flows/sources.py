@@ -6,7 +6,7 @@ Any other source is Python: what ingests documents takes any iterable of ``Docum
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from actlake.flows.selection import select
@@ -15,7 +15,7 @@ from actlake.flows.source_files import FORMATS, Format, SourceFile, find_files
 from actlake.storage.corpora import Document
 from actlake.storage.errors import CorpusError, InputError
 
-__all__ = ["Source", "SourceReport", "describe", "read"]
+__all__ = ["Source", "SourceReport", "read"]
 
 Unit = Literal["document", "paragraph", "line"]
 
@@ -145,16 +145,6 @@ def read(
     if report is not None:
         found = (len(files), source.unit, counts["units"], counts["too short"])
         report(SourceReport(*found, outside, unsampled))
-
-
-def describe(source: Source) -> str:
-    """``source`` in a line: its path, and every setting that is not the default."""
-    settings = [
-        f"{field.name}={getattr(source, field.name)!r}"
-        for field in fields(Source)
-        if field.name != "path" and getattr(source, field.name) != field.default
-    ]
-    return f"{source.path} ({', '.join(settings)})" if settings else source.path
 
 
 def _units(source: Source, files: Sequence[SourceFile], counts: Counter[str]) -> Iterator[Document]:

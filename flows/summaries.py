@@ -1,11 +1,13 @@
-"""Which codes are summarized, and under which mask: what plots and the page are made of."""
+"""What plots and the page are made of: which codes are summarized, how dictionaries score."""
 
 from dataclasses import dataclass
 
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
-__all__ = ["Summary", "summaries"]
+__all__ = ["Score", "Summary", "scores", "summaries"]
+
+SPLIT = "holdout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,27 +20,59 @@ class Summary:
     n_features: int
 
 
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How well a dictionary rebuilds held-out rows of a tensor."""
+
+    dictionary: str
+    tensor: str
+    mask: str
+    n: int
+    """Rows it was computed over."""
+    metrics: dict[str, float]
+    """As in the table ``evaluations``, without those that are NaN."""
+
+
 def summaries(lake: Lake, codes: str | None = None, mask: str | None = None) -> list[Summary]:
     """The summaries of ``codes`` (or of all) under ``mask``, or under each one's newest mask.
 
     By name of the codes. InputError if there is none.
     """
-    newest: dict[str, Summary] = {}
-    rows = lake.sql(
+    found = lake.sql(
         """
-        SELECT codes, mask, max(n_rows), count(*) FROM feature_statistics
+        SELECT codes, mask, max(n_rows) AS n_rows, count(*) AS n_features FROM feature_statistics
         WHERE codes = coalesce($codes, codes) AND mask = coalesce($mask, mask)
         GROUP BY codes, mask ORDER BY codes, max(run), mask
         """,
         codes=codes,
         mask=mask,
-    ).rows()
-    for name, under, n_rows, n_features in rows:  # the last of each codes is the newest
-        newest[str(name)] = Summary(str(name), str(under), int(str(n_rows)), int(str(n_features)))
+    )
+    rows = [Summary(**row) for row in found.arrow().to_pylist()]
+    newest = {summary.codes: summary for summary in rows}  # the last of each is the newest
     if not newest:
         if codes is not None:
             lake.codes(codes)  # NotFoundError where the name itself is wrong
         what = "no codes are" if codes is None else f"codes {codes} are not"
-        under = "" if mask is None else f" under the mask {mask}"
-        raise InputError(f"{what} summarized{under} in {lake.root}; run `actlake summarize` first")
+        where = "" if mask is None else f" under the mask {mask}"
+        raise InputError(f"{what} summarized{where} in {lake.root}; run `actlake summarize` first")
     return list(newest.values())
+
+
+def scores(lake: Lake, dictionary: str | None = None, mask: str | None = None) -> list[Score]:
+    """Every dictionary that has an FVU on held-out rows, by name; none if nothing is evaluated."""
+    rows = lake.sql(
+        """
+        SELECT dictionary, tensor, mask, n, metric, value FROM evaluations
+        WHERE split = $split AND dictionary = coalesce($dictionary, dictionary)
+            AND mask = coalesce($mask, mask) AND NOT isnan(value)
+        ORDER BY dictionary, tensor, mask, run
+        """,
+        split=SPLIT,
+        dictionary=dictionary,
+        mask=mask,
+    )
+    found: dict[tuple[str, str, str, int], dict[str, float]] = {}
+    for row in rows.arrow().to_pylist():
+        metric, value = row.pop("metric"), row.pop("value")
+        found.setdefault(tuple(row.values()), {})[metric] = value
+    return [Score(*key, metrics) for key, metrics in found.items() if "fvu" in metrics]

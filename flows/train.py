@@ -77,9 +77,12 @@ def train(
             f"tensor {tensor} lacks {len(missing)} of {len(rows.grid)} shards; "
             "finish its extraction first"
         )
-    size = {"identity": rows.width, "pca": 2 * rows.width}.get(method, n_features or 4 * rows.width)
+    size = _size(method, rows.width, n_features)
     if not 1 <= k <= size:
-        raise InputError(f"k is {k} and the dictionary would have {size} features; lower k")
+        raise InputError(
+            f"k is {k} and a {method} dictionary of {tensor} would have {size} features; choose "
+            f"k from 1 to {size}"
+        )
     name = check_name(
         "dictionary", dictionary or dictionary_name(method, rows.model, rows.site, size)
     )
@@ -119,10 +122,10 @@ def train(
             learned = random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed)
         else:
             learned = identity(rows.width, k)
-        random = random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed)
-        scores = score_table(
-            run.run, name, split, learned, random if baselines else None, baselines=baselines
+        random = (
+            random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed) if baselines else None
         )
+        scores = score_table(run.run, name, split, learned, random)
         write_dictionary(
             run,
             name=name,
@@ -137,6 +140,18 @@ def train(
         )
         _checkpoint_file(run).unlink(missing_ok=True)
     return name
+
+
+def _size(method: str, width: int, n_features: int | None) -> int:
+    fixed = {"identity": width, "pca": 2 * width}.get(method)
+    if fixed is None:
+        return 4 * width if n_features is None else n_features
+    if n_features not in (None, fixed):
+        raise InputError(
+            f"a {method} dictionary of rows of width {width} has {fixed} features, not "
+            f"{n_features}; leave their number out"
+        )
+    return fixed
 
 
 def _train_autoencoder(

@@ -8,8 +8,8 @@ node, every function and every kind of table name must be on a list here. What i
 DuckDB is refused until somebody has read what it does. ``sandboxed`` is the second wall.
 
 What this does not stop: a statement may use the memory, threads and seconds that it is given, and
-a single call that never looks up, such as one giant ``repeat``, runs on after its time (seconds,
-not hours) and takes memory that DuckDB does not count. Data that strangers send belongs in a child
+a single call that never looks up, such as one giant ``repeat``, runs on after its time (10 to 25 s
+measured) and takes memory that DuckDB does not count. Data that strangers send belongs in a child
 process with limits of its own. Whoever can write the catalog is trusted: tables are what it says.
 """
 

@@ -59,7 +59,7 @@ planned AS (
         unnest(range((r.rows + r.shard_rows - 1) // r.shard_rows)) AS shard
     FROM owners AS o
     INNER JOIN rowsets AS r USING (rowset)
-    INNER JOIN needed AS n USING (kind)
+    INNER JOIN needed AS n ON n.kind = o.kind
 ),
 
 -- Whether any array of the shard is there decides for what is still being written.

@@ -1,0 +1,137 @@
+"""pipeline: the whole chain that one TOML file describes."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from actlake.flows.execution import call_inline
+from actlake.flows.pipeline_file import Dictionary, Model, PipelineFile, read_pipeline
+from actlake.flows.progress import say
+from actlake.storage.lake import Lake
+
+__all__ = ["pipeline"]
+
+Call = Callable[[str, Lake, Mapping[str, Any]], Any]
+TRAINED = frozenset(
+    "method n_features k steps batch_rows mask seed learning_rate dead_after_rows baselines".split()
+)
+
+
+def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
+    """Everything that ``file`` asks for is in the lake and exported; what is there stays.
+
+    The file is described in docs/pipeline.md. ``call`` carries out one verb: here as a plain call,
+    under Prefect as a subflow.
+    """
+    asked = read_pipeline(Path(file))
+    for mask in asked.masks:
+        lake.create_mask(mask.name, mask.predicate)
+    _ingest(lake, asked, call)
+    tensors = {}
+    for model in asked.models:
+        names = call("extract", lake, _extraction(asked, model))
+        tensors |= dict(zip((f"{model.name}:{site}" for site in model.sites), names, strict=True))
+    dictionaries = {
+        name: call("train", lake, _training(one, tensors))
+        for name, one in _named(asked.dictionaries)
+    }
+    for codes in _encode(lake, asked, call, tensors, dictionaries):
+        _summarize(lake, asked, call, codes)
+    if asked.export is not None:
+        folder = Path(asked.export.folder or lake.root / "export")
+        call("export", lake, {"folder": folder, "features": asked.export.features})
+        say(f"exported to {folder}")
+
+
+def _ingest(lake: Lake, asked: PipelineFile, call: Call) -> None:
+    corpus = {"corpus": asked.corpus.name}
+    call("ingest", lake, corpus | {"source": asked.corpus.source})
+    hint = {"width_hint": asked.corpus.width_hint}
+    if asked.documents is not None:
+        call("ingest_documents", lake, corpus | hint)
+    for model in asked.models:
+        if all(site.startswith("pooled.") for site in model.sites):
+            continue
+        call(
+            "ingest_tokens",
+            lake,
+            corpus
+            | hint
+            | {
+                "source": model.source,
+                "model": model.name,
+                "revision": model.revision,
+                "window": model.window,
+                "overlap": model.overlap,
+                "windowing": model.windowing,
+                "rowset": model.rowset,
+                "trust_remote_code": model.trust_remote_code,
+            },
+        )
+
+
+def _extraction(asked: PipelineFile, model: Model) -> dict[str, Any]:
+    return {
+        "source": model.source,
+        "sites": list(model.sites),
+        "corpus": asked.corpus.name,
+        "model": model.name,
+        **{
+            name: getattr(model, name)
+            for name in (
+                "revision",
+                "window",
+                "rowset",
+                "dtype",
+                "compute_dtype",
+                "attention",
+                "device",
+                "token_budget",
+                "trust_remote_code",
+            )
+        },
+    }
+
+
+def _training(one: Dictionary, tensors: Mapping[str, str]) -> dict[str, Any]:
+    given = {name: value for name, value in one.model_dump().items() if name in TRAINED}
+    return given | {"tensor": tensors.get(one.tensor, one.tensor), "dictionary": one.name}
+
+
+def _named(dictionaries: tuple[Dictionary, ...]) -> list[tuple[str, Dictionary]]:
+    """Each dictionary by its name in the file; one without a name by its place."""
+    return [(one.name or f"#{number}", one) for number, one in enumerate(dictionaries)]
+
+
+def _encode(
+    lake: Lake,
+    asked: PipelineFile,
+    call: Call,
+    tensors: Mapping[str, str],
+    dictionaries: Mapping[str, str],
+) -> list[str]:
+    if asked.codes is None:
+        return [call("encode", lake, {"dictionary": name}) for name in dictionaries.values()]
+    return [
+        call(
+            "encode",
+            lake,
+            {
+                "dictionary": dictionaries.get(codes.dictionary, codes.dictionary),
+                "tensor": tensors.get(codes.tensor or "", codes.tensor),
+                "codes": codes.name,
+                "dtype": codes.dtype,
+            },
+        )
+        for codes in asked.codes
+    ]
+
+
+def _summarize(lake: Lake, asked: PipelineFile, call: Call, codes: str) -> None:
+    if asked.summary is None:
+        return
+    # A document has no tokens that a mask could leave out.
+    whole = lake.codes(codes).rowset.kind == "document"
+    for mask in ("all",) if whole else asked.summary.masks:
+        kept = {"examples": asked.summary.examples, "tokens": asked.summary.tokens}
+        call("summarize", lake, {"codes": codes, "mask": mask} | kept)

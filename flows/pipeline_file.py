@@ -1,0 +1,280 @@
+"""The TOML file that `actlake pipeline` runs: reading it, and whether it fits together.
+
+A fault is one line that names the file, the table and the key.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from pydantic import ValidationError, model_validator
+
+from actlake.flows.default_names import tensor_name
+from actlake.flows.packages import PACKAGE
+from actlake.flows.pipeline_tables import (
+    Codes,
+    Corpus,
+    Dictionary,
+    Documents,
+    Export,
+    Mask,
+    Model,
+    Summary,
+    Table,
+)
+from actlake.flows.source_files import nearest
+from actlake.flows.sources import Source
+from actlake.storage.errors import InputError, QueryError
+from actlake.storage.guard import check_predicate
+from actlake.storage.keys import check_name
+from actlake.storage.masks import BUILT_IN
+
+__all__ = ["Dictionary", "Model", "PipelineFile", "read_pipeline"]
+
+
+class PipelineFile(Table):
+    """What one file asks for, in the order in which it is done."""
+
+    corpus: Corpus
+    documents: Documents | None = None
+    models: tuple[Model, ...] = ()
+    masks: tuple[Mask, ...] = ()
+    dictionaries: tuple[Dictionary, ...] = ()
+    codes: tuple[Codes, ...] | None = None
+    summary: Summary | None = None
+    export: Export | None = None
+
+    def site_of(self, tensor: str) -> tuple[Model, str] | None:
+        """The model and site that ``tensor`` refers to; None for the full name of a tensor."""
+        pairs = {
+            f"{model.name}:{site}": (model, site) for model in self.models for site in model.sites
+        }
+        return pairs.get(tensor)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _check_name("corpus.name", "corpus", self.corpus.name)
+        self._check_models()
+        masks = self._check_masks()
+        self._check_dictionaries(masks)
+        for codes in self.codes or ():
+            self._check_codes(codes)
+        for mask in self.summary.masks if self.summary else ():
+            if mask not in masks:
+                raise InputError(f"summary.masks: no mask {mask!r}; {nearest(mask, masks)}")
+        return self
+
+    def _check_models(self) -> None:
+        _refuse_twice("models", [model.name for model in self.models])
+        for model in self.models:
+            place = f"models.{model.name}"
+            _check_name(f"{place}.name", "model", model.name)
+            _refuse_twice(f"{place}.sites", model.sites)
+            if model.rowset is not None:
+                _check_name(f"{place}.rowset", "rowset", model.rowset)
+            for site in model.sites:
+                name = tensor_name(model.name, site, self.corpus.name)
+                _check_name(f"{place}.sites", "tensor", name)
+                if site.startswith("pooled.") and self.documents is None:
+                    raise InputError(
+                        f"{place}.sites: {site} has a row a document; add the table [documents]"
+                    )
+            if model.window is not None and model.overlap >= model.window:
+                raise InputError(
+                    f"{place}.overlap: {model.overlap} tokens leave no room in a window of "
+                    f"{model.window}; lower it"
+                )
+
+    def _check_masks(self) -> list[str]:
+        names = [*BUILT_IN, *(mask.name for mask in self.masks)]
+        _refuse_twice("masks", names)
+        for mask in self.masks:
+            _check_name(f"masks.{mask.name}.name", "mask", mask.name)
+            try:
+                check_predicate(mask.predicate, "tokens")
+            except QueryError as error:
+                raise InputError(f"masks.{mask.name}.predicate: {error}") from error
+        return names
+
+    def _check_dictionaries(self, masks: list[str]) -> None:
+        named = [one.name for one in self.dictionaries if one.name is not None]
+        _refuse_twice("dictionaries", named)
+        unnamed = [
+            f"{one.method} over {one.tensor} with {getattr(one, 'n_features', None) or 'default'} "
+            "features"
+            for one in self.dictionaries
+            if one.name is None
+        ]
+        _refuse_twice("dictionaries", unnamed)
+        for number, one in enumerate(self.dictionaries, 1):
+            place = f"dictionaries.{one.name or f'#{number}'}"
+            if one.name is not None:
+                _check_name(f"{place}.name", "dictionary", one.name)
+            self._check_tensor(f"{place}.tensor", one.tensor)
+            if one.mask not in masks:
+                raise InputError(f"{place}.mask: no mask {one.mask!r}; {nearest(one.mask, masks)}")
+            n_features = getattr(one, "n_features", None)
+            if n_features is not None and one.k > n_features:
+                raise InputError(
+                    f"{place}.k: {one.k} of {n_features} features cannot be kept; lower k"
+                )
+
+    def _check_codes(self, codes: Codes) -> None:
+        place = f"codes.{codes.name or codes.dictionary}"
+        if codes.name is not None:
+            _check_name(f"{place}.name", "codes", codes.name)
+        names = [one.name for one in self.dictionaries if one.name is not None]
+        if codes.dictionary not in names and ":" not in codes.dictionary:
+            raise InputError(
+                f"{place}.dictionary: no dictionary {codes.dictionary!r} in this file; "
+                f"{nearest(codes.dictionary, names)}"
+            )
+        if codes.tensor is not None:
+            self._check_tensor(f"{place}.tensor", codes.tensor)
+
+    def _check_tensor(self, place: str, tensor: str) -> None:
+        if self.site_of(tensor) is None and "@" not in tensor:
+            known = [f"{model.name}:{site}" for model in self.models for site in model.sites]
+            raise InputError(
+                f"{place}: no model and site {tensor!r} in this file; {nearest(tensor, known)}"
+            )
+
+
+def read_pipeline(file: Path) -> PipelineFile:
+    """What ``file`` says, checked; relative paths in it are taken from its folder.
+
+    Raises InputError, with file, table and key, for anything that cannot be carried out as it
+    stands. Nothing but the file is read.
+    """
+    try:
+        given = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"no pipeline file {file} ({(error.strerror or 'unreadable').lower()}); see "
+            "docs/pipeline.md"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{file} is not TOML: {_lower(str(error))}; mend that line") from error
+    try:
+        # As JSON, because an array may become a tuple there, also where types are strict.
+        read = PipelineFile.model_validate_json(json.dumps(given, default=str))
+    except ValidationError as error:
+        raise InputError(f"{file}: {_fault(error, given)}") from error
+    return _from_folder(read, file.parent)
+
+
+def _from_folder(read: PipelineFile, folder: Path) -> PipelineFile:
+    source = replace(
+        read.corpus.source,
+        path=_placed(read.corpus.source.path, folder),
+        metadata=read.corpus.source.metadata and _placed(read.corpus.source.metadata, folder),
+    )
+    # A hub id looks like a path, so a path says that it is one.
+    models = tuple(
+        model.model_copy(update={"source": _placed(model.source, folder)})
+        if model.source.startswith(("./", "../"))
+        else model
+        for model in read.models
+    )
+    export = read.export
+    if export is not None and export.folder is not None:
+        export = export.model_copy(update={"folder": _placed(export.folder, folder)})
+    corpus = read.corpus.model_copy(update={"source": source})
+    return read.model_copy(update={"corpus": corpus, "models": models, "export": export})
+
+
+def _placed(path: str, folder: Path) -> str:
+    return path if path.startswith((PACKAGE, "~")) else str(folder / path)
+
+
+def _refuse_twice(place: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{place}: {name!r} is there twice; give each a name of its own")
+
+
+def _check_name(place: str, kind: str, name: str) -> None:
+    try:
+        check_name(kind, name)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def _fault(error: ValidationError, given: Mapping[str, Any]) -> str:
+    """The first fault as `table.key: what; what to do`, and how many more there are."""
+    faults = error.errors(include_url=False)
+    # A misspelt key also makes the right one missing: the first of these is the one to mend.
+    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    place = _place(first["loc"], given)
+    match first["type"]:
+        case "value_error":
+            text = str(first["ctx"]["error"])
+        case "missing":
+            text = "it is missing; add it"
+        case "too_short":
+            text = "it is empty; give at least one"
+        case "extra_forbidden":
+            key = str(first["loc"][-1])
+            place = _place(first["loc"][:-1], given)
+            text = f"no key {key!r} here; {nearest(key, _keys(first['loc'][:-1]))}"
+        case "union_tag_not_found":
+            place, text = f"{place}.method", "it is missing; add it"
+        case "union_tag_invalid":
+            found, known = str(first["ctx"]["tag"]), str(first["ctx"]["expected_tags"])
+            text = f"no method {found!r}; choose one of {known}"
+            place = f"{place}.method"
+        case _:
+            text = f"{_lower(first['msg'])}, not {json.dumps(first['input'], default=str)[:60]}"
+            text += "; see docs/pipeline.md"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{place}: {text}{more}" if place else f"{text}{more}"
+
+
+def _place(location: Sequence[str | int], given: Mapping[str, Any]) -> str:
+    """Keys to a value; an entry of an array of tables goes by its name or its number from 1."""
+    parts: list[str] = []
+    here: Any = given
+    for step in location:
+        if isinstance(step, int):
+            here = here[step]
+            name = here.get("name") if isinstance(here, dict) else None
+            parts.append(name if isinstance(name, str) else f"#{step + 1}")
+        elif isinstance(here, dict) and here.get("method") == step and "tensor" in here:
+            continue  # which kind of dictionary it is, which no key says
+        else:
+            here = here.get(step) if isinstance(here, dict) else None
+            parts.append(step)
+    return ".".join(parts)
+
+
+def _keys(location: Sequence[str | int]) -> list[str]:
+    """The keys that the table at ``location`` may have."""
+    tables: list[type] = [PipelineFile]
+    for step in location:
+        below = [one for table in tables for one in _tables(_types(table).get(str(step)))]
+        # A number in an array, or which kind of dictionary it is, leads to no field.
+        kinds = [table for table in tables if step in get_args(_types(table).get("method"))]
+        tables = below or kinds or tables
+    return list(dict.fromkeys(name for table in tables for name in _types(table)))
+
+
+def _types(table: type) -> dict[str, object]:
+    if issubclass(table, Table):
+        return {name: field.annotation for name, field in table.model_fields.items()}
+    return {field.name: field.type for field in fields(Source)}
+
+
+def _tables(annotation: object) -> list[type]:
+    """The tables that a value may be, looked for inside unions and tuples."""
+    if isinstance(annotation, type) and (annotation is Source or issubclass(annotation, Table)):
+        return [annotation]
+    return [table for inner in get_args(annotation) for table in _tables(inner)]
+
+
+def _lower(message: str) -> str:
+    return (message[:1].lower() + message[1:]).rstrip(". ")

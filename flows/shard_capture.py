@@ -1,0 +1,51 @@
+"""The activations of one shard: a model run over the windows that hold its rows."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from actlake.flows.extraction import capture, tokens, windows
+from actlake.flows.extraction.models import LoadedModel
+from actlake.storage.lake import Lake
+from actlake.storage.rowsets import Rowset
+
+__all__ = ["capture_shard"]
+
+
+def capture_shard(
+    lake: Lake,
+    loaded: LoadedModel,
+    rowset: Rowset,
+    sites: Sequence[str],
+    shard: int,
+    *,
+    window: int,
+    token_budget: int,
+) -> dict[str, NDArray[Any]]:
+    """Each site's rows of one shard, shape (rows, width), computed from its row range alone.
+
+    ``window`` is for rows that are documents, which are cut here.
+    """
+    start, stop = rowset.grid.span(shard)
+    if rowset.kind == "document":
+        texts = _texts(lake, rowset.corpus, start, stop)
+        documents = tokens.tokenize_documents(loaded.tokenizer, texts, window=window)
+        cut = [windows.windows_of_document(document) for document in documents]
+        return capture.pool(loaded, cut, sites, token_budget=token_budget)
+    windowing: tokens.Windowing = "packed" if rowset.windowing == "packed" else "document"
+    found = windows.windows_of_rows(
+        rowset.column, rowset.rows, start, stop, windowing=windowing
+    )
+    return capture.capture(
+        loaded, sites, found, row_start=start, row_stop=stop, token_budget=token_budget
+    )
+
+
+def _texts(lake: Lake, corpus: str, start: int, stop: int) -> Iterator[str]:
+    query = """
+        SELECT text FROM documents
+        WHERE corpus = $corpus AND document >= $start AND document < $stop ORDER BY document
+    """
+    rows = lake.sql(query, corpus=corpus, start=start, stop=stop)
+    return iter(rows.arrow()["text"].to_pylist())

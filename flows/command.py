@@ -15,12 +15,13 @@ class LakeCommand(click.Command):
     """Prints a LakeError as one line and ends with 1; any other exception is a bug and shows."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        from actlake.flows.visible import visible
         from actlake.storage.errors import LakeError
 
         try:
             return super().invoke(ctx)
         except LakeError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(visible(str(error))) from error
 
 
 lake_option = click.option(

@@ -1,11 +1,14 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
+import shutil
+
 import numpy as np
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.progress import progress, say
 from actlake.flows.runners import Inline, Runner
+from actlake.storage.catalog import Transaction
 from actlake.storage.codes_writer import (
     CodesPlan,
     CodesShard,
@@ -14,9 +17,11 @@ from actlake.storage.codes_writer import (
     publish_codes,
     seal_codes,
 )
-from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.errors import IncompleteError, InputError, PrecisionError
+from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
 
 __all__ = ["encode"]
 
@@ -50,7 +55,10 @@ def encode(
             "finish its extraction first"
         )
     plan = CodesPlan(
-        name=codes or codes_name(dictionary, rows.rowset.corpus, _shown_window(rows.rowset)),
+        name=check_name(
+            "codes",
+            codes or codes_name(dictionary, rows.rowset.corpus, _shown_window(rows.rowset)),
+        ),
         dictionary=dictionary,
         dictionary_fingerprint=file.fingerprint,
         n_features=file.n_features,
@@ -68,19 +76,44 @@ def encode(
         grid = rows.grid
 
         def step(shard: int) -> CodesShard:
-            block = encoder.encode(np.asarray(rows.shard(shard), np.float32), dtype)
+            start, stop = grid.span(shard)
+            try:
+                block = encoder.encode(np.asarray(rows.shard(shard), np.float32), dtype)
+            except PrecisionError as error:
+                raise PrecisionError(
+                    f"codes {plan.name}, rows {start:,} to {stop:,}: {error}"
+                ) from error
             return publish_codes(run, plan, codes_id, shard, block)
 
         committed = lake.committed_shards(codes_id)
         todo = [shard for shard in range(len(grid)) if shard not in committed]
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
-        with progress(f"encode {plan.name}", total) as advance:
-            results = (runner or Inline()).map("encode shard", step, todo)
-            for shard, written in zip(todo, results, strict=True):
-                commit_codes(run, [written], f"shard {shard} of {plan.name}")
-                advance(grid.span(shard)[1] - grid.span(shard)[0])
+        try:
+            with progress(f"encode {plan.name}", total) as advance:
+                results = (runner or Inline()).map("encode shard", step, todo)
+                for shard, written in zip(todo, results, strict=True):
+                    commit_codes(run, [written], f"shard {shard} of {plan.name}")
+                    advance(grid.span(shard)[1] - grid.span(shard)[0])
+        except InputError:
+            _abandon(run, plan.name, codes_id)
+            raise
         seal_codes(run, plan, codes_id)
     return plan.name
+
+
+def _abandon(run: Run, name: str, codes_id: str) -> None:
+    """Undo codes that turned out impossible, so that their name is free again."""
+
+    def change(transaction: Transaction) -> None:
+        transaction.execute("DELETE FROM codes WHERE id = $id", id=codes_id)
+        transaction.execute("DELETE FROM shards WHERE owner = $id", id=codes_id)
+        transaction.execute("DELETE FROM postings WHERE codes = $name", name=name)
+
+    run.commit(change, f"abandoned codes {name}")
+    run.claims.release_name("codes", name)
+    folder = f"codes/{codes_id}/"
+    run.claims.forget_files([path for path in run.claims.files() if path.startswith(folder)])
+    shutil.rmtree(run.root / folder, ignore_errors=True)
 
 
 def _shown_window(rowset: Rowset) -> int | None:

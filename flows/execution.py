@@ -11,6 +11,15 @@ from actlake.storage.lake import Lake
 __all__ = ["RUNNERS", "execute"]
 
 RUNNERS = ("prefect", "inline")
+PREFECT_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Errors reach the caller; as log entries they would come a second time, with a traceback.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    # A server of its own starts in 5 to 40 s, by how busy the machine is; 20 s are the default.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+}
+"""Of the command line, where the environment does not say otherwise."""
 
 
 def execute(runner: str, verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
@@ -19,10 +28,8 @@ def execute(runner: str, verb: str, lake: Lake, parameters: Mapping[str, Any]) -
         return call_inline(verb, lake, parameters)
     if runner != "prefect":
         raise InputError(f"no runner {runner!r}; choose one of {', '.join(RUNNERS)}")
-    # Prefect reads these as it is imported. It would phone home and log every state otherwise.
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_ENABLED", "false")
+    for name, value in PREFECT_SETTINGS.items():  # read as it is imported
+        os.environ.setdefault(name, value)
     from actlake.flows.prefect_flows import FLOWS
 
     lake.close()  # the flow opens its own

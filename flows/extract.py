@@ -69,7 +69,7 @@ def extract(
     rowset: str | None = None,
     dtype: str = "float16",
     compute_dtype: str = "float32",
-    attention: str = "sdpa",
+    attention: str = "auto",
     device: str = "auto",
     token_budget: int | None = None,
     torch_threads: int | None = None,
@@ -97,6 +97,10 @@ def extract(
         source, name=model, revision=revision, trust_remote_code=trust_remote_code
     )
     skeleton = models.skeleton(facts)
+    # gpt2 and others look for padding among the tokens, which the meta device does not have.
+    skeleton.config.pad_token_id = None
+    if attention == "auto":  # what the model would choose is part of what it computes
+        attention = str(skeleton.config._attn_implementation)
     resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
     if not resolved:
         raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
@@ -110,9 +114,7 @@ def extract(
         group = [site for site in resolved if site_table.is_pooled(site.alias) == pooled]
         if not group:
             continue
-        rows = rowset_of(
-            lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source
-        )
+        rows = rowset_of(lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source)
         if not pooled:
             refuse_other_tokenizer(lake, rows, facts)
         provenance: tuple[tuple[str, int | str], ...] = (("attention", attention),)

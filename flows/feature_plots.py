@@ -9,6 +9,7 @@ from actlake.analytics.features.histogram import bin_edges
 from actlake.flows.figures import BLUE, head, short, styled, tail
 from actlake.flows.summaries import Summary, summaries
 from actlake.flows.visible import visible, visible_token
+from actlake.storage.errors import NotFoundError
 from actlake.storage.lake import Lake
 
 __all__ = ["feature", "histogram", "value_bars"]
@@ -19,7 +20,7 @@ MOST_BARS, MOST_TOKENS = 40, 10
 @styled
 def histogram(lake: Lake, codes: str, feature: int, mask: str | None = None) -> Figure:
     """The values of one feature on the rows where it fires."""
-    summary = summaries(lake, codes, mask)[0]
+    summary = _summary_with(lake, codes, feature, mask)
     figure = Figure(figsize=(7.5, 3))
     _draw_values(figure.subplots(), lake, summary, feature)
     return figure
@@ -28,7 +29,7 @@ def histogram(lake: Lake, codes: str, feature: int, mask: str | None = None) -> 
 @styled
 def feature(lake: Lake, codes: str, feature: int, mask: str | None = None) -> Figure:
     """One feature on a card: its values, its tokens by count and by lift, where it fires most."""
-    summary = summaries(lake, codes, mask)[0]
+    summary = _summary_with(lake, codes, feature, mask)
     contexts = lake.contexts(codes, feature, mask=summary.mask, limit=6, before=12, after=6)
     figure = Figure(figsize=(9, 3.2 + 0.22 * len(contexts)))
     [upper], [lower] = figure.subfigures(
@@ -73,6 +74,14 @@ def value_bars(lake: Lake, summary: Summary, feature: int) -> list[tuple[float, 
     first = bins[0] + joined * np.arange(len(rows))
     lower, upper = bin_edges(first)[0], bin_edges(first + joined - 1)[1]
     return list(zip(lower.tolist(), upper.tolist(), rows.tolist(), strict=True))
+
+
+def _summary_with(lake: Lake, codes: str, feature: int, mask: str | None) -> Summary:
+    [summary] = summaries(lake, codes, mask)
+    if not 0 <= feature < summary.n_features:
+        last = summary.n_features - 1
+        raise NotFoundError(f"codes {codes} have features 0 to {last}, not {feature}")
+    return summary
 
 
 def _draw_values(axes: Axes, lake: Lake, summary: Summary, feature: int) -> None:

@@ -45,11 +45,11 @@ def init(path: Path) -> None:
     help="What becomes a document.",
 )
 @click.option("--min-words", default=0, show_default=True, help="Leave out shorter documents.")
-@click.option("--where", help="SQL condition over labels, such as \"year >= 1901\".")
+@click.option("--where", help='SQL condition over labels, such as "year >= 1901".')
 @click.option("--sample", type=int, help="Documents to keep at most.")
 @click.option("--stratify", help="Label whose values share the sample in proportion.")
 @click.option("--seed", default=0, show_default=True, help="Of the sample.")
-@click.option("--model", "models", multiple=True, help="Make token rows for this model (repeatable).")
+@click.option("--model", "models", multiple=True, help="Make rows of its tokens (repeatable).")
 @click.option("--window", type=int, help="Tokens of a window at most.")
 @click.option("--overlap", default=0, show_default=True, help="Tokens carried between windows.")
 @click.option(
@@ -117,7 +117,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     help="To store: float16, bfloat16 or float32.",
 )
 @click.option("--compute-dtype", default="float32", show_default=True, help="Of the forward pass.")
-@click.option("--attention", default="sdpa", show_default=True, help="Attention implementation.")
+@click.option("--attention", default="auto", show_default=True, help="Attention implementation.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--token-budget", type=int, help="Padded tokens a forward pass.")
 @click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")
@@ -147,7 +147,7 @@ def extract(path: Path, runner: str, **options: Any) -> None:
 @click.option("--steps", default=2000, show_default=True, help="Optimiser steps.")
 @click.option("--batch-rows", default=1024, show_default=True, help="Rows a step.")
 @click.option("--mask", default="no_special", show_default=True, help="Rows to learn from.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of the start and the shuffles.")
 @click.option("--learning-rate", type=float, help="By default it follows from the size.")
 @click.option("--dictionary", help="Name of the dictionary.")
 @click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")

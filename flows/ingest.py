@@ -19,7 +19,7 @@ from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
 
 if TYPE_CHECKING:
-    from actlake.flows.extraction.models import ModelFacts
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["ingest", "ingest_documents", "ingest_tokens"]
 
@@ -107,7 +107,7 @@ def ingest_tokens(
     with _rowset_run(lake, plan) as run:
         if not run.done:
             tokenizer = models.load_tokenizer(facts)
-            blocks = _token_blocks(lake, facts, plan, tokenizer)
+            blocks = _token_blocks(lake, plan, tokenizer)
             write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer))
     return plan.name
 
@@ -119,7 +119,7 @@ def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:
 
 
 def _token_blocks(
-    lake: Lake, facts: "ModelFacts", plan: RowsetPlan, tokenizer: Any
+    lake: Lake, plan: RowsetPlan, tokenizer: "PreTrainedTokenizerBase"
 ) -> Iterator[dict[str, NDArray[Any]]]:
     from actlake.flows.extraction.tokens import tokenize_documents
 

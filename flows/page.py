@@ -14,7 +14,6 @@ from actlake.flows.figures import short
 from actlake.flows.summaries import Summary, scores, summaries
 from actlake.flows.visible import visible, visible_token
 from actlake.storage.contexts import Context
-from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
 __all__ = ["page"]
@@ -58,8 +57,6 @@ def page(
 
     InputError if no codes are summarized.
     """
-    if features < 1:
-        raise InputError(f"a page shows at least 1 feature, not {features}")
     shown = summaries(lake, mask=mask)
     chosen = _dealt(lake, shown, features)
     sections = [

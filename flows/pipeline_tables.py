@@ -81,7 +81,7 @@ class Model(Table):
     """How activations are stored."""
     compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """How the model computes."""
-    attention: str = "sdpa"
+    attention: str = "auto"
     """Attention implementation of transformers."""
     device: str = "auto"
     """`cpu`, `cuda`, `mps`, or the best of them."""
@@ -134,7 +134,7 @@ class Random(_OfTensor):
     """Random directions, to compare with."""
 
     method: Literal["random"]
-    """This."""
+    """Unit vectors drawn at random."""
     n_features: Count | None = None
     """By default four times the width of the tensor."""
     k: Count = 32
@@ -147,7 +147,7 @@ class Pca(_OfTensor):
     """Principal axes, two features each: one for either sign."""
 
     method: Literal["pca"]
-    """This."""
+    """The axes of largest variance."""
     k: Count = 32
     """Features a row."""
 
@@ -156,7 +156,7 @@ class Identity(_OfTensor):
     """The tensor's own units as features, such as neurons."""
 
     method: Literal["identity"]
-    """This."""
+    """Feature j is unit j, with the value max(0, x)."""
     k: Count = 64
     """Largest positive units of each row that are kept."""
 

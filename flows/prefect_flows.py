@@ -5,12 +5,14 @@ those of the functions, with the lake as a path.
 """
 
 import inspect
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from prefect import Flow, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -21,6 +23,7 @@ from actlake.flows.ingest import ingest as ingest_body
 from actlake.flows.ingest import ingest_documents as ingest_documents_body
 from actlake.flows.ingest import ingest_tokens as ingest_tokens_body
 from actlake.flows.pipeline import pipeline as pipeline_body
+from actlake.flows.progress import say
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.train import train as train_body
 from actlake.storage.errors import LakeError
@@ -44,6 +47,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 RETRIES = 2
 RETRY_SECONDS = 5
+AHEAD = 1
+"""Steps that are computed while the result of another is committed."""
 
 
 class PrefectTasks:
@@ -63,13 +68,26 @@ class PrefectTasks:
             cache_policy=NO_CACHE,
             persist_result=False,
         )
-        for future in steps.map(list(items)):
-            yield future.result()
+        waiting: deque[PrefectFuture[R]] = deque()
+        try:
+            for item in items:
+                waiting.append(steps.submit(item))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:  # nothing may still write when a failed flow tidies up
+                future.wait()
 
 
-def _may_pass(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+def _may_pass(step: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether another try can succeed: not where the input is wrong."""
-    return not isinstance(state.result(raise_on_failure=False), LakeError)
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, LakeError):
+        return False
+    say(f"{step.name} failed ({type(error).__name__}: {error}); trying again if tries are left")
+    return True
 
 
 def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
@@ -79,7 +97,11 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     extra = {"call": _call} if "call" in signature.parameters else {}
 
     def run(lake: str, **parameters: Any) -> Any:
-        return body(Lake.open(lake), **parameters, **ours, **extra)
+        opened = Lake.open(lake)
+        try:
+            return body(opened, **parameters, **ours, **extra)
+        finally:
+            opened.close()
 
     shown = [
         inspect.Parameter("lake", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str),

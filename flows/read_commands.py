@@ -41,8 +41,10 @@ def list_(path: Path, kind: str | None) -> None:
 @click.argument("codes")
 @click.argument("feature", type=int)
 @lake_option
-@click.option("--mask", help="Mask of the statistics; by default the first that there is.")
-@click.option("--limit", default=8, show_default=True, help="Contexts to show.")
+@click.option("--mask", help="Mask of the statistics; by default that of the newest.")
+@click.option(
+    "--limit", default=8, type=click.IntRange(1), show_default=True, help="Contexts to show."
+)
 def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> None:
     """Show what FEATURE of CODES does: statistics, tokens, strongest contexts."""
     from actlake.flows.terminal import print_feature
@@ -52,7 +54,9 @@ def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> 
 
 @click.command(cls=LakeCommand)
 @lake_option
-@click.option("--limit", default=20, show_default=True, help="Newest entries to show.")
+@click.option(
+    "--limit", default=20, type=click.IntRange(1), show_default=True, help="Newest entries to show."
+)
 @click.option("--snapshots", is_flag=True, help="Every commit instead of every run.")
 def log(path: Path, limit: int, snapshots: bool) -> None:
     """Show what wrote the lake: runs, or commits."""
@@ -79,8 +83,7 @@ def log(path: Path, limit: int, snapshots: bool) -> None:
     "--format",
     "style",
     type=click.Choice(["table", "csv", "json", "parquet"]),
-    default="table",
-    show_default=True,
+    help="By default a table, or what the suffix of --output says.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of the screen.")
 @click.option("--at", "snapshot", type=int, help="Ask the lake as of this snapshot.")

@@ -1,5 +1,6 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -56,6 +57,8 @@ def summarize(
 ) -> None:
     """Fill feature_statistics, feature_histograms, feature_examples and feature_tokens.
 
+    What an earlier summary of the codes under the mask left there is replaced.
+
     examples, tokens
         Strongest rows, and tokens by count and by lift, to keep of each feature.
 
@@ -72,6 +75,13 @@ def summarize(
     rule = lake.mask(mask)
     parameters = {"codes": codes, "mask": mask, "examples": examples, "tokens": tokens}
     inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "code_version": CODE_VERSION}
+    inputs["replaces"] = _replaced(lake, parameters, inputs)
+    grid = reader.grid
+    under = (lake.mask_rows(rule, reader.rowset, *grid.span(shard)) for shard in range(len(grid)))
+    if not any(kept.any() for kept in under):
+        raise InputError(
+            f"no row of {reader.rowset.name} is under the mask {mask}, so there is nothing to count"
+        )
     with lake.run("summarize", parameters, inputs) as run:
         if run.done:
             say(f"summarize: {codes} under {mask} found complete")
@@ -79,7 +89,6 @@ def summarize(
         make = _statistics(examples)
         version = fingerprint(CODE_VERSION, examples)
         stored = lake.partials(codes, mask, version)
-        grid = reader.grid
         todo = [
             shard
             for shard in range(len(grid))
@@ -115,6 +124,27 @@ def summarize(
         run.append(tables, f"statistics of {codes} under {mask}", check=replace)
 
 
+def _replaced(lake: Lake, parameters: Mapping[str, object], inputs: Mapping[str, str]) -> str:
+    """The run whose summary this one takes the place of; "" if there is none.
+
+    It is part of the key: to go back to parameters that were replaced since is work to do again,
+    while what wrote the present summary is done.
+    """
+    query = """
+        SELECT r.run, r.parameters, r.inputs FROM runs AS r
+        WHERE r.run = (
+            SELECT max(run) FROM feature_statistics WHERE codes = $codes AND mask = $mask
+        )
+    """
+    found = lake.sql(query, codes=parameters["codes"], mask=parameters["mask"]).rows()
+    for run, its_parameters, its_inputs in found:
+        before = json.loads(str(its_inputs))
+        replaces = str(before.pop("replaces", ""))
+        same = json.loads(str(its_parameters)) == parameters and before == inputs
+        return replaces if same else str(run)
+    return ""
+
+
 def _statistics(examples: int) -> dict[str, Callable[[Block], Statistic]]:
     """How each statistic is made of a block, by its name in ``partials``."""
     return {
@@ -142,10 +172,6 @@ def _tables(
         return merge_in_order(from_arrays(read_partial(lake.root, *place)) for place in places)
 
     moments = merged("moments", FeatureMoments.from_arrays)
-    if moments.n_rows == 0:
-        raise InputError(
-            f"no row of {codes.rowset.name} is under the mask {mask}, so there is nothing to count"
-        )
     histogram = merged("histogram", FeatureHistogram.from_arrays)
     quantiles = {name: histogram.quantile(share) for name, share in QUANTILES.items()}
     key = {"codes": codes.name, "mask": mask}

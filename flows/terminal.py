@@ -1,6 +1,6 @@
 """What reading commands print: tables, features, query results in other formats."""
 
-import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actlake.flows.summaries import summaries
 from actlake.flows.visible import visible, visible_token
 from actlake.storage.contexts import Context
 from actlake.storage.errors import InputError, NotFoundError
@@ -20,64 +21,74 @@ from actlake.storage.results import Result
 
 __all__ = ["parameters", "print_feature", "print_table", "write_result"]
 
+SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+RESERVED = ("self", "select", "name", "seconds")
+"""What ``Lake.sql`` and ``Lake.query`` call their own arguments."""
+
 SHADES = ("", "on grey30", "on dark_orange3", "bold black on orange1")
 FACTS = ("n_rows", "n_fires", "density", "mean_active", "max_active", "q50_active", "q99_active")
 
 
 def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     """A table as wide as the terminal; everywhere else as wide as its content."""
-    console = Console(soft_wrap=not sys.stdout.isatty())
-    if not sys.stdout.isatty():
-        console.width = 400
+    console = _console()
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        heading = Text(visible(name))  # people name columns in SQL; no markup of theirs is obeyed
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
         table.add_row(*(Text(_shown(value)) for value in row))
     console.print(table)
 
 
-def write_result(result: Result, style: str, output: Path | None) -> None:
-    """The rows of a query as a table, CSV, JSON lines or Parquet, on the screen or in a file."""
-    if style == "table" and output is None:
-        print_table(result.arrow())
-        return
-    if style == "parquet":
-        if output is None:
-            raise InputError("Parquet is not for a screen; name a file with --output")
-        pq.write_table(result.arrow(), output, compression="zstd")
-        return
-    if style == "json":
-        frame = result.pl()
-        text = "".join(json.dumps(row, default=str) + "\n" for row in frame.iter_rows(named=True))
-    else:
-        text = result.pl().write_csv()
+def write_result(result: Result, style: str | None, output: Path | None) -> None:
+    """The rows of a query as a table, CSV, JSON lines or Parquet, on the screen or in a file.
+
+    Without ``style`` the suffix of the file decides, and the screen gets a table.
+    """
+    style = style or ("table" if output is None else SUFFIXES.get(output.suffix, ""))
     if output is None:
-        sys.stdout.write(text)
-    else:
-        output.write_text(text, "utf-8")
+        if style == "parquet":
+            raise InputError("Parquet is not for a screen; name a file with --output")
+        if style == "table":
+            print_table(result.arrow())
+        else:
+            sys.stdout.write(_text(result, style))
+        return
+    if style not in SUFFIXES.values():
+        raise InputError(f"{output} does not say its format; add --format csv, json or parquet")
+    try:
+        if style == "parquet":
+            pq.write_table(result.arrow(), output, compression="zstd")
+        else:
+            output.write_text(_text(result, style), "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _text(result: Result, style: str) -> str:
+    frame = result.pl()
+    return frame.write_ndjson() if style == "json" else frame.write_csv()
 
 
 def parameters(given: Sequence[str]) -> dict[str, Any]:
-    """``name=value`` as parameters: whole and real numbers become numbers, the rest stays text."""
+    """``name=value`` as parameters: plain numbers become numbers, all else stays text."""
     values: dict[str, Any] = {}
     for one in given:
         name, equals, value = one.partition("=")
-        if not equals or not name.isidentifier():
+        if not equals or not name.isidentifier() or name in RESERVED:
             raise InputError(f"parameter {one!r} is not name=value; write -p limit=10")
-        for kind in (int, float):
-            try:
-                values[name] = kind(value)
-                break
-            except ValueError:
-                values[name] = value
+        # Words such as inf and nan are text: people look for tokens with them.
+        whole, real = re.fullmatch(r"[+-]?\d+", value), re.fullmatch(NUMBER, value)
+        values[name] = int(value) if whole else float(value) if real else value
     return values
 
 
 def print_feature(lake: Lake, codes: str, feature: int, mask: str | None, limit: int) -> None:
     """Statistics, tokens and contexts of one feature."""
-    console = Console(highlight=False)
+    console = _console()
     statistics = _statistics(lake, codes, feature, mask)
     chosen = str(statistics["mask"])
     console.print(Text(f"{codes}  feature {feature}  mask {chosen}", style="bold"))
@@ -107,29 +118,25 @@ def print_feature(lake: Lake, codes: str, feature: int, mask: str | None, limit:
 
 
 def _statistics(lake: Lake, codes: str, feature: int, mask: str | None) -> dict[str, Any]:
-    lake.codes(codes)  # an unknown name is the clearer error
+    [summary] = summaries(lake, codes, mask)
     rows = lake.sql(
         """
         SELECT mask, n_rows, n_fires, density, mean_active, max_active, q50_active, q99_active
-        FROM feature_statistics
-        WHERE codes = $codes AND feature = $feature AND (mask = $mask OR $mask IS NULL)
-        ORDER BY mask DESC LIMIT 1
+        FROM feature_statistics WHERE codes = $codes AND feature = $feature AND mask = $mask
         """,
         codes=codes,
         feature=feature,
-        mask=mask,
+        mask=summary.mask,
     ).pl()
     if rows.is_empty():
         raise NotFoundError(
-            f"no statistics of feature {feature} of {codes}"
-            + (f" under {mask}" if mask else "")
-            + f"; run `actlake summarize {codes}`, or choose another feature"
+            f"codes {codes} have features 0 to {summary.n_features - 1}, not {feature}"
         )
     return rows.row(0, named=True)
 
 
 def _context(context: Context) -> Text:
-    line = Text(f"{context.value:9.3f}  {context.source_id}  ")
+    line = Text(f"{context.value:9.3f}  {visible(context.source_id)}  ")
     strongest = max((span.value for span in context.spans), default=context.value)
     at = 0
     for span in context.spans:
@@ -141,10 +148,16 @@ def _context(context: Context) -> Text:
     return line
 
 
+def _console() -> Console:
+    """As wide as the terminal; elsewhere no line is broken."""
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, width=1 << 20, soft_wrap=True)
+
+
 def _shown(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
     return visible(str(value))
-

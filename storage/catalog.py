@@ -2,15 +2,17 @@
 
 A commit stages its rows as Parquet first, then takes the lock file, registers them in one
 transaction, and reads back that they are there. On a conflict everything between BEGIN and
-COMMIT is rolled back and replayed. docs/design.md §4 has the protocol and why it is this one.
+COMMIT is rolled back and replayed; what was staged for a commit that fails is removed.
+docs/design.md §4 has the protocol and why it is this one.
 """
 
-import fcntl
 import getpass
+import os
 import random
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -21,53 +23,19 @@ import pyarrow.parquet as pq
 
 from actlake import sql
 from actlake.storage.claims import Claim, Claims
-from actlake.storage.duck import attach_lake, connect
-from actlake.storage.durable import Digest, digest, publish
-from actlake.storage.errors import BusyError, CorruptError, LakeError
+from actlake.storage.duck import attach_lake, connect, one_line
+from actlake.storage.durable import Digest, digest, flush, make_folder, publish
+from actlake.storage.errors import BusyError, CorruptError, LakeError, NotFoundError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.lock import locked
+from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Catalog", "StagedRows", "Transaction"]
 
 T = TypeVar("T")
-LOCK_SECONDS = 120.0
 ATTEMPTS = 8
 SEARCH_PATH = "SET search_path = 'lake.main,memory.main'"
 TRANSIENT = ("database is locked", "Transaction conflict", "database table is locked")
-
-
-class StagedRows:
-    """Rows of one table in a Parquet file that no commit names yet."""
-
-    __slots__ = ("digest", "path", "table")
-
-    def __init__(self, table: str, path: Path, digest: Digest) -> None:
-        self.table = table
-        self.path = path
-        self.digest = digest
-
-
-class Transaction:
-    """What a change may do between BEGIN and COMMIT. It may run several times."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-        self.registered: list[StagedRows] = []
-
-    def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
-        """The rows of a query, as of this transaction."""
-        return self.connection.execute(query, parameters or None).fetchall()
-
-    def execute(self, statement: str, **parameters: object) -> None:
-        """Run an UPDATE or DELETE."""
-        self.connection.execute(statement, parameters or None)
-
-    def register(self, staged: StagedRows) -> None:
-        """Make the staged rows part of their table."""
-        self.connection.execute(
-            "CALL ducklake_add_data_files('lake', $table, $path)",
-            {"table": staged.table, "path": str(staged.path)},
-        )
-        self.registered.append(staged)
 
 
 class Catalog:
@@ -86,14 +54,26 @@ class Catalog:
     def _tables(self) -> Path:
         return self.root / "tables"
 
-    def reader(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
-        """A new read-only connection with the views, at ``snapshot`` or following the newest."""
+    def reader(
+        self, snapshot: int | None = None, *, views: bool = True
+    ) -> duckdb.DuckDBPyConnection:
+        """A new read-only connection with the views, at ``snapshot`` or following the newest.
+
+        NotFoundError if there is no such snapshot, or the tables were not made by then.
+        """
         connection = connect()
         attach_lake(connection, self._file, self._tables, read_only=True, snapshot=snapshot)
-        # Views live beside the lake, in this connection's own memory, and follow its snapshot.
-        connection.execute("SET search_path = 'memory.main,lake.main'")
-        for view in sql.names("views"):
-            connection.execute(sql.text("views", view))
+        if views:
+            # Views live beside the lake, in this connection's own memory, and follow its snapshot.
+            connection.execute("SET search_path = 'memory.main,lake.main'")
+            try:
+                for view in sql.names("views"):
+                    connection.execute(sql.text("views", view))
+            except duckdb.CatalogException as error:
+                raise NotFoundError(
+                    f"{self.root} had other tables at snapshot {snapshot} than this actlake reads; "
+                    "list the snapshots with `actlake log`"
+                ) from error
         connection.execute(SEARCH_PATH)
         return connection
 
@@ -112,7 +92,7 @@ class Catalog:
     def stage_parquet(self, table: str, content: memoryview) -> StagedRows:
         """As ``stage``, for a Parquet file that the caller has already encoded."""
         folder = self._tables / "main" / table
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / f"{uuid4().hex}.parquet"
         return StagedRows(table, path, publish(path, [content]))
 
@@ -121,32 +101,49 @@ class Catalog:
         change: Callable[[Transaction], T],
         message: str,
         *,
-        claim: Claim | None = None,
+        claims: Sequence[Claim] = (),
+        staged: Sequence[StagedRows] = (),
+        folders: Sequence[Path] = (),
         files: Mapping[str, Digest] | None = None,
-    ) -> tuple[T, int]:
-        """Run ``change`` in one transaction; what it returned, and the snapshot it made.
+    ) -> tuple[T, int | None]:
+        """Run ``change`` in one transaction; what it returned, and the snapshot it made, if any.
 
-        claim
-            Refuse, with BusyError, if somebody has taken this claim over.
+        claims
+            Refuse, with BusyError, if somebody has taken one of them over.
+        staged, folders
+            What only this commit makes part of the lake: removed where it does not, because it
+            failed or ``change`` registered less.
         files
             Hashes of files outside ``tables/`` that the commit makes part of the lake.
         """
-        with self.locked():
-            self._check_current(claim)
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    return self._attempt(change, message, files or {})
-                except duckdb.Error as error:
-                    self.close()  # a failed commit leaves the connection unusable
-                    if attempt == ATTEMPTS or not any(text in str(error) for text in TRANSIENT):
-                        raise
-                    time.sleep(random.uniform(0.5, 1.0) * 0.05 * 2**attempt)  # noqa: S311
-        raise LakeError("unreachable")
+        attempted: list[Transaction] = []
+        try:
+            with self.locked():
+                self._check_current(claims)
+                before = self._snapshot()
+                result = self._replayed(change, message, files or {}, attempted)
+                snapshot = self._snapshot()
+                if snapshot == before:
+                    return result, None
+                self._record(snapshot, attempted[-1].registered)
+                return result, snapshot
+        except BaseException:
+            with suppress(LakeError, duckdb.Error):  # nothing is removed that may be committed
+                if not self._landed(attempted):
+                    for folder in folders:
+                        shutil.rmtree(folder, ignore_errors=True)
+                    attempted.clear()
+            raise
+        finally:
+            registered = attempted[-1].registered if attempted else []
+            for one in staged:
+                if one not in registered:
+                    one.discard()
 
-    def examine(self, look: Callable[[Transaction], T], *, claim: Claim) -> T:
+    def examine(self, look: Callable[[Transaction], T], *, claims: Sequence[Claim] = ()) -> T:
         """Run ``look`` under the commit lock, at the newest snapshot, and roll back."""
         with self.locked():
-            self._check_current(claim)
+            self._check_current(claims)
             connection = self._writing()
             connection.execute("BEGIN")
             try:
@@ -154,42 +151,74 @@ class Catalog:
             finally:
                 connection.execute("ROLLBACK")
 
-    def _check_current(self, claim: Claim | None) -> None:
-        if claim is not None and not self._claims.is_current(claim):
-            raise BusyError(
-                f"another process took over {claim.key}, so nothing was committed; "
-                "run it again to see what is left to do"
-            )
+    def _check_current(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            if not self._claims.is_current(claim):
+                raise BusyError(
+                    f"another process took over {claim.key}, so nothing was committed; "
+                    "run it again to see what is left to do"
+                )
 
-    def _attempt(
-        self, change: Callable[[Transaction], T], message: str, files: Mapping[str, Digest]
-    ) -> tuple[T, int]:
-        connection = self._writing()
-        connection.execute("BEGIN")
-        transaction = Transaction(connection)
-        try:
-            result = change(transaction)
-            connection.execute(
-                "CALL ducklake_set_commit_message('lake', $author, $message)",
-                {"author": getpass.getuser(), "message": message},
-            )
-            connection.execute("COMMIT")
-        except BaseException:
-            self.close()
-            raise
-        snapshot = int(_one(connection, "SELECT id FROM lake.current_snapshot()"))
-        self._record(connection, snapshot, transaction.registered, files)
-        return result, snapshot
-
-    def _record(
+    def _replayed(
         self,
-        connection: duckdb.DuckDBPyConnection,
-        snapshot: int,
-        registered: list[StagedRows],
+        change: Callable[[Transaction], T],
+        message: str,
         files: Mapping[str, Digest],
-    ) -> None:
-        """Read the receipt back, and remember the hash of every file that the commit added."""
-        written = connection.execute(
+        attempted: list[Transaction],
+    ) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                connection = self._writing()
+                transaction = Transaction(connection)
+                attempted.append(transaction)
+                connection.execute("BEGIN")
+                result = change(transaction)
+                connection.execute(
+                    "CALL ducklake_set_commit_message('lake', $author, $message)",
+                    {"author": _author(), "message": message},
+                )
+                # Before the commit, so that no crash leaves a file without its hash.
+                self._claims.record_files({**self._digests(transaction.registered), **files})
+                connection.execute("COMMIT")
+                return result
+            except duckdb.Error as error:
+                self.close()  # a failed commit leaves the connection unusable
+                if self._landed(attempted[-1:]):
+                    return result  # all but its acknowledgement
+                if not any(text in str(error) for text in TRANSIENT):
+                    if isinstance(error, duckdb.IOException):
+                        raise LakeError(f"{self.root}: {one_line(error)}") from error
+                    raise
+                time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - jitter
+            except BaseException:
+                self.close()
+                raise
+        raise BusyError(
+            f"the catalog of {self.root} refused a commit {ATTEMPTS} times, so nothing was "
+            "committed; see which process keeps it busy, and try again"
+        )
+
+    def _landed(self, attempted: Iterable[Transaction]) -> bool:
+        """Whether a transaction is in the catalog though it did not end well.
+
+        Its files tell; one that registered none can be replayed, so for it nothing is lost.
+        """
+        files = {one.path.name for transaction in attempted for one in transaction.registered}
+        if not files:
+            return False
+        query = """
+            SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file
+            WHERE parse_filename(path) IN (SELECT unnest($files))
+        """
+        connection = self.reader(views=False)
+        try:
+            return connection.execute(query, {"files": sorted(files)}).fetchone() != (0,)
+        finally:
+            connection.close()
+
+    def _record(self, snapshot: int, registered: Sequence[StagedRows]) -> None:
+        """Read the receipt back, and remember the hash of what DuckLake itself has written."""
+        written = self._writing().execute(
             """
             SELECT t.path || f.path FROM (
                 SELECT table_id, path FROM __ducklake_metadata_lake.ducklake_data_file
@@ -201,20 +230,31 @@ class Catalog:
             JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
             """,
             {"snapshot": snapshot},
-        ).fetchall()
-        paths = {f"tables/main/{path}" for (path,) in written}
-        known = {staged.path.relative_to(self.root).as_posix(): staged.digest for staged in registered}
+        )
+        paths = {f"tables/main/{path}" for (path,) in written.fetchall()}
+        known = self._digests(registered)
         if lost := sorted(known.keys() - paths):
             raise CorruptError(
                 f"the catalog acknowledged a commit without {lost[0]}; run `actlake verify`"
             )
-        digests = {path: known.get(path) or digest(self.root / path) for path in paths}
-        self._claims.record_files({**digests, **files})
+        for path in paths - known.keys():
+            flush(self.root / path)
+        self._claims.record_files({path: digest(self.root / path) for path in paths - known.keys()})
+
+    def _digests(self, registered: Sequence[StagedRows]) -> dict[str, Digest]:
+        return {one.path.relative_to(self.root).as_posix(): one.digest for one in registered}
+
+    def _snapshot(self) -> int:
+        row = self._writing().execute("SELECT id FROM lake.current_snapshot()").fetchone()
+        if row is None:
+            raise CorruptError("the catalog has no snapshot; restore it from a backup")
+        return int(row[0])
 
     def _writing(self) -> duckdb.DuckDBPyConnection:
         if self._writer is None:
-            self._writer = connect()
-            attach_lake(self._writer, self._file, self._tables, read_only=False, snapshot=None)
+            connection = connect()
+            attach_lake(connection, self._file, self._tables, read_only=False, snapshot=None)
+            self._writer = connection
         return self._writer
 
     def close(self) -> None:
@@ -223,27 +263,13 @@ class Catalog:
             self._writer.close()
             self._writer = None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """The lock that every commit takes; BusyError if it is not free for two minutes."""
-        deadline = time.monotonic() + LOCK_SECONDS
-        with (self.root / "catalog.lock").open("ab") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise BusyError(
-                            f"{file.name} has been locked for {LOCK_SECONDS:.0f} s; see which "
-                            "process holds it, and try again"
-                        ) from None
-                    time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
-            yield
+        return locked(self.root / "catalog.lock")
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    if row is None:
-        raise CorruptError("the catalog has no snapshot; restore it from a backup")
-    return int(row[0])
+def _author() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        return str(os.getuid())

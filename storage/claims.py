@@ -8,16 +8,16 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Lock, Thread, get_native_id
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from actlake.storage.durable import Digest
-from actlake.storage.errors import BusyError, NameTakenError
+from actlake.storage.errors import BusyError, FormatError, LakeError
 
 __all__ = ["Claim", "Claims"]
 
@@ -70,19 +70,37 @@ class Claims:
     """The four keyed tables of the lake at ``root``; every method is one short transaction."""
 
     def __init__(self, root: Path) -> None:
-        url = sa.URL.create("sqlite", database=str(root / "claims.sqlite"))
+        self._file = root / "claims.sqlite"
+        url = sa.URL.create("sqlite", database=str(self._file))
         # No pool: a connection lives for one transaction, so threads and forks share none.
         self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
         sa.event.listen(self._engine, "connect", _prepare)
-        METADATA.create_all(self._engine)
+        self._lock = Lock()
+        self._held: dict[str, Claim] = {}
+        self._idle = Event()
+        with self._transaction() as connection:  # holding SQLite's lock: others may create too
+            METADATA.create_all(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             # Take SQLite's write lock at once: a read first could not be upgraded under contention.
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             yield connection
             connection.commit()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        except sa.exc.DatabaseError as error:
+            if "locked" in str(error.orig):
+                raise BusyError(f"{self._file} is locked; try again") from error
+            raise FormatError(
+                f"{self._file} cannot be used: {error.orig}; see that it is writable, "
+                "or restore it from a backup of the lake"
+            ) from error
 
     def take(self, key: str) -> Claim:
         """A claim on ``key``; BusyError if a live process holds it."""
@@ -102,60 +120,79 @@ class Claims:
     def held(self, key: str) -> Iterator[Claim]:
         """A claim on ``key``, kept alive by a thread until the block ends."""
         claim = self.take(key)
-        done = Event()
-
-        def beat() -> None:
-            while not done.wait(HEARTBEAT_SECONDS):
-                self._touch(claim, time.time())
-
-        thread = Thread(target=beat, name=f"heartbeat {key}", daemon=True)
-        thread.start()
+        with self._lock:
+            if not self._held:
+                self._idle = Event()
+                Thread(target=self._beat, args=(self._idle,), name="heartbeat", daemon=True).start()
+            self._held[key] = claim
         try:
             yield claim
         finally:
-            done.set()
-            thread.join()
-            self._touch(claim, 0.0)
+            with self._lock:
+                del self._held[key]
+                if not self._held:
+                    self._idle.set()
+                with suppress(LakeError):  # then it lapses, and what went wrong before matters more
+                    self._touch([claim], 0.0)
+
+    def _beat(self, idle: Event) -> None:
+        """One thread for all claims, since an extraction may hold a hundred."""
+        while not idle.wait(HEARTBEAT_SECONDS):
+            with self._lock, suppress(LakeError):  # one that is missed is no lapse
+                self._touch(self._held.values(), time.time())
+
+    def _touch(self, claims: Iterable[Claim], heartbeat: float) -> None:
+        mine = (CLAIMS.c.key == sa.bindparam("k")) & (CLAIMS.c.fencing_token == sa.bindparam("t"))
+        rows = [{"k": claim.key, "t": claim.fencing_token} for claim in claims]
+        if rows:
+            with self._transaction() as connection:
+                statement = sa.update(CLAIMS).where(mine).values(heartbeat=heartbeat)
+                connection.execute(statement, rows)
 
     def is_current(self, claim: Claim) -> bool:
         """Whether nobody has taken ``claim`` over."""
         query = sa.select(CLAIMS.c.fencing_token).where(CLAIMS.c.key == claim.key)
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             return connection.execute(query).scalar() == claim.fencing_token
 
-    def is_alive(self, key: str) -> bool:
-        """Whether a live process holds a claim on ``key``."""
-        with self._engine.connect() as connection:
-            row = connection.execute(sa.select(CLAIMS).where(CLAIMS.c.key == key)).one_or_none()
-        return row is not None and _alive(row.owner, row.heartbeat)
+    def is_free(self, key: str) -> bool:
+        """Whether no live process holds a claim on ``key``.
 
-    def _touch(self, claim: Claim, heartbeat: float) -> None:
-        mine = (CLAIMS.c.key == claim.key) & (CLAIMS.c.fencing_token == claim.fencing_token)
-        with self._transaction() as connection:
-            connection.execute(sa.update(CLAIMS).where(mine).values(heartbeat=heartbeat))
-
-    def register_name(self, kind: str, name: str, fingerprint: str, new_id: str) -> str:
-        """The id behind a name: ``new_id`` if it was free, the old one if it means the same.
-
-        NameTakenError if it is registered with another fingerprint.
+        BusyError if this very thread does, since waiting for it would never end.
         """
-        values = {"kind": kind, "name": name, "id": new_id, "fingerprint": fingerprint}
-        with self._transaction() as connection:
-            connection.execute(insert(NAMES).values(values).on_conflict_do_nothing())
-            same = (NAMES.c.kind == kind) & (NAMES.c.name == name)
-            row = connection.execute(sa.select(NAMES).where(same)).one()
-        if row.fingerprint != fingerprint:
-            raise NameTakenError(
-                f"the {kind} name {name!r} is taken: it was made from other inputs or settings; "
-                "choose another name"
+        with self._connection() as connection:
+            row = connection.execute(sa.select(CLAIMS).where(CLAIMS.c.key == key)).one_or_none()
+        if row is None or not _alive(row.owner, row.heartbeat):
+            return True
+        if row.owner == _owner():
+            raise BusyError(
+                f"this thread is at work on {key} already; close the writer or leave the run "
+                "that it has open"
             )
-        return str(row.id)
+        return False
+
+    def register_name(self, kind: str, name: str, fingerprint: str, id_: str) -> None:
+        """Remember what a name means. Call it in the commit that makes the name: under its lock,
+        and after the tables were seen to lack the name, what stood here is left of a crash."""
+        values = {"kind": kind, "name": name, "id": id_, "fingerprint": fingerprint}
+        statement = insert(NAMES).values(values)
+        new = {"id": statement.excluded.id, "fingerprint": statement.excluded.fingerprint}
+        with self._transaction() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["kind", "name"], set_=new)
+            )
 
     def release_name(self, kind: str, name: str) -> None:
         """Make a name free again, after what it named is gone."""
         same = (NAMES.c.kind == kind) & (NAMES.c.name == name)
         with self._transaction() as connection:
             connection.execute(sa.delete(NAMES).where(same))
+
+    def names(self) -> dict[tuple[str, str], tuple[str, str]]:
+        """Id and fingerprint of every name, by (kind, name)."""
+        with self._connection() as connection:
+            rows = connection.execute(sa.select(NAMES).order_by(NAMES.c.kind, NAMES.c.name))
+            return {(row.kind, row.name): (row.id, row.fingerprint) for row in rows}
 
     def pin(self, snapshot: int, why: str) -> None:
         """Keep ``snapshot`` alive for the reason ``why``, until it is unpinned."""
@@ -169,7 +206,7 @@ class Claims:
 
     def pins(self) -> list[tuple[int, str]]:
         """Every (snapshot, why), by snapshot."""
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             rows = connection.execute(sa.select(PINS).order_by(PINS.c.snapshot, PINS.c.why))
             return [(row.snapshot, row.why) for row in rows]
 
@@ -188,33 +225,43 @@ class Claims:
 
     def forget_files(self, paths: Iterable[str]) -> None:
         """Drop the hashes of ``paths``."""
-        with self._transaction() as connection:
-            for path in paths:
-                connection.execute(sa.delete(FILES).where(FILES.c.path == path))
+        rows = [{"p": path} for path in paths]
+        if rows:
+            with self._transaction() as connection:
+                connection.execute(sa.delete(FILES).where(FILES.c.path == sa.bindparam("p")), rows)
 
     def files(self) -> dict[str, Digest]:
         """What every recorded file must be, by its path in the lake."""
-        with self._engine.connect() as connection:
+        with self._connection() as connection:
             rows = connection.execute(sa.select(FILES).order_by(FILES.c.path))
             return {row.path: Digest(row.bytes, row.xxh3_128) for row in rows}
 
 
 def _prepare(connection: object, _record: object) -> None:
     connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves
-    for pragma in ("journal_mode = WAL", "busy_timeout = 30000", "synchronous = FULL"):
+    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]  # sqlite3.Connection
 
 
+def _host() -> str:
+    """This machine; two containers of one name are told apart, as they do not see each other."""
+    try:
+        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:
+        space = ""
+    return f"{socket.gethostname()}:{space}"
+
+
 def _owner() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+    return f"{_host()}:{os.getpid()}:{_started(os.getpid())}:{get_native_id()}"
 
 
 def _alive(owner: str, heartbeat: float) -> bool:
     """Whether the owner's process runs: known at once on this machine, by heartbeat elsewhere."""
     if heartbeat < time.time() - LAPSE_SECONDS:
         return False
-    host, pid, started = owner.rsplit(":", 2)
-    return host != socket.gethostname() or _started(int(pid)) == started
+    host, pid, started, _thread = owner.rsplit(":", 3)
+    return host != _host() or _started(int(pid)) == started
 
 
 def _started(pid: int) -> str:

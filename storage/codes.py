@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, map_chunk
-from actlake.storage.csr import Csr, index_dtype
+from actlake.storage.csr import INDPTR, Csr, index_dtype
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.scan import scan_codes
@@ -56,7 +56,7 @@ class Codes:
         return [shard for shard in range(len(self.grid)) if shard not in self.values_of_shard]
 
     def shard(self, shard: int) -> Csr:
-        """The rows of one shard; its arrays are memory maps."""
+        """The rows of one shard; its indices and values are memory maps."""
         start, stop = self.grid.span(shard)
         if shard not in self.values_of_shard:
             raise IncompleteError(
@@ -65,7 +65,7 @@ class Codes:
             )
         nnz = self.values_of_shard[shard]
         return Csr(
-            self._array(shard, "indptr", stop - start + 1, np.dtype(np.int64)),
+            self._array(shard, "indptr", stop - start + 1, INDPTR).astype(np.int64),
             self._array(shard, "indices", nnz, index_dtype(self.n_features)),
             self._array(shard, "values", nnz, self.dtype),
             self.n_features,

@@ -12,8 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, Chunk, create_array, publish_chunk
-from actlake.storage.catalog import StagedRows, Transaction
-from actlake.storage.csr import Csr, index_dtype
+from actlake.storage.csr import INDPTR, Csr, fault_of, index_dtype
 from actlake.storage.durable import Digest, digest, publish_folder, staging_path
 from actlake.storage.errors import InputError, PrecisionError
 from actlake.storage.fields import arrow_schema
@@ -23,6 +22,7 @@ from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
 from actlake.storage.tensor_writer import publish_over_orphan
+from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = [
     "CodesPlan",
@@ -64,26 +64,33 @@ class CodesShard:
 
 
 def plan_codes(run: Run, plan: CodesPlan) -> str:
-    """Make the codes known; their id. Codes that are planned already keep theirs."""
+    """Make the codes known; their id. Codes that are planned already keep theirs.
+
+    Until the run ends, no other one writes codes of this name. NameTakenError if it means other
+    codes.
+    """
     check_name("codes", plan.name)
     if plan.dtype not in ("float16", "float32"):
         raise InputError(f"codes are stored as float16 or float32, not {plan.dtype!r}")
-    codes_id = run.claims.register_name("codes", plan.name, plan.fingerprint(), new_id())
+    run.hold(f"codes:{plan.name}")
+    if run.exists("codes", "codes", plan.name, plan.fingerprint()):
+        query = "SELECT id FROM codes WHERE codes = $name"
+        [(known,)] = run.examine(lambda now: now.rows(query, name=plan.name))
+        return str(known)
+    codes_id = new_id()
     folder = run.root / "codes" / codes_id
-    if not folder.exists():
-        staged = staging_path(folder)
-        attributes = {
-            "codes": plan.name,
-            "dictionary": plan.dictionary,
-            "dictionary_fingerprint": plan.dictionary_fingerprint,
-            "tensor": plan.tensor,
-            "tensor_fingerprint": plan.tensor_fingerprint,
-            "rowset": plan.rowset.name,
-            "n_features": plan.n_features,
-        }
-        zarr.create_group(store=staged, attributes=attributes)
-        publish_folder(staged, folder)
-    files = {f"codes/{codes_id}/zarr.json": digest(folder / "zarr.json")}
+    staged = staging_path(folder)
+    attributes = {
+        "codes": plan.name,
+        "dictionary": plan.dictionary,
+        "dictionary_fingerprint": plan.dictionary_fingerprint,
+        "tensor": plan.tensor,
+        "tensor_fingerprint": plan.tensor_fingerprint,
+        "rowset": plan.rowset.name,
+        "n_features": plan.n_features,
+    }
+    zarr.create_group(store=staged, attributes=attributes)
+    publish_folder(staged, folder)
     row = {
         "codes": plan.name,
         "dictionary": plan.dictionary,
@@ -98,21 +105,20 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         "state": "planned",
         "run": run.run,
     }
-
-    def change(transaction: Transaction) -> None:
-        known = "SELECT count(*) FROM codes WHERE id = $id"
-        if transaction.rows(known, id=codes_id) == [(0,)]:
-            table = pa.Table.from_pylist([row], arrow_schema("codes"))
-            transaction.register(run.catalog.stage("codes", table))
-
-    run.commit(change, f"planned codes {plan.name}", files)
+    run.append(
+        {"codes": pa.Table.from_pylist([row], arrow_schema("codes"))},
+        f"planned codes {plan.name}",
+        folders=[folder],
+        files={f"codes/{codes_id}/zarr.json": digest(folder / "zarr.json")},
+    )
     return codes_id
 
 
 def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: Csr) -> CodesShard:
     """Write one shard's values; they exist once ``commit_codes`` has run.
 
-    PrecisionError if a value is not finite and positive in the stored dtype.
+    InputError if the block has another shape or is no CSR; PrecisionError if a value is not
+    finite and positive in the stored dtype.
     """
     start, stop = span = plan.rowset.grid.span(shard)
     if block.rows != stop - start or block.n_features != plan.n_features:
@@ -120,13 +126,19 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
             f"shard {shard} of codes {plan.name} has shape {(stop - start, plan.n_features)}, "
             f"and was given {(block.rows, block.n_features)}"
         )
+    if fault := fault_of(block):
+        raise InputError(f"shard {shard} of codes {plan.name}: {fault}")
     stored = _stored(plan, block, span)
     folder = run.root / "codes" / codes_id / str(shard)
     chunks: dict[str, Chunk] = {}
 
     def publish() -> Chunk:
         staged = staging_path(folder)
-        arrays = {"indptr": stored.indptr, "indices": stored.indices, "values": stored.values}
+        arrays: dict[str, NDArray[Any]] = {
+            "indptr": stored.indptr.astype(INDPTR),
+            "indices": stored.indices,
+            "values": stored.values,
+        }
         for name, values in arrays.items():
             chunks[name] = _write_array(staged / name, values)
         publish_folder(staged, folder)

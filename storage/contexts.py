@@ -7,7 +7,7 @@ import duckdb
 import numpy as np
 
 from actlake.storage.codes import Codes
-from actlake.storage.errors import NotFoundError
+from actlake.storage.errors import InputError, NotFoundError
 
 __all__ = ["Context", "Span", "contexts_of_rows", "strongest_rows"]
 
@@ -43,7 +43,12 @@ class Context:
 def strongest_rows(
     connection: duckdb.DuckDBPyConnection, codes: Codes, feature: int, mask: str, limit: int
 ) -> list[tuple[int, float]]:
-    """Row and value of the strongest firings: as summarized under ``mask``, else from postings."""
+    """Row and value of the strongest firings: as summarized under ``mask``, else from postings.
+
+    InputError if the mask is not all, and the codes are not summarized under it.
+    """
+    if limit < 1:
+        raise InputError(f"{limit} contexts cannot be shown; ask for 1 or more")
     if not 0 <= feature < codes.n_features:
         raise NotFoundError(
             f"codes {codes.name} have features 0 to {codes.n_features - 1}, not {feature}"
@@ -57,6 +62,13 @@ def strongest_rows(
     if rows := connection.execute(summarized, parameters).fetchall():
         return rows
     if mask != "all":
+        any_summary = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
+        key = {"codes": codes.name, "mask": mask}
+        if connection.execute(any_summary, key).fetchone() == (0,):
+            raise InputError(
+                f"codes {codes.name} are not summarized under the mask {mask}; "
+                "run `actlake summarize` first, or use the mask all"
+            )
         return []
     del parameters["mask"]
     every = """
@@ -79,6 +91,8 @@ def contexts_of_rows(
 
     A row of a document rowset is its whole text.
     """
+    if before < 0 or after < 0:
+        raise InputError("contexts reach 0 or more rows before and after a row")
     if not rows:
         return []
     documents = codes.rowset.at("document", np.array([row for row, _ in rows]))

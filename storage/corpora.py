@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from actlake.storage.catalog import StagedRows
 from actlake.storage.errors import CorpusError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.keys import check_name, new_id
+from actlake.storage.keys import check_name
 from actlake.storage.run import Run
+from actlake.storage.transaction import StagedRows
 
 __all__ = ["CorpusFacts", "Document", "examine_documents", "write_corpus"]
 
@@ -46,7 +46,7 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
     """
     hasher, count, seen = hashlib.sha256(), 0, set[str]()
     for document in documents:
-        if not document.text.strip():
+        if not document.text or not document.text.strip():
             raise CorpusError(
                 f"document {document.source_id!r} of {source} has no text; leave it out, "
                 "or name the column that holds the text"
@@ -59,6 +59,13 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
         seen.add(document.source_id)
         for label in document.labels:
             check_name("label", label)
+        try:
+            document.text.encode()
+        except UnicodeEncodeError as error:
+            raise CorpusError(
+                f"the text of document {document.source_id!r} of {source} is no Unicode: "
+                f"half a surrogate pair at character {error.start:,}"
+            ) from None
         facts = [document.source_id, document.text, sorted(document.labels.items())]
         hasher.update(json.dumps(facts).encode())
         count += 1
@@ -76,31 +83,33 @@ def write_corpus(
 ) -> None:
     """Commit the corpus in one transaction, unless it is there; memory holds 10,000 documents.
 
-    NameTakenError if the name means other documents; CorpusError if the second reading differs from the first.
+    NameTakenError if the name means other documents; CorpusError if the second reading differs
+    from the first.
     """
     check_name("corpus", name)
+    run.hold(f"corpus:{name}")
     if run.exists("corpora", "corpus", name, facts.fingerprint):
         return
-    run.claims.register_name("corpus", name, facts.fingerprint, new_id())
+    row = {
+        "corpus": name,
+        "fingerprint": facts.fingerprint,
+        "documents": facts.documents,
+        "source": source,
+        "run": run.run,
+    }
     staged: list[StagedRows] = []
     try:
         if examine_documents(_staging(run, name, documents(), staged), source=source) != facts:
             raise CorpusError(f"{source} changed while it was read; ingest it again")
-        row = {
-            "corpus": name,
-            "fingerprint": facts.fingerprint,
-            "documents": facts.documents,
-            "source": source,
-            "run": run.run,
-        }
-        table = pa.Table.from_pylist([row], arrow_schema("corpora"))
-        message = f"corpus {name}, {facts.documents:,} documents"
-        run.append({"corpora": table}, message, staged=tuple(staged))
     except BaseException:
         for one in staged:
-            one.path.unlink(missing_ok=True)
-        run.claims.release_name("corpus", name)
+            one.discard()
         raise
+    run.append(
+        {"corpora": pa.Table.from_pylist([row], arrow_schema("corpora"))},
+        f"corpus {name}, {facts.documents:,} documents",
+        staged=staged,
+    )
 
 
 def _staging(

@@ -49,6 +49,28 @@ class Csr:
         return block
 
 
+INDPTR = np.dtype(np.uint32)
+"""Of the row starts as stored: a shard has at most 2^25 rows, so its values are fewer than 2^32
+unless rows hold hundreds each, and wide codes have far smaller shards."""
+
+
+def fault_of(block: Csr) -> str | None:
+    """What keeps ``block`` from being what ``Csr`` says, its values apart; None if nothing does."""
+    indptr, indices = block.indptr.astype(np.int64), block.indices.astype(np.int64)
+    if len(indices) != len(block.values):
+        return f"it has {len(indices):,} features and {len(block.values):,} values"
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        return f"its row starts do not rise from 0 to its {len(indices):,} values"
+    if len(indices) > np.iinfo(INDPTR).max:
+        return f"it has {len(indices):,} values, too many for one shard"
+    if len(indices) and not 0 <= indices.min() <= indices.max() < block.n_features:
+        return f"it names a feature outside 0 to {block.n_features - 1}"
+    same_row = np.diff(block.row_of_value()) == 0
+    if (np.diff(indices)[same_row] <= 0).any():
+        return "the features of a row do not ascend"
+    return None
+
+
 def index_dtype(n_features: int) -> np.dtype[Any]:
     """The narrowest unsigned dtype that codes use for a feature number."""
     return np.dtype(np.uint16 if n_features <= 1 << 16 else np.uint32)

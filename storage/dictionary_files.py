@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +53,11 @@ def write_dictionary(
 ) -> None:
     """Commit a dictionary, with the rows of other ``tables`` that tell how it was made."""
     check_name("dictionary", name)
+    run.hold(f"dictionary:{name}")
     if run.exists("dictionaries", "dictionary", name, fingerprint):
         return
-    dictionary_id = run.claims.register_name("dictionary", name, fingerprint, new_id())
+    dictionary_id = new_id()
     folder = run.root / "dictionaries" / dictionary_id
-    if folder.exists():  # a crash after the rename, before the commit
-        shutil.rmtree(folder)
     weights = safetensors.numpy.save(dict(arrays))
     staged = staging_path(folder)
     staged.mkdir()
@@ -80,7 +78,12 @@ def write_dictionary(
         "run": run.run,
     }
     dictionaries = pa.Table.from_pylist([row], arrow_schema("dictionaries"))
-    run.append({"dictionaries": dictionaries, **tables}, f"dictionary {name}", files=files)
+    run.append(
+        {"dictionaries": dictionaries, **tables},
+        f"dictionary {name}",
+        folders=[folder],
+        files=files,
+    )
 
 
 def dictionary_named(
@@ -95,9 +98,13 @@ def dictionary_named(
     if row is None:
         raise NotFoundError(f"no dictionary {name!r} in {root}; see `actlake ls dictionaries`")
     method, tensor, n_features, width, config, fingerprint, path, sha256 = row
-    weights = (root / path / "dictionary.safetensors").read_bytes()
+    file = root / path / "dictionary.safetensors"
+    try:
+        weights = file.read_bytes()
+    except FileNotFoundError:
+        raise CorruptError(f"{file} is missing; run `actlake verify` to see what else is") from None
     if hashlib.sha256(weights).hexdigest() != sha256:
-        raise CorruptError(f"{root / path}/dictionary.safetensors changed; run `actlake verify`")
+        raise CorruptError(f"{file} is not what was committed; run `actlake verify`")
     arrays = safetensors.numpy.load(weights)
     return DictionaryFile(
         name, method, tensor, n_features, width, json.loads(config), arrays, fingerprint, sha256

@@ -12,7 +12,16 @@ from uuid import uuid4
 
 import xxhash
 
-__all__ = ["Digest", "digest", "flush_tree", "publish", "publish_folder", "replace_file", "staging_path"]
+__all__ = [
+    "Digest",
+    "digest",
+    "flush",
+    "make_folder",
+    "publish",
+    "publish_folder",
+    "replace_file",
+    "staging_path",
+]
 
 Buffer = bytes | bytearray | memoryview
 READ_BYTES = 1 << 20
@@ -37,6 +46,14 @@ def digest(path: Path) -> Digest:
     return Digest(size, hasher.hexdigest())
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it, so that they survive a loss of power."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush(folder.parent)
+
+
 def staging_path(final: Path) -> Path:
     """A name beside ``final`` that no other writer uses, for a file that is not yet published."""
     return final.with_name(f".{final.name}.{uuid4().hex}.tmp")
@@ -59,18 +76,18 @@ def publish(final: Path, pieces: Iterable[Buffer]) -> Digest:
         os.link(staged, final)
     finally:
         staged.unlink(missing_ok=True)
-    _flush(final.parent)
+    flush(final.parent)
     return Digest(size, hasher.hexdigest())
 
 
 def replace_file(final: Path, content: Buffer) -> None:
     """Make ``content`` the whole of ``final``, whatever was there: for what may change, such as a
     checkpoint; nothing that a table names is ever written so."""
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent)
     staged = staging_path(final)
     publish(staged, [content])
     staged.replace(final)
-    _flush(final.parent)
+    flush(final.parent)
 
 
 def publish_folder(staged: Path, final: Path) -> None:
@@ -78,7 +95,8 @@ def publish_folder(staged: Path, final: Path) -> None:
 
     Renaming onto a folder that holds anything fails, so nothing is ever replaced.
     """
-    flush_tree(staged)
+    for path in (*staged.rglob("*"), staged):
+        flush(path)
     try:
         staged.rename(final)
     except OSError as error:
@@ -86,13 +104,16 @@ def publish_folder(staged: Path, final: Path) -> None:
         if final.exists():
             raise FileExistsError(f"{final} exists") from error
         raise
-    _flush(final.parent)
+    flush(final.parent)
 
 
-def flush_tree(folder: Path) -> None:
-    """Flush every file and folder at or below ``folder`` to the disk."""
-    for path in (*folder.rglob("*"), folder):
-        _flush(path)
+def flush(path: Path) -> None:
+    """Wait until the file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write_all(descriptor: int, piece: Buffer) -> None:
@@ -100,11 +121,3 @@ def _write_all(descriptor: int, piece: Buffer) -> None:
     rest = memoryview(piece).cast("B")
     while rest.nbytes:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-__all__ = ["ARRAYS", "TABLES", "Array", "Field", "arrow_schema"]
+__all__ = ["ARRAYS", "TABLES", "Array", "Field", "arrow_schema", "markdown"]
 
 ARROW = {
     "VARCHAR": pa.string(),
@@ -296,7 +296,7 @@ ARRAYS: tuple[Array, ...] = (
     Array("rowsets/<id>/char_start", ("row",), "int32", "as tokens.char_start"),
     Array("rowsets/<id>/char_stop", ("row",), "int32", "as tokens.char_stop"),
     Array("rowsets/<id>/is_special", ("row",), "bool", "as tokens.is_special"),
-    Array("codes/<id>/<shard>/indptr", ("row + 1",), "int64", "where each row's values start"),
+    Array("codes/<id>/<shard>/indptr", ("row + 1",), "uint32", "where each row's values start"),
     Array("codes/<id>/<shard>/indices", ("value",), "uint16, uint32", "features, ascending in a row"),
     Array("codes/<id>/<shard>/values", ("value",), "float16, float32", "values, > 0"),
 )
@@ -312,3 +312,27 @@ def arrow_schema(table: str) -> pa.Schema:
     return pa.schema(
         [pa.field(field.name, ARROW[field.type], field.nullable) for field in TABLES[table]]
     )
+
+
+def markdown() -> str:
+    """``docs/tables.md``: every table and array, for people."""
+    lines = [
+        "# Tables and arrays",
+        "",
+        "Printed from `storage/fields.py` by `python -m actlake.storage.fields > docs/tables.md`; a test",
+        "compares the two. A `?` after a type allows NULL. Times are UTC.",
+    ]
+    for table, fields in TABLES.items():
+        lines += ["", f"## {table}", "", "| column | type | meaning |", "|---|---|---|"]
+        for field in fields:
+            kind = field.type + ("?" if field.nullable else "")
+            lines.append(f"| {field.name} | {kind} | {field.meaning} |")
+    lines += ["", "## Zarr arrays", "", "| path | dimensions | dtype | meaning |", "|---|---|---|---|"]
+    for array in ARRAYS:
+        dims = ", ".join(array.dims)
+        lines.append(f"| `{array.path}` | {dims} | {array.dtype} | {array.meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")

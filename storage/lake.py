@@ -1,7 +1,7 @@
 """The lake: what people open, read, query, verify and write."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -13,28 +13,29 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake import sql
+from actlake.storage import creation
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
 from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
-from actlake.storage.corpora import Document, examine_documents, write_corpus
+from actlake.storage.corpora import Document
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
-from actlake.storage.durable import Digest, digest
+from actlake.storage.durable import Digest
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.guard import run_select, sandboxed
 from actlake.storage.keys import Json, fingerprint
-from actlake.storage.masks import BUILT_IN, Mask, mask_named, mask_rows, masks_table, write_mask
+from actlake.storage.masks import Mask, mask_named, mask_rows, write_built_in
 from actlake.storage.migrations import applied, migrate
 from actlake.storage.partials import stored_partials
 from actlake.storage.results import Result
-from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.run import Run, started_run
-from actlake.storage.settings import Settings, create_settings, read_settings
-from actlake.storage.tensor_writer import TensorPlan, tensor_fingerprint
+from actlake.storage.settings import Settings, prepare_folder, read_settings, write_settings
+from actlake.storage.shards import WIDTH_HINT
+from actlake.storage.tensor_writer import TensorPlan
 from actlake.storage.tensors import Tensor, tensor_named
-from actlake.storage.verify import Fault, verify
+from actlake.storage.verify import Fault, committed_bytes, verify
 from actlake.storage.writers import TensorWriter
 
 __all__ = ["Lake"]
@@ -59,26 +60,35 @@ class Lake:
         """The lake at ``path``; FormatError if it is none, or of a newer format."""
         root = Path(path).expanduser().resolve()
         lake = cls(root, read_settings(root))
-        if applied(lake._connection()) < len(sql.names("schema")):
+        connection = lake._catalog.reader(views=False)  # which need the newest tables
+        try:
+            is_old = applied(connection) < len(sql.names("schema"))
+        finally:
+            connection.close()
+        if is_old:
             migrate(lake._catalog)
-            lake.close()
         return lake
 
     @classmethod
     def create(cls, path: str | Path) -> Self:
-        """A new, empty lake in a folder that does not exist or is empty."""
+        """A new, empty lake in a folder that does not exist or is empty; else InputError."""
         root = Path(path).expanduser().resolve()
-        lake = cls(root, create_settings(root))
-        migrate(lake._catalog)
-        lake._claims.record_files({"lake.toml": digest(root / "lake.toml")})
-        built_in = masks_table([Mask(name, predicate) for name, predicate in BUILT_IN.items()])
-        masks = lake._catalog.stage("masks", built_in)
-        lake._catalog.commit(lambda transaction: transaction.register(masks), "built-in masks")
+        prepare_folder(root)
+        claims = Claims(root)
+        catalog = Catalog(root, claims)
+        migrate(catalog)
+        write_built_in(catalog)
+        settings, written = write_settings(root)  # last, so that a crash leaves no half a lake
+        claims.record_files({"lake.toml": written})
+        lake = cls(root, settings)
+        lake.__dict__.update(_claims=claims, _catalog=catalog)
         return lake
 
     def at(self, snapshot: int) -> Self:
         """The same lake as of ``snapshot``, read-only; NotFoundError if there is no such one."""
-        return type(self)(self.root, self.settings, snapshot)
+        lake = type(self)(self.root, self.settings, snapshot)
+        lake._connection()
+        return lake
 
     def close(self) -> None:
         """Close the lake's connections; a later call opens them again."""
@@ -211,9 +221,7 @@ class Lake:
 
     def bytes(self) -> int:
         """Size of everything that ``verify`` reads."""
-        rows = self._connection().execute("SELECT sum(bytes) FROM shards").fetchone()
-        chunks = 0 if rows is None or rows[0] is None else int(rows[0])
-        return chunks + sum(one.bytes for one in self._claims.files().values())
+        return committed_bytes(self._connection(), self._claims)
 
     def verify(self, progress: Callable[[int], None] = lambda size: None) -> Iterator[Fault]:
         """Every fault of the lake, found by reading all of it; see ``storage.verify``."""
@@ -239,21 +247,13 @@ class Lake:
 
     def create_mask(self, name: str, predicate: str) -> Mask:
         """Commit a mask: a condition over the columns of ``tokens``, such as ``position > 4``."""
-        mask = Mask(name, predicate)
-        with self.run("create_mask", {"name": name}, {"mask": mask.fingerprint}) as run:
-            if not run.done:
-                write_mask(run, name, predicate)
-        return mask
+        return creation.create_mask(self.run, self._connection(), name, predicate)
 
     def create_corpus(
         self, name: str, documents: Iterable[Document], *, source: str = "python"
     ) -> None:
         """Commit a corpus; the documents are held in memory. See ``storage.corpora``."""
-        kept = list(documents)
-        facts = examine_documents(kept, source=source)
-        with self.run("create_corpus", {"name": name}, {"corpus": facts.fingerprint}) as run:
-            if not run.done:
-                write_corpus(run, name, source, facts, lambda: kept)
+        creation.create_corpus(self.run, self._connection(), name, documents, source)
 
     def create_rowset(
         self,
@@ -263,28 +263,22 @@ class Lake:
         columns: Mapping[str, NDArray[Any]],
         kind: str = "token",
         tokenizer: str | None = None,
-        width_hint: int = 4096,
+        width_hint: int = WIDTH_HINT,
     ) -> Rowset:
         """Commit a rowset whose rows somebody else cut; the columns are ``fields.ROW_COLUMNS``.
 
         Only ``document`` is required, in ascending order. See ``rowset_writer.complete_columns``.
         """
-        if kind not in ("token", "document"):
-            raise InputError(f"a rowset is of kind token or document, not {kind!r}")
-        complete = complete_columns(columns)
-        content = fingerprint({key: values.tolist() for key, values in complete.items()})
-        plan = RowsetPlan(
-            name=name,
+        creation.create_rowset(
+            self.run,
+            self._connection(),
+            name,
             corpus=corpus,
-            corpus_fingerprint=self.corpus_fingerprint(corpus),
+            columns=columns,
             kind=kind,
             tokenizer=tokenizer,
-            tokenizer_fingerprint=content,
             width_hint=width_hint,
         )
-        with self.run("create_rowset", {"name": name}, {"rowset": plan.fingerprint()}) as run:
-            if not run.done:
-                write_rowset(run, plan, [complete])
         return self.rowset(name)
 
     def create_tensor(
@@ -316,13 +310,7 @@ class Lake:
             width=width,
             provenance=tuple((provenance or {}).items()),
         )
-        resources = ExitStack()
-        key = {"tensor": tensor_fingerprint(plan)}
-        run = resources.enter_context(self.run("create_tensor", {"name": name}, key))
-        if run.done:
-            resources.close()
-            raise InputError(f"tensor {name} is sealed already; read it with lake.tensor({name!r})")
-        return TensorWriter(plan, run, self.committed_shards, resources)
+        return creation.create_tensor(self.run, self._connection(), plan, self.committed_shards)
 
     def committed_shards(self, owner: str) -> set[int]:
         """Shards of the tensor or codes with the id ``owner`` that are committed now."""

@@ -5,14 +5,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from actlake.storage.catalog import Catalog
 from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.guard import check_predicate
 from actlake.storage.keys import check_name, fingerprint
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
+from actlake.storage.transaction import Transaction
 
-__all__ = ["BUILT_IN", "Mask", "mask_named", "mask_rows", "write_mask"]
+__all__ = ["BUILT_IN", "Mask", "mask_named", "mask_rows", "write_built_in", "write_mask"]
 
 BUILT_IN = {
     "all": "TRUE",
@@ -49,7 +51,8 @@ def mask_rows(
     kept = np.zeros(stop - start, bool)
     if mask.predicate == BUILT_IN["all"]:
         return ~kept
-    # The predicate is SQL by definition; write_mask let in nothing but one condition.
+    # SQL by definition, and maybe from a lake that somebody else made.
+    check_predicate(mask.predicate, "tokens")
     query = f"""
         SELECT "row" FROM tokens
         WHERE rowset = $rowset AND "row" >= $start AND "row" < $stop AND ({mask.predicate})
@@ -64,9 +67,22 @@ def write_mask(run: Run, name: str, predicate: str) -> None:
     check_name("mask", name)
     check_predicate(predicate, "tokens")
     mask = Mask(name, predicate)
+    run.hold(f"mask:{name}")
     if run.exists("masks", "mask", name, mask.fingerprint):
         return
     run.append({"masks": masks_table([mask])}, f"mask {name}")
+
+
+def write_built_in(catalog: Catalog) -> None:
+    """Commit the masks that every lake has, unless it has masks already."""
+    built_in = [Mask(name, predicate) for name, predicate in BUILT_IN.items()]
+    staged = catalog.stage("masks", masks_table(built_in))
+
+    def change(transaction: Transaction) -> None:
+        if transaction.rows("SELECT count(*) FROM masks") == [(0,)]:
+            transaction.register(staged)
+
+    catalog.commit(change, "built-in masks", staged=[staged])
 
 
 def masks_table(masks: list[Mask]) -> pa.Table:

@@ -4,12 +4,12 @@ import hashlib
 from datetime import UTC, datetime
 
 import duckdb
-import pyarrow as pa
 
 from actlake import sql
-from actlake.storage.catalog import Catalog, Transaction
+from actlake.storage.catalog import Catalog
 from actlake.storage.errors import FormatError
 from actlake.storage.settings import actlake_version
+from actlake.storage.transaction import Transaction
 
 __all__ = ["applied", "migrate"]
 
@@ -19,19 +19,20 @@ def applied(connection: duckdb.DuckDBPyConnection) -> int:
 
     FormatError if it has one that this version does not know.
     """
-    exists = "SELECT count(*) FROM duckdb_tables() WHERE database_name = 'lake' AND table_name = 'migrations'"
-    row = connection.execute(exists).fetchone()
-    if row is None or not row[0]:
+    exists = """
+        SELECT count(*) FROM duckdb_tables()
+        WHERE database_name = 'lake' AND table_name = 'migrations'
+    """
+    if connection.execute(exists).fetchone() == (0,):
         return 0
-    newest = connection.execute("SELECT max(version), max_by(actlake_version, version) FROM migrations")
-    row = newest.fetchone()
-    version, writer = (0, "") if row is None else row
-    if (version or 0) > len(sql.names("schema")):
+    newest = "SELECT coalesce(max(version), 0), max_by(actlake_version, version) FROM migrations"
+    version, writer = connection.execute(newest).fetchall()[0]
+    if version > len(sql.names("schema")):
         raise FormatError(
             f"the lake's tables have schema {version} and this actlake knows "
             f"{len(sql.names('schema'))}; install actlake {writer} or newer"
         )
-    return int(version or 0)
+    return int(version)
 
 
 def migrate(catalog: Catalog) -> None:
@@ -42,24 +43,17 @@ def migrate(catalog: Catalog) -> None:
         done = applied(transaction.connection)
         if done == len(files):
             return
-        for file in files[done:]:
-            transaction.execute(sql.text("schema", file))
-        transaction.register(catalog.stage("migrations", _records(files, done)))
+        texts = [sql.text("schema", file) for file in files[done:]]
+        for text in texts:
+            transaction.execute(text)
+        transaction.execute(
+            "INSERT INTO migrations (version, name, sha256, applied, actlake_version) "
+            "SELECT unnest($versions), unnest($names), unnest($sha256), $applied, $writer",
+            versions=list(range(done + 1, len(files) + 1)),
+            names=files[done:],
+            sha256=[hashlib.sha256(text.encode()).hexdigest() for text in texts],
+            applied=datetime.now(UTC).replace(tzinfo=None),
+            writer=actlake_version(),
+        )
 
     catalog.commit(change, f"schema {len(files)}")
-
-
-def _records(files: list[str], done: int) -> pa.Table:
-    now = datetime.now(UTC).replace(tzinfo=None)
-    return pa.table(
-        {
-            "version": range(done + 1, len(files) + 1),
-            "name": files[done:],
-            "sha256": [
-                hashlib.sha256(sql.text("schema", file).encode()).hexdigest()
-                for file in files[done:]
-            ],
-            "applied": [now] * (len(files) - done),
-            "actlake_version": [actlake_version()] * (len(files) - done),
-        }
-    )

@@ -10,12 +10,16 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from actlake.storage.durable import Digest, digest, publish
-from actlake.storage.errors import CorruptError
+from actlake.storage.errors import BusyError, CorruptError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import new_id
 from actlake.storage.run import Run
+from actlake.storage.transaction import Transaction
 
 __all__ = ["commit_partials", "partial_row", "read_partial", "stored_partials", "write_partial"]
+
+
+KEY = ("codes", "mask", "statistic", "shard", "code_version")
 
 
 def write_partial(root: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Digest]:
@@ -57,10 +61,25 @@ def partial_row(
 
 
 def commit_partials(run: Run, rows: Sequence[dict[str, object]], message: str) -> None:
-    """Make the partials exist, all or none."""
+    """Make the partials exist, all or none; BusyError if another run has just made one of them."""
     table = pa.Table.from_pylist(list(rows), arrow_schema("partials"))
     files = {str(row["path"]): Digest(int(str(row["bytes"])), str(row["xxh3_128"])) for row in rows}
-    run.append({"partials": table}, message, files=files)
+
+    def check(transaction: Transaction) -> None:
+        query = """
+            SELECT count(*) FROM partials
+            WHERE codes = $codes AND mask = $mask AND statistic = $statistic AND shard = $shard
+                AND code_version = $code_version
+        """
+        for row in rows:
+            key = {name: row[name] for name in KEY}
+            if transaction.rows(query, **key) != [(0,)]:
+                raise BusyError(
+                    f"another run has just summarized shard {row['shard']} of {row['codes']}; "
+                    "run this again to see what is left to do"
+                )
+
+    run.append({"partials": table}, message, check=check, files=files)
 
 
 def stored_partials(

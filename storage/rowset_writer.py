@@ -11,13 +11,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import create_array, publish_chunk
-from actlake.storage.catalog import StagedRows
 from actlake.storage.durable import Digest, digest, publish_folder, staging_path
-from actlake.storage.errors import CorpusError, InputError
+from actlake.storage.errors import BusyError, CorpusError, InputError, NameTakenError
 from actlake.storage.fields import ROW_COLUMNS, arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
 from actlake.storage.run import Run
 from actlake.storage.shards import Grid, Receipt, choose_shard_rows, receipts_table
+from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["RowsetPlan", "complete_columns", "write_rowset"]
 
@@ -64,9 +64,12 @@ def write_rowset(
     one block; the rest waits in a spool inside the lake. CorpusError if there is no row.
     """
     check_name("rowset", plan.name)
+    run.hold(f"rowset:{plan.name}")
     if run.exists("rowsets", "rowset", plan.name, plan.fingerprint()):
         return
-    rowset_id = run.claims.register_name("rowset", plan.name, plan.fingerprint(), new_id())
+    if vocabulary is not None and _is_known(run, plan.tokenizer, vocabulary):
+        vocabulary = None
+    rowset_id = new_id()
     folder = run.root / "rowsets" / rowset_id
     staged_folder, spool = staging_path(folder), staging_path(folder)
     staged: list[StagedRows] = []
@@ -83,22 +86,19 @@ def write_rowset(
         receipts = _write_arrays(run, staged_folder, rowset_id, columns, grid)
         for start in range(0, rows, TABLE_ROWS):
             staged.append(run.catalog.stage("tokens", _token_rows(plan.name, columns, start)))
-        if folder.exists():  # a crash after the rename, before the commit
-            shutil.rmtree(folder)
         files = {
             f"rowsets/{rowset_id}/{path.relative_to(staged_folder)}": digest(path)
             for path in staged_folder.rglob("zarr.json")
         }
         publish_folder(staged_folder, folder)
-        _commit(run, plan, rowset_id, grid, receipts, staged, files, vocabulary)
     except BaseException:
         for one in staged:
-            one.path.unlink(missing_ok=True)
+            one.discard()
         shutil.rmtree(staged_folder, ignore_errors=True)
-        run.claims.release_name("rowset", plan.name)
         raise
     finally:
         shutil.rmtree(spool, ignore_errors=True)
+    _commit(run, plan, folder, grid, receipts, staged, files, vocabulary)
 
 
 def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:
@@ -111,12 +111,12 @@ def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:
         raise InputError(f"no row column {sorted(unknown)[0]!r}; they are {', '.join(ROW_COLUMNS)}")
     if "document" not in columns:
         raise InputError("a rowset needs the column document: the document index of each row")
+    if len(shapes := {np.shape(values) for values in columns.values()}) > 1 or len(*shapes) != 1:
+        raise InputError("the columns of a rowset are flat and of one length")
     document = np.asarray(columns["document"], np.int64)
     rows = len(document)
-    if any(np.shape(values) != (rows,) for values in columns.values()):
-        raise InputError("the columns of a rowset are flat and of one length")
-    if rows and (np.diff(document) < 0).any():
-        raise InputError("the rows of a rowset are ordered by document")
+    if rows and (document[0] < 0 or (np.diff(document) < 0).any()):
+        raise InputError("the rows of a rowset are ordered by document, counted from 0")
     first = np.searchsorted(document, document, side="left")
     position = (np.arange(rows) - first).astype(np.int32)
     defaults: dict[str, NDArray[Any]] = {
@@ -136,9 +136,12 @@ def _spool(spool: Path, blocks: Iterable[Columns]) -> int:
     files = {name: (spool / name).open("wb") for name in ROW_COLUMNS}
     try:
         for block in blocks:
+            size = len(block["document"])
             for name, dtype in ROW_COLUMNS.items():
+                if len(block[name]) != size:
+                    raise InputError(f"{len(block[name])} values of {name} came for {size} rows")
                 files[name].write(np.ascontiguousarray(block[name], dtype).tobytes())
-            rows += len(block["document"])
+            rows += size
     finally:
         for file in files.values():
             file.close()
@@ -169,13 +172,14 @@ def _token_rows(rowset: str, columns: Columns, start: int) -> pa.Table:
     arrays["token_id"] = pa.array(part["token_id"], mask=part["token_id"] < 0)
     arrays["rowset"] = pa.array([rowset], pa.string()).take(pa.array(np.zeros(rows, np.int32)))
     arrays["row"] = pa.array(np.arange(start, start + rows))
-    return pa.table([arrays[name] for name in arrow_schema("tokens").names], arrow_schema("tokens").names)
+    names = arrow_schema("tokens").names
+    return pa.table([arrays[name] for name in names], names)
 
 
 def _commit(
     run: Run,
     plan: RowsetPlan,
-    rowset_id: str,
+    folder: Path,
     grid: Grid,
     receipts: list[Receipt],
     staged: list[StagedRows],
@@ -193,19 +197,15 @@ def _commit(
         "rows": grid.rows,
         "shard_rows": grid.shard_rows,
         "fingerprint": plan.fingerprint(),
-        "id": rowset_id,
-        "path": f"rowsets/{rowset_id}",
+        "id": folder.name,
+        "path": f"rowsets/{folder.name}",
         "run": run.run,
     }
     tables = {
         "rowsets": pa.Table.from_pylist([row], arrow_schema("rowsets")),
         "shards": receipts_table(receipts),
     }
-
-    known = "SELECT count(*) FROM vocabulary WHERE tokenizer = $tokenizer"
-    if vocabulary is not None and run.examine(
-        lambda transaction: transaction.rows(known, tokenizer=plan.tokenizer) == [(0,)]
-    ):
+    if vocabulary is not None:
         tables["vocabulary"] = pa.table(
             {
                 "tokenizer": [plan.tokenizer] * len(vocabulary),
@@ -213,4 +213,31 @@ def _commit(
                 "text": list(vocabulary),
             }
         )
-    run.append(tables, f"rowset {plan.name}, {grid.rows:,} rows", staged=tuple(staged), files=files)
+
+    def check(transaction: Transaction) -> None:
+        query = "SELECT count(*) FROM vocabulary WHERE tokenizer = $name"
+        if vocabulary is not None and transaction.rows(query, name=plan.tokenizer) != [(0,)]:
+            raise BusyError(
+                f"another run has just added the vocabulary of {plan.tokenizer}; run this again"
+            )
+
+    run.append(
+        tables,
+        f"rowset {plan.name}, {grid.rows:,} rows",
+        check=check,
+        staged=staged,
+        folders=[folder],
+        files=files,
+    )
+
+
+def _is_known(run: Run, tokenizer: str | None, vocabulary: Sequence[str]) -> bool:
+    """Whether the lake has the vocabulary; NameTakenError if it has another of that name."""
+    query = "SELECT text FROM vocabulary WHERE tokenizer = $tokenizer ORDER BY token_id"
+    rows = run.examine(lambda now: now.rows(query, tokenizer=tokenizer))
+    if rows and [text for (text,) in rows] != list(vocabulary):
+        raise NameTakenError(
+            f"the tokenizer name {tokenizer!r} is taken by one with another vocabulary; "
+            "choose another name for the model"
+        )
+    return bool(rows)

@@ -1,10 +1,10 @@
-"""Runs: one execution of a flow, its key, its claim, and everything it commits."""
+"""Runs: one execution of a flow, its key, its claims, and everything it commits."""
 
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -13,13 +13,15 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from actlake.storage.catalog import Catalog, StagedRows, Transaction
+from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.durable import Digest
-from actlake.storage.errors import BusyError, NameTakenError
+from actlake.storage.errors import BusyError, LakeError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, fingerprint
+from actlake.storage.names import NAMED, means_the_same
 from actlake.storage.settings import FORMAT, actlake_version
+from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Run", "started_run"]
 
@@ -39,6 +41,7 @@ class Run:
         catalog: Catalog,
         claims: Claims,
         claim: Claim,
+        resources: ExitStack,
     ) -> None:
         self.run = run
         self.key = key
@@ -50,34 +53,54 @@ class Run:
         self.done = False
         """Whether an earlier run with the same key has completed, so that nothing is left to do."""
         self.snapshot_after: int | None = None
+        self._holding = {claim.key: claim}
+        self._resources = resources
+
+    def hold(self, *keys: str) -> None:
+        """Until this run ends, no other works on ``keys``; waits for a live one that does.
+
+        Names are held while what they stand for is written, since runs with different keys may
+        make the same thing. Call it once a run, with all that it needs, or two may wait for
+        each other.
+        """
+        for key in sorted(set(keys) - self._holding.keys()):
+            held = _claimed(self.catalog, self.claims, key)
+            self._holding[key] = self._resources.enter_context(held)
 
     def commit(
         self,
         change: Callable[[Transaction], T],
         message: str,
         files: Mapping[str, Digest] | None = None,
+        *,
+        staged: Sequence[StagedRows] = (),
+        folders: Sequence[Path] = (),
     ) -> T:
-        """Run ``change`` in one transaction; refused if another process took the work over."""
-        text = f"{self.flow} {self.run}: {message}"
-        result, snapshot = self.catalog.commit(change, text, claim=self.claim, files=files)
-        self.snapshot_after = snapshot
+        """Run ``change`` in one transaction; refused if another process took the work over.
+
+        What is in ``staged`` and ``folders`` is removed if the commit does not take it in.
+        """
+        result, snapshot = self.catalog.commit(
+            change,
+            f"{self.flow} {self.run}: {message}",
+            claims=list(self._holding.values()),
+            staged=staged,
+            folders=folders,
+            files=files,
+        )
+        self.snapshot_after = snapshot or self.snapshot_after
         return result
 
     def examine(self, look: Callable[[Transaction], T]) -> T:
         """Run ``look`` under the commit lock, at the newest snapshot, and change no table."""
-        return self.catalog.examine(look, claim=self.claim)
+        return self.catalog.examine(look, claims=list(self._holding.values()))
 
     def exists(self, table: str, column: str, name: str, fingerprint: str) -> bool:
         """Whether ``table`` has something of that name; NameTakenError if it is another thing."""
         # Table and column are ours, never a user's.
         query = f"SELECT fingerprint FROM {table} WHERE {column} = $name"  # noqa: S608
         found = self.examine(lambda transaction: transaction.rows(query, name=name))
-        if found and found != [(fingerprint,)]:
-            raise NameTakenError(
-                f"the {column} name {name!r} is taken: it was made from other inputs or settings; "
-                "choose another name"
-            )
-        return bool(found)
+        return means_the_same(column, name, fingerprint, found)
 
     def append(
         self,
@@ -85,7 +108,8 @@ class Run:
         message: str,
         *,
         check: Callable[[Transaction], None] | None = None,
-        staged: tuple[StagedRows, ...] = (),
+        staged: Sequence[StagedRows] = (),
+        folders: Sequence[Path] = (),
         files: Mapping[str, Digest] | None = None,
     ) -> None:
         """Add rows to several tables at once, or to none.
@@ -94,16 +118,32 @@ class Run:
             Runs first in the transaction and raises to refuse it.
         staged
             Rows that were staged before, beside ``tables``.
+
+        BusyError if something of a name that is to be made has just been made by another run.
         """
         fresh = [self.catalog.stage(name, rows) for name, rows in tables.items() if len(rows)]
 
         def change(transaction: Transaction) -> None:
             if check is not None:
                 check(transaction)
+            for table in NAMED.keys() & tables.keys():
+                self._register_names(transaction, table, tables[table])
             for one in (*fresh, *staged):
                 transaction.register(one)
 
-        self.commit(change, message, files)
+        self.commit(change, message, files, staged=(*fresh, *staged), folders=folders)
+
+    def _register_names(self, transaction: Transaction, table: str, rows: pa.Table) -> None:
+        kind = NAMED[table]
+        query = f"SELECT {kind} FROM {table} WHERE {kind} = $name"  # noqa: S608 ours
+        for row in rows.to_pylist():
+            if transaction.rows(query, name=row[kind]):
+                raise BusyError(
+                    f"another run has just made the {kind} {row[kind]}; run this again to see "
+                    "what is left to do"
+                )
+            id_ = row.get("id", row["fingerprint"])
+            self.claims.register_name(kind, row[kind], row["fingerprint"], id_)
 
 
 @contextmanager
@@ -122,48 +162,51 @@ def started_run(
     inputs
         Name and fingerprint of everything that the flow reads: with the parameters, its key.
 
-    Waits while a live process runs the same key. The snapshot that it reads stays pinned until
-    it ends; one that ends by an exception is recorded as failed, and one that was killed as
-    crashed, by the run that follows it.
+    Waits while a live process runs the same key; BusyError if this very thread does. The
+    snapshot that it reads stays pinned until it ends; one that ends by an exception is recorded
+    as failed, and one that was killed as crashed, by the run that follows it.
     """
     key = fingerprint(flow, parameters, inputs, FORMAT)
-    with _claimed(claims, f"run:{key}") as claim:
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        run = Run(f"{stamp}-{uuid4().hex[:6]}", key, flow, root, catalog, claims, claim)
+    with ExitStack() as resources:
+        claim = resources.enter_context(_claimed(catalog, claims, f"run:{key}"))
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+        name = f"{stamp[:-3]}-{uuid4().hex[:4]}"
+        run = Run(name, key, flow, root, catalog, claims, claim, resources)
         query = "SELECT count(*) FROM runs WHERE key = $key AND state = 'completed'"
         if reader().execute(query, {"key": key}).fetchone() != (0,):
             run.done = True
             yield run
             return
-        snapshot = _current_snapshot(reader())
-        claims.pin(snapshot, f"read by run {run.run}")
+        row = reader().execute("SELECT id FROM lake.current_snapshot()").fetchone()
+        snapshot = 0 if row is None else int(row[0])
+        claims.pin(snapshot, _why(run.run))
         try:
             _record_start(run, parameters, inputs, snapshot)
             try:
                 yield run
             except BaseException as error:
-                _record_end(run, "failed", _one_line(error))
+                with suppress(LakeError, OSError, duckdb.Error):  # the first error is the one to tell
+                    _record_end(run, "failed", _one_line(error))
                 raise
             _record_end(run, "completed", None)
         finally:
-            claims.unpin(f"read by run {run.run}")
+            claims.unpin(_why(run.run))
 
 
 @contextmanager
-def _claimed(claims: Claims, key: str) -> Iterator[Claim]:
-    while True:
-        while claims.is_alive(key):
-            time.sleep(POLL_SECONDS)
-        holding = claims.held(key)
-        try:
-            claim = holding.__enter__()
-        except BusyError:  # somebody was faster
-            continue
-        break
-    try:
+def _claimed(catalog: Catalog, claims: Claims, key: str) -> Iterator[Claim]:
+    """A claim on ``key``, as soon as no live process holds it."""
+    with ExitStack() as resources:
+        claim = None
+        while claim is None:
+            while not claims.is_free(key):
+                time.sleep(POLL_SECONDS)
+            # Under the commit lock, so that no commit of a silent owner is under way as it loses
+            # its claim: that commit is done, or will find that it came too late.
+            with catalog.locked():
+                if claims.is_free(key):
+                    claim = resources.enter_context(claims.held(key))
         yield claim
-    finally:
-        holding.__exit__(None, None, None)
 
 
 def _record_start(
@@ -183,14 +226,22 @@ def _record_start(
     }
     staged = run.catalog.stage("runs", pa.Table.from_pylist([row], arrow_schema("runs")))
 
-    def change(transaction: Transaction) -> None:
+    def change(transaction: Transaction) -> list[tuple[object, ...]]:
         # We hold the key's claim, so whatever still says running is dead.
-        transaction.execute(
-            "UPDATE runs SET state = 'crashed' WHERE key = $key AND state = 'running'", key=run.key
-        )
+        dead = "SELECT run FROM runs WHERE key = $key AND state = 'running'"
+        crashed = transaction.rows(dead, key=run.key)
+        if crashed:
+            statement = (
+                "UPDATE runs SET state = 'crashed' WHERE key = $key AND state = 'running'"
+            )
+            transaction.execute(statement, key=run.key)
         transaction.register(staged)
+        return crashed
 
-    run.catalog.commit(change, f"{run.flow} {run.run}: started", claim=run.claim)
+    message = f"{run.flow} {run.run}: started"
+    crashed, _ = run.catalog.commit(change, message, claims=[run.claim], staged=[staged])
+    for (one,) in crashed:
+        run.claims.unpin(_why(str(one)))
 
 
 def _record_end(run: Run, state: str, error: str | None) -> None:
@@ -205,12 +256,11 @@ def _record_end(run: Run, state: str, error: str | None) -> None:
             run=run.run,
         )
 
-    run.catalog.commit(change, f"{run.flow} {run.run}: {state}", claim=run.claim)
+    run.catalog.commit(change, f"{run.flow} {run.run}: {state}", claims=[run.claim])
 
 
-def _current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
-    row = connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
-    return 0 if row is None else int(row[0])
+def _why(run: str) -> str:
+    return f"read by run {run}"
 
 
 def _one_line(error: BaseException) -> str:

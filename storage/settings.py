@@ -1,6 +1,7 @@
 """``lake.toml``: what marks a folder as a lake, and which format it has."""
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,10 +9,17 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
-from actlake.storage.durable import publish
+from actlake.storage.durable import Digest, make_folder, publish
 from actlake.storage.errors import FormatError, InputError
 
-__all__ = ["FORMAT", "Settings", "actlake_version", "create_settings", "read_settings"]
+__all__ = [
+    "FORMAT",
+    "Settings",
+    "actlake_version",
+    "prepare_folder",
+    "read_settings",
+    "write_settings",
+]
 
 FORMAT = 1
 """Number of the lake format that this version writes; it reads this one and older ones."""
@@ -20,6 +28,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs afpfs 9p fuse.sshfs lustre gpfs beegfs ceph fuse.glusterfs".split()
 )
 FOLDERS = ("tables", "tensors", "codes", "rowsets", "dictionaries", "partials")
+MOUNTS = Path("/proc/self/mounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +48,23 @@ def actlake_version() -> str:
     return version("actlake")
 
 
-def create_settings(root: Path) -> Settings:
-    """Make ``root`` an empty lake: its folders and, last, ``lake.toml``.
+def prepare_folder(root: Path) -> None:
+    """Make ``root`` with the folders of a lake; it becomes one by ``write_settings``.
 
-    InputError if ``root`` holds anything, or lies on a network file system: the SQLite catalog
-    is shared by processes through memory-mapped locks, which those do not offer.
+    InputError if ``root`` holds anything, cannot be written, or lies on a network file system.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise InputError(f"{root} exists and is not empty, so no lake is made there; name another")
     refuse_network_file_system(root)
-    for folder in FOLDERS:
-        (root / folder).mkdir(parents=True, exist_ok=True)
+    try:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise InputError(f"{root} exists and is not empty, so no lake is made there; name another")
+        for folder in FOLDERS:
+            make_folder(root / folder)
+    except OSError as error:
+        raise InputError(f"no lake can be made at {root}: {error.strerror}; name another") from error
+
+
+def write_settings(root: Path) -> tuple[Settings, Digest]:
+    """New settings in ``lake.toml``, and what that file is; InputError if ``root`` has one."""
     created = datetime.now(UTC).isoformat(timespec="seconds")
     settings = Settings(FORMAT, uuid4().hex, created, actlake_version())
     lines = (
@@ -62,8 +77,10 @@ def create_settings(root: Path) -> Settings:
         'kind = "sqlite"',
         "",
     )
-    publish(root / "lake.toml", ["\n".join(lines).encode()])
-    return settings
+    try:
+        return settings, publish(root / "lake.toml", ["\n".join(lines).encode()])
+    except FileExistsError:
+        raise InputError(f"{root} has just become a lake; open it, or name another") from None
 
 
 def read_settings(root: Path) -> Settings:
@@ -73,37 +90,38 @@ def read_settings(root: Path) -> Settings:
         raise FormatError(f"{root} is not a lake: it has no lake.toml; make one with `actlake init`")
     try:
         values = tomllib.loads(path.read_text("utf-8"))
-        settings = Settings(
-            int(values["format"]),
-            str(values["lake"]),
-            str(values["created"]),
-            str(values["actlake_version"]),
-        )
+        found, writer = int(values["format"]), str(values["actlake_version"])
+        if found > FORMAT:  # whose other keys may be anything
+            raise FormatError(
+                f"{root} has format {found} and this actlake reads up to {FORMAT}; "
+                f"install actlake {writer} or newer"
+            )
+        settings = Settings(found, str(values["lake"]), str(values["created"]), writer)
         kind = values["catalog"]["kind"]
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); restore it from a backup of the lake"
         ) from error
-    if settings.format > FORMAT:
-        raise FormatError(
-            f"{root} has format {settings.format} and this actlake reads up to {FORMAT}; "
-            f"install actlake {settings.actlake_version} or newer"
-        )
     if kind != "sqlite":
         raise FormatError(f"{path} names a catalog of kind {kind!r}; this actlake knows only sqlite")
+    refuse_network_file_system(root)
     return settings
 
 
 def refuse_network_file_system(root: Path) -> None:
-    """InputError if ``root`` lies on a network file system, as far as the mount table tells."""
-    mounts = Path("/proc/self/mounts")
-    if not mounts.exists():
+    """InputError if ``root`` lies on a network file system, as far as the mount table tells.
+
+    Processes share the SQLite catalog through memory-mapped locks, which those do not offer.
+    """
+    if not MOUNTS.exists():
         return
     place = os.path.realpath(root)
     best, kind = "", ""
-    for line in mounts.read_text("utf-8", "surrogateescape").splitlines():
+    for line in MOUNTS.read_text("utf-8", "surrogateescape").splitlines():
         _, point, file_system, *_ = line.split(" ")
-        point = point.replace("\\040", " ")
+        point = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), point)
         if (place + "/").startswith(point.rstrip("/") + "/") and len(point) >= len(best):
             best, kind = point, file_system
     if kind in NETWORK_FILE_SYSTEMS:

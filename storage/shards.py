@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 import pyarrow as pa
 
 from actlake.storage.arrays import Chunk
-from actlake.storage.catalog import Transaction
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.transaction import Transaction
 
 __all__ = ["Grid", "Receipt", "choose_shard_rows", "receipts_table", "refuse_committed"]
 
@@ -117,14 +117,22 @@ def receipts_table(receipts: Iterable[Receipt]) -> pa.Table:
 
 
 def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> None:
-    """InputError if any of the shards already exists; called before its rows are registered."""
-    wanted = {(one.owner, one.array, one.shard) for one in receipts}
-    for owner in sorted({owner for owner, _, _ in wanted}):
-        query = 'SELECT "array", shard FROM shards WHERE owner = $owner'
-        rows = transaction.rows(query, owner=owner)
-        for array, shard in rows:
-            if (owner, array, shard) in wanted:
-                raise InputError(
-                    f"shard {shard} of {array} of {owner} is already committed; shards are "
-                    "immutable: run again to do only what is missing"
-                )
+    """InputError if a shard exists or comes twice; called before the receipts are registered."""
+    wanted = set[tuple[object, ...]]()
+    for one in receipts:
+        key = one.owner, one.array, one.shard
+        if key in wanted:
+            raise InputError(f"shard {one.shard} of {one.array} of {one.owner} came twice")
+        wanted.add(key)
+    query = """
+        SELECT owner, "array", shard FROM shards
+        WHERE owner IN (SELECT unnest($owners)) AND shard IN (SELECT unnest($shards))
+    """
+    owners, shards = {owner for owner, _, _ in wanted}, {shard for _, _, shard in wanted}
+    for key in transaction.rows(query, owners=list(owners), shards=list(shards)):
+        if key in wanted:
+            owner, array, shard = key
+            raise InputError(
+                f"shard {shard} of {array} of {owner} is already committed; shards are "
+                "immutable: run again to do only what is missing"
+            )

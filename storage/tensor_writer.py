@@ -11,19 +11,21 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import Chunk, chunk_path, create_array, publish_chunk
-from actlake.storage.catalog import Transaction
 from actlake.storage.durable import digest, publish_folder, staging_path
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
+from actlake.storage.names import means_the_same
 from actlake.storage.precision import cast, nonfinite, stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
+from actlake.storage.transaction import Transaction
 
 __all__ = [
     "TensorPlan",
     "abandon_tensors",
+    "check_tensor",
     "commit_shards",
     "plan_tensors",
     "publish_shard",
@@ -72,30 +74,45 @@ def tensor_fingerprint(plan: TensorPlan) -> str:
 def plan_tensors(run: Run, plans: Sequence[TensorPlan]) -> dict[str, str]:
     """Make the tensors known, all in one commit; the id of each, by name.
 
-    One that is planned already, by this run's predecessor, keeps its id and its shards.
+    One that is planned already, by this run's predecessor, keeps its id and its shards. Until
+    the run ends, no other one writes a tensor of these names. NameTakenError if one of them
+    means other rows.
     """
     for plan in plans:
-        check_name("tensor", plan.name)
-        stored_dtype(plan.dtype)
-    ids = {
-        plan.name: run.claims.register_name("tensor", plan.name, tensor_fingerprint(plan), new_id())
-        for plan in plans
-    }
-    digests = {}
+        check_tensor(plan)
+    run.hold(*(f"tensor:{plan.name}" for plan in plans))
+    query = "SELECT tensor, id, fingerprint FROM tensors"
+    known = {name: facts for name, *facts in run.examine(lambda now: now.rows(query))}
+    ids: dict[str, str] = {}
+    fresh: list[TensorPlan] = []
     for plan in plans:
-        folder = run.root / "tensors" / ids[plan.name]
-        if not folder.exists():
-            _create(folder, plan)
-        digests[f"tensors/{ids[plan.name]}/zarr.json"] = digest(folder / "zarr.json")
-
-    def change(transaction: Transaction) -> None:
-        known = {name for (name,) in transaction.rows("SELECT tensor FROM tensors")}
-        if rows := [_row(run, plan, ids[plan.name]) for plan in plans if plan.name not in known]:
-            table = pa.Table.from_pylist(rows, arrow_schema("tensors"))
-            transaction.register(run.catalog.stage("tensors", table))
-
-    run.commit(change, f"planned {', '.join(ids)}", digests)
+        id_, found = known.get(plan.name, (new_id(), None))
+        if not means_the_same("tensor", plan.name, tensor_fingerprint(plan), [(found,)] * bool(found)):
+            fresh.append(plan)
+        ids[plan.name] = str(id_)
+    if not fresh:
+        return ids
+    folders = [run.root / "tensors" / ids[plan.name] for plan in fresh]
+    for plan, folder in zip(fresh, folders, strict=True):
+        _create(folder, plan)
+    table = pa.Table.from_pylist(
+        [_row(run, plan, ids[plan.name]) for plan in fresh], arrow_schema("tensors")
+    )
+    run.append(
+        {"tensors": table},
+        f"planned {', '.join(plan.name for plan in fresh)}",
+        folders=folders,
+        files={f"tensors/{folder.name}/zarr.json": digest(folder / "zarr.json") for folder in folders},
+    )
     return ids
+
+
+def check_tensor(plan: TensorPlan) -> None:
+    """InputError if the plan's name, dtype or width cannot be."""
+    check_name("tensor", plan.name)
+    stored_dtype(plan.dtype)
+    if plan.width < 1:
+        raise InputError(f"tensor {plan.name} cannot have a width of {plan.width}; it is 1 or more")
 
 
 def _row(run: Run, plan: TensorPlan, tensor_id: str) -> dict[str, object]:
@@ -244,15 +261,21 @@ def seal(run: Run, plans: Sequence[TensorPlan], ids: Mapping[str, str]) -> None:
 
 
 def abandon_tensors(run: Run, ids: Mapping[str, str]) -> None:
-    """Undo the plan of tensors that turned out impossible, so that their names are free again."""
+    """Undo the plan of tensors that turned out impossible, so that their names are free again.
 
-    def change(transaction: Transaction) -> None:
-        for tensor_id in ids.values():
+    Those of ``ids`` that are sealed stay as they are.
+    """
+
+    def change(transaction: Transaction) -> dict[str, str]:
+        query = "SELECT id FROM tensors WHERE state = 'planned'"
+        planned = {id_ for (id_,) in transaction.rows(query)}
+        undone = {name: id_ for name, id_ in ids.items() if id_ in planned}
+        for tensor_id in undone.values():
             transaction.execute("DELETE FROM tensors WHERE id = $id", id=tensor_id)
             transaction.execute("DELETE FROM shards WHERE owner = $id", id=tensor_id)
+        return undone
 
-    run.commit(change, f"abandoned {', '.join(ids)}")
-    for name, tensor_id in ids.items():
+    for name, tensor_id in run.commit(change, f"abandoned {', '.join(ids)}").items():
         run.claims.release_name("tensor", name)
         run.claims.forget_files([f"tensors/{tensor_id}/zarr.json"])
         shutil.rmtree(run.root / "tensors" / tensor_id, ignore_errors=True)

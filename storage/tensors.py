@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path, map_chunk
-from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.errors import CorruptError, IncompleteError, InputError, NotFoundError
 from actlake.storage.precision import stored_dtype
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.shards import Grid
@@ -59,8 +59,11 @@ class Tensor:
 
     def attributes(self) -> dict[str, Any]:
         """What the array says of itself: model, module, rowset, dtypes, batch plan."""
-        facts = json.loads((self.folder / "zarr.json").read_text("utf-8"))
-        return dict(facts["attributes"])
+        file = self.folder / "zarr.json"
+        try:
+            return dict(json.loads(file.read_text("utf-8"))["attributes"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CorruptError(f"{file} is damaged ({error}); run `actlake verify`") from error
 
     def missing(self) -> list[int]:
         """Shards that are not committed yet."""
@@ -94,9 +97,12 @@ class Tensor:
 
     def rows(self, index: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """The rows at ``index``, shape (n,), in that order and with repeats; shape (n, width)."""
-        index = np.asarray(index, np.int64)
-        if index.ndim != 1:
-            raise InputError(f"rows of tensor {self.name} are asked for by a flat list of numbers")
+        index = np.asarray(index)
+        if index.ndim != 1 or (len(index) and index.dtype.kind not in "iu"):
+            raise InputError(
+                f"rows of tensor {self.name} are asked for by a flat list of whole numbers"
+            )
+        index = index.astype(np.int64)
         if len(index) and not 0 <= index.min() <= index.max() < len(self):
             raise InputError(
                 f"tensor {self.name} has rows 0 to {len(self) - 1:,}, not "
@@ -115,8 +121,8 @@ class Tensor:
         """One epoch of shuffled batches, shape (size, width), every row once; the last is smaller.
 
         Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
-        holds eight shards. ``keep(start, stop)`` says which rows of a shard to take, all by default;
-        shape (stop - start,).
+        holds twice eight shards in float32. ``keep(start, stop)`` says which rows of a shard to
+        take, all by default; shape (stop - start,).
         """
         if size < 1:
             raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
@@ -124,12 +130,12 @@ class Tensor:
         order = random.permutation(len(self.grid))
         left = np.empty((0, self.width), np.float32)
         for first in range(0, len(order), BATCH_SHARDS):
-            pool = [left, *(self._kept(int(s), keep) for s in order[first : first + BATCH_SHARDS])]
-            rows = np.concatenate(pool)
-            rows = rows[random.permutation(len(rows))]
+            shards = order[first : first + BATCH_SHARDS]
+            rows = np.concatenate([left, *(self._kept(int(shard), keep) for shard in shards)])
+            dealt = random.permutation(len(rows))
             whole = len(rows) // size * size
-            yield from (rows[at : at + size] for at in range(0, whole, size))
-            left = rows[whole:]
+            yield from (rows[dealt[at : at + size]] for at in range(0, whole, size))
+            left = rows[dealt[whole:]]
         if len(left):
             yield left
 

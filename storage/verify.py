@@ -1,17 +1,20 @@
 """Verifying: every byte that was committed, against what it was when it was committed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 
 from actlake import sql
-from actlake.storage.arrays import chunk_path, check_chunk
+from actlake.storage.arrays import check_chunk, chunk_path
 from actlake.storage.claims import Claims
 from actlake.storage.durable import Digest, digest
+from actlake.storage.fields import ROW_COLUMNS
 
-__all__ = ["Fault", "verify"]
+__all__ = ["Fault", "committed_bytes", "verify"]
+
+CODES_ARRAYS = ("indptr", "indices", "values")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Fault:
     path: str
     """File in the lake, or the check that found it."""
     owner: str
-    """Name of the tensor, codes, rowset or table that it belongs to."""
+    """Name of the tensor, codes, rowset, dictionary or table that it belongs to."""
     row_start: int | None
     row_stop: int | None
     what: str
@@ -29,6 +32,20 @@ class Fault:
     def __str__(self) -> str:
         rows = "" if self.row_start is None else f", rows {self.row_start:,} to {self.row_stop:,}"
         return f"{self.path} ({self.owner}{rows}): {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that the tables name, and what it must be."""
+
+    path: str
+    owner: str
+    expected: Digest | None
+    """None where no hash was recorded."""
+    row_start: int | None = None
+    row_stop: int | None = None
+    payload_crc32c: int | None = None
+    """Of a chunk."""
 
 
 def verify(
@@ -40,88 +57,133 @@ def verify(
     """Every fault of the lake, found by reading all of it once.
 
     Chunks are held against their receipts, other files against their recorded hashes, tables
-    against ``sql/checks``. A file of a table whose hash was never recorded, because a crash came
-    between the commit and its record, is adopted after it has been read.
+    against ``sql/checks``. A file whose hash was never recorded, because a crash came between
+    DuckLake's commit and its record, is adopted after it has been read.
     ``progress`` is called with the bytes of each file read.
     """
-    yield from _chunks(root, connection, progress)
-    recorded = claims.files()
-    registered = _table_files(connection)
-    for path, expected in recorded.items():
-        if path.startswith("tables/") and path not in registered:
-            continue  # DuckLake has replaced it since
-        yield from _file(root, path, expected)
-        progress(expected.bytes)
-    for path in sorted(registered - recorded.keys()):
-        if (root / path).exists():
-            claims.record_files({path: digest(root / path)})
-        else:
-            yield Fault(path, path.split("/")[2], None, None, "missing")
+    for file in _files(connection, claims.files()):
+        if wrong := _wrong(root / file.path, file, claims):
+            yield Fault(file.path, file.owner, file.row_start, file.row_stop, wrong)
+        progress(0 if file.expected is None else file.expected.bytes)
     for check in sql.names("checks"):
         for row in connection.execute(sql.text("checks", check)).fetchall():
             yield Fault(f"check {check}", str(row[0]), None, None, str(row[1]))
 
 
-def _chunks(
-    root: Path, connection: duckdb.DuckDBPyConnection, progress: Callable[[int], None]
-) -> Iterator[Fault]:
-    owners = connection.execute(
-        """
-        SELECT id, tensor, path FROM tensors
-        UNION ALL SELECT id, codes, path FROM codes
-        UNION ALL SELECT id, rowset, path FROM rowsets
-        """
-    ).fetchall()
-    places = {id_: (name, path) for id_, name, path in owners}
+def committed_bytes(connection: duckdb.DuckDBPyConnection, claims: Claims) -> int:
+    """Size of all files that ``verify`` reads."""
+    files = _files(connection, claims.files())
+    return sum(file.expected.bytes for file in files if file.expected is not None)
+
+
+def _wrong(path: Path, file: _File, claims: Claims) -> str | None:
+    try:
+        if file.expected is None:
+            claims.record_files({file.path: digest(path)})
+            return None
+        if file.payload_crc32c is not None:
+            return check_chunk(path, file.expected, file.payload_crc32c)
+        found = digest(path)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if found.bytes != file.expected.bytes:
+        return f"{found.bytes:,} bytes instead of {file.expected.bytes:,}"
+    return None if found == file.expected else "its content changed"
+
+
+def _files(
+    connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
+) -> Iterator[_File]:
+    """Every file that the tables name. What no table names is an orphan, and none of our business."""
+    yield _File("lake.toml", "lake", recorded.get("lake.toml"))
+    yield from _arrays(connection, recorded)
+    yield from _folders(connection, recorded)
+    yield from _parquet(connection, recorded)
+
+
+def _arrays(
+    connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
+) -> Iterator[_File]:
+    """Chunks, and the ``zarr.json`` beside those of codes."""
     receipts = connection.execute(
         """
-        SELECT owner, "array", shard, row_start, row_stop, bytes, payload_crc32c, xxh3_128
-        FROM shards WHERE "array" <> 'postings' ORDER BY owner, "array", shard
+        SELECT
+            o.name, o.path, s."array", s.shard, s.row_start, s.row_stop,
+            s.bytes, s.xxh3_128, s.payload_crc32c
+        FROM shards AS s
+        INNER JOIN (
+            SELECT id, tensor AS name, path FROM tensors
+            UNION ALL SELECT id, codes, path FROM codes
+            UNION ALL SELECT id, rowset, path FROM rowsets
+        ) AS o ON o.id = s.owner
+        WHERE s."array" <> 'postings' ORDER BY o.path, s."array", s.shard
         """
-    ).fetchall()
-    for owner, array, shard, start, stop, size, checksum, hash_ in receipts:
-        if owner not in places:
-            yield Fault(f"shards of {owner}", owner, start, stop, "their owner is in no table")
-            continue
-        name, folder = places[owner]
-        path = _chunk_of(root / folder, array, shard)
-        if size == 0:  # an empty array has no chunk
-            continue
-        progress(size)
-        if wrong := check_chunk(path, Digest(size, hash_), checksum):
-            yield Fault(path.relative_to(root).as_posix(), name, start, stop, wrong)
+    )
+    for name, folder, array, shard, start, stop, size, hash_, checksum in receipts.fetchall():
+        path = _chunk(Path(folder), array, shard)
+        if array in CODES_ARRAYS:
+            metadata = path.with_name("zarr.json").as_posix()
+            yield _File(metadata, name, recorded.get(metadata), start, stop)
+        if size > 0:  # an empty array has no chunk
+            yield _File(path.as_posix(), name, Digest(size, hash_), start, stop, checksum)
 
 
-def _chunk_of(folder: Path, array: str, shard: int) -> Path:
+def _chunk(folder: Path, array: str, shard: int) -> Path:
     if array == "rows":
         return chunk_path(folder, shard, 2)
-    if array in ("indptr", "indices", "values"):
+    if array in CODES_ARRAYS:
         return chunk_path(folder / str(shard) / array, 0, 1)
     return chunk_path(folder / array, shard, 1)
 
 
-def _file(root: Path, path: str, expected: Digest) -> Iterator[Fault]:
-    file, owner = root / path, "/".join(path.split("/")[:3])
-    if not file.exists():
-        yield Fault(path, owner, None, None, "missing")
-    elif (found := digest(file)) != expected:
-        what = "its content changed"
-        if found.bytes != expected.bytes:
-            what = f"{found.bytes:,} bytes instead of {expected.bytes:,}"
-        yield Fault(path, owner, None, None, what)
-
-
-def _table_files(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """Files that the tables consist of now, by their path in the lake."""
-    rows = connection.execute(
+def _folders(
+    connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
+) -> Iterator[_File]:
+    """The files of things that have a folder, other than chunks; and partials."""
+    columns = [f"{column}/zarr.json" for column in ROW_COLUMNS]
+    weights = ["dictionary.safetensors", "config.json"]
+    owners = connection.execute(
         """
-        SELECT t.path || f.path FROM (
-            SELECT table_id, path, end_snapshot FROM __ducklake_metadata_lake.ducklake_data_file
-            UNION ALL
-            SELECT table_id, path, end_snapshot FROM __ducklake_metadata_lake.ducklake_delete_file
-        ) AS f
-        JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
-        WHERE f.end_snapshot IS NULL
+        SELECT tensor, path, ['zarr.json'] FROM tensors
+        UNION ALL SELECT codes, path, ['zarr.json'] FROM codes
+        UNION ALL SELECT rowset, path, $columns FROM rowsets
+        UNION ALL SELECT dictionary, path, $weights FROM dictionaries
+        """,
+        {"columns": columns, "weights": weights},
+    ).fetchall()
+    for name, folder, files in owners:
+        for file in files:
+            yield _File(f"{folder}/{file}", name, recorded.get(f"{folder}/{file}"))
+    partials = connection.execute("SELECT path, codes, bytes, xxh3_128 FROM partials").fetchall()
+    for path, codes, size, hash_ in partials:
+        yield _File(path, codes, Digest(size, hash_))
+
+
+def _parquet(
+    connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
+) -> Iterator[_File]:
+    """Files of the tables, as of every snapshot that the lake still has."""
+    shards = connection.execute(
+        """
+        SELECT s.xxh3_128, c.codes, s.row_start, s.row_stop FROM shards AS s
+        INNER JOIN codes AS c ON c.id = s.owner WHERE s."array" = 'postings'
         """
     ).fetchall()
-    return {f"tables/main/{path}" for (path,) in rows}
+    postings = {hash_: owner for hash_, *owner in shards}
+    rows = connection.execute(
+        """
+        SELECT DISTINCT t.table_name, 'tables/main/' || t.path || f.path AS path FROM (
+            SELECT table_id, path FROM __ducklake_metadata_lake.ducklake_data_file
+            UNION ALL
+            SELECT table_id, path FROM __ducklake_metadata_lake.ducklake_delete_file
+        ) AS f
+        INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
+        ORDER BY path
+        """
+    ).fetchall()
+    for table, path in rows:
+        expected = recorded.get(path)
+        owner = postings.get(expected.xxh3_128) if expected and table == "postings" else None
+        yield _File(path, *((owner[0], expected, *owner[1:]) if owner else (table, expected)))

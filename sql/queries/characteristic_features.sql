@@ -10,8 +10,9 @@
 -- token_bits): a pattern is worth its bits, and believed by how often it was seen.
 -- Features of one token have the most token bits and the least to say, so the two profiles,
 -- 'one token' (over half of the firings) and 'several tokens', are ranked apart and dealt in turn.
--- Document codes have no tokens: profile 'documents', ranked by selectivity alone.
--- Shown: density up to 5 % and 20 firings over tokens; 25 % and 5 over documents, which are few.
+-- Where rows have no tokens, as documents, the profile is 'no tokens' and selectivity ranks alone.
+-- Shown: density up to 5 %, 20 firings and 1 bit of token; over documents, which are few, density
+-- up to 25 % and 5 firings.
 WITH asked AS (
     SELECT
         c.codes,
@@ -29,7 +30,6 @@ eligible AS (
         s.n_fires,
         s.density,
         s.max_active,
-        a.is_document,
         log2(
             s.n_rows * (s.mean_active ** 2 + s.std_active ** 2) / (s.n_fires * s.mean_active ** 2)
         ) AS selectivity_bits
@@ -73,7 +73,7 @@ scored AS (
     SELECT
         e.feature,
         CASE
-            WHEN e.is_document THEN 'documents'
+            WHEN p.feature IS NULL THEN 'no tokens'
             WHEN p.top_share > 0.5 THEN 'one token'
             ELSE 'several tokens'
         END AS profile,
@@ -96,7 +96,7 @@ ranked AS (
     SELECT
         feature,
         profile,
-        log2(n_fires) * (selectivity_bits + greatest(coalesce(token_bits, 0), 0)) AS score,
+        log2(n_fires) * (selectivity_bits + coalesce(token_bits, 0)) AS score,
         n_fires,
         density,
         max_active,
@@ -105,6 +105,7 @@ ranked AS (
         top_share,
         tokens
     FROM scored
+    WHERE coalesce(token_bits, 1) >= 1
 ),
 
 dealt AS (

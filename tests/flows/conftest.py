@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from actlake.flows.extract import extract
+from actlake.flows.train import train
 from actlake.storage.lake import Lake
 from tests.flows.tiny import ingested, save_model, write_documents
 
@@ -42,3 +44,26 @@ def ingested_lake(
 def lake(ingested_lake: Path, tmp_path: Path) -> Lake:
     """A copy of the ingested lake, to write into."""
     return Lake.open(shutil.copytree(ingested_lake, tmp_path / "lake"))
+
+
+@pytest.fixture(scope="session")
+def dictionary_lake(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], Path]) -> Path:
+    """A lake with a tensor of the tiny llama and its dictionary ``d``; copy it before writing."""
+    folder = tmp_path_factory.mktemp("dictionary")
+    many = write_documents(folder / "documents.jsonl", (4, 9, 2, 40), seed=1, repeat=12)
+    lake = ingested(folder / "lake", many, [tiny("llama")])
+    [tensor] = extract(
+        lake, source=str(tiny("llama")), sites=["resid_post.1"], corpus="c", torch_threads=1
+    )
+    train(
+        lake,
+        tensor=tensor,
+        dictionary="d",
+        k=4,
+        n_features=32,
+        steps=30,
+        batch_rows=64,
+        torch_threads=1,
+    )
+    lake.close()
+    return folder / "lake"

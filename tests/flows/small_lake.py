@@ -1,15 +1,17 @@
 """A small lake whose every number is known: 40 short speeches, planted features, two dictionaries.
 
-Words are tokens, so a feature that was planted on a word must come back with that word. Built
-with the public writers only; other tests may use it through ``build_small_lake``.
+Words are tokens, so a feature that was planted on a word must come back with that word. A test
+module that imports ``shared_small_lake`` has it as the fixture ``small_lake``.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from numpy.typing import NDArray
 
 from actlake.analytics.features.histogram import FeatureHistogram
@@ -83,6 +85,17 @@ def build_small_lake(path: Path) -> Lake:
     return lake
 
 
+@pytest.fixture(name="small_lake", scope="session")
+def shared_small_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The small lake of this session; copy it before writing."""
+    return _built(tmp_path_factory.getbasetemp() / "small-lake")
+
+
+@cache  # every module that imports the fixture has one of its own
+def _built(path: Path) -> Lake:
+    return build_small_lake(path)
+
+
 def codes_name(dictionary: str) -> str:
     return f"{dictionary}@{CORPUS}"
 
@@ -101,7 +114,9 @@ def _documents(texts: list[str]) -> Iterator[Document]:
             "president": f"President {index // 8}",
             "party": party,
         }
-        yield Document(f"speech-{index:02}", text, labels)
+        if index == DOCUMENTS - 1:
+            labels["president"] = '<b>President</b> & "Co"'
+        yield Document(f"speech-{index:02}" + "<i>" * (index == DOCUMENTS - 1), text, labels)
 
 
 def _columns(texts: list[str]) -> dict[str, NDArray[Any]]:

@@ -1,12 +1,7 @@
-"""A lake of 18 tokens in four documents, whose every number can be counted by hand.
+"""The tiny lake, built with the public writers, to read or to break."""
 
-The texts hold a combining accent, two-byte letters and an emoji of five code points that a
-tokenizer cut in two. Summaries are computed here with numpy, not by the project.
-"""
-
-import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,76 +23,27 @@ from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.run import Run
-
-FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
-TEXTS = ("the cat sat", "naïve 日本 cafe\u0301 end", f"family {FAMILY} the cat", "the dog")
-LABELS: tuple[dict[str, str | int | None], ...] = (
-    {"party": "red", "year": 1901},
-    {"party": "blue", "year": 1902},
-    {"party": "red", "year": 1903},
-    {"party": None, "year": 1904},
+from tests.sql.tiny import (
+    CODES,
+    DENSE,
+    DOCUMENT_CODES,
+    DOCUMENT_DENSE,
+    LABELS,
+    N_FEATURES,
+    ROWS,
+    START,
+    TEXTS,
+    summary,
+    token_ids,
+    vocabulary,
 )
-START = "<s>"
-CODES, DOCUMENT_CODES = "topk:toy:resid@tiny", "identity:toy:pooled@tiny"
-N_FEATURES = 6
-THE, CAT, LONE, DEAD, WORDS, SPECIAL = range(N_FEATURES)
-"""Features: fire on " the", on " cat", on one row, never, on every word, and on every special."""
-KEPT = 3
-"""Examples and tokens that the summaries keep."""
-
-
-def words() -> list[tuple[int, str, int, int]]:
-    """Document, text and span of each row; a special first in each document."""
-    rows = []
-    for document, text in enumerate(TEXTS):
-        rows.append((document, START, 0, 0))
-        for found in re.finditer(r" ?\S+", text):
-            row = (document, found[0], *found.span())
-            rows += [row, row] if FAMILY in found[0] else [row]
-    return rows
-
-
-ROWS = words()
-PIECES = {" " + FAMILY: ("ð", "Ł")}
-"""What the vocabulary holds for the halves of the emoji: pieces that are no text."""
-
-
-def vocabulary() -> list[str]:
-    texts = [piece for _, text, _, _ in ROWS for piece in PIECES.get(text, (text,))]
-    return list(dict.fromkeys(texts))
-
-
-def token_ids() -> NDArray[np.int64]:
-    known, ids = vocabulary(), []
-    for index, (_, text, _, _) in enumerate(ROWS):
-        second = index > 0 and ROWS[index - 1] == ROWS[index]
-        ids.append(known.index(PIECES[text][second] if text in PIECES else text))
-    return np.array(ids)
-
-
-def strengths() -> NDArray[np.float32]:
-    """Shape (18, 6), exact in float16 and without ties."""
-    text = [row[1].strip() for row in ROWS]
-    dense = np.zeros((len(ROWS), N_FEATURES), np.float32)
-    for row, word in enumerate(text):
-        strength = 1 + row / 4
-        dense[row, THE] = strength * (word == "the")
-        dense[row, CAT] = 8 * strength * (word == "cat")
-        dense[row, LONE] = strength * (word == "end")
-        dense[row, WORDS] = strength * (word != START)
-        dense[row, SPECIAL] = strength * (word == START)
-    return dense
-
-
-DENSE = strengths()
-DOCUMENT_DENSE = np.array([[1, 0], [2, 0], [0, 4], [3, 5]], np.float32)
 
 
 def table(name: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), arrow_schema(name))
 
 
-def write(lake: Lake, tables: dict[str, Sequence[dict[str, Any]]], key: str = "rows") -> None:
+def write(lake: Lake, tables: Mapping[str, Sequence[dict[str, Any]]], key: str = "rows") -> None:
     """Append rows to tables; ``$run`` in a column run stands for the run's own id."""
     with lake.run("test", {"key": key}, {}) as run:
         run.append(
@@ -111,66 +57,13 @@ def write(lake: Lake, tables: dict[str, Sequence[dict[str, Any]]], key: str = "r
         )
 
 
-def summary(
-    codes: str, mask: str, dense: NDArray[np.float32], kept: NDArray[np.bool_], ids: Any
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the four feature tables, from the definitions in storage/fields.py."""
-    found: dict[str, list[dict[str, Any]]] = {
-        name: []
-        for name in (
-            "feature_statistics",
-            "feature_histograms",
-            "feature_examples",
-            "feature_tokens",
-        )
-    }
-    for feature in range(dense.shape[1]):
-        key = {"codes": codes, "mask": mask, "feature": feature}
-        column = np.where(kept, dense[:, feature], 0).astype(float)
-        rows = np.flatnonzero(column)
-        active, n_rows = column[rows], int(kept.sum())
-        statistics: dict[str, Any] = {
-            "n_rows": n_rows,
-            "n_fires": len(rows),
-            "density": len(rows) / n_rows,
-            "mean_all": column.sum() / n_rows,
-            "std_all": column[kept].std(),
-            "run": "",
-        }
-        if len(rows):
-            statistics |= {
-                "mean_active": active.mean(),
-                "std_active": active.std(),
-                "min_active": active.min(),
-                "max_active": active.max(),
-                "q50_active": np.quantile(active, 0.5),
-                "q90_active": np.quantile(active, 0.9),
-                "q99_active": np.quantile(active, 0.99),
-            }
-        found["feature_statistics"].append(key | statistics)
-        bins = np.ceil(np.log(active) / np.log(1.01 / 0.99)).astype(int)
-        for one, count in zip(*np.unique(bins, return_counts=True), strict=True):
-            found["feature_histograms"].append(key | {"bin": int(one), "count": int(count)})
-        for rank, row in enumerate(rows[np.argsort(-active)][:KEPT], start=1):
-            found["feature_examples"].append(
-                key | {"kind": "top", "rank": rank, "row": int(row), "value": float(column[row])}
-            )
-        if ids is None:
-            continue
-        profile = []
-        for token in np.unique(ids[rows]):
-            here = ids[rows] == token
-            lift = here.mean() / (ids[kept] == token).mean()
-            profile.append((int(token), int(here.sum()), active[here].mean(), lift))
-        for kind, column_of in (("count", 1), ("lift", 3)):
-            best = sorted(profile, key=lambda one: (-one[column_of], one[0]))[:KEPT]
-            found["feature_tokens"] += [
-                key
-                | {"kind": kind, "rank": rank}
-                | dict(zip(("token_id", "count", "mean", "lift"), one, strict=True))
-                for rank, one in enumerate(best, start=1)
-            ]
+def ask(lake: Lake, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = lake.query(name, **parameters).arrow().to_pylist()
     return found
+
+
+def column(rows: list[dict[str, Any]], name: str) -> list[Any]:
+    return [row[name] for row in rows]
 
 
 def encode(run: Run, lake: Lake, plan: CodesPlan, dense: NDArray[np.float32]) -> None:

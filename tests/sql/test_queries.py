@@ -10,34 +10,21 @@ from actlake import sql
 from actlake.storage.errors import QueryError
 from actlake.storage.guard import check_select
 from actlake.storage.lake import Lake
-from tests.sql.conftest import (
+from tests.sql.conftest import ask, column, write
+from tests.sql.tiny import (
     CAT,
     CODES,
     DENSE,
     DOCUMENT_CODES,
-    DOCUMENT_DENSE,
-    FAMILY,
     KEPT,
     LONE,
     N_FEATURES,
     ROWS,
     SPECIAL,
-    START,
     TEXTS,
     THE,
     WORDS,
-    vocabulary,
-    write,
 )
-
-
-def ask(lake: Lake, name: str, **parameters: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = lake.query(name, **parameters).arrow().to_pylist()
-    return found
-
-
-def column(rows: list[dict[str, Any]], name: str) -> list[Any]:
-    return [row[name] for row in rows]
 
 
 def header(text: str, field: str) -> str:
@@ -102,21 +89,15 @@ def test_top_features__stops_at_the_limit_and_keeps_masks_apart(tiny: Lake) -> N
     assert column(found, "feature") == [WORDS, THE]
 
 
-def numeric_columns(lake: Lake) -> list[str]:
-    described = lake.sql("DESCRIBE feature_summary").arrow().to_pylist()
-    kept = [row["column_name"] for row in described if row["column_type"] in ("DOUBLE", "BIGINT")]
-    return [name for name in kept if name not in ("n_rows", "log10_density")]
-
-
 def test_top_features__takes_every_numeric_column_of_the_summary(tiny: Lake) -> None:
-    for by in numeric_columns(tiny):
+    select = "SELECT * FROM feature_summary WHERE codes = $codes AND mask = 'all'"
+    table = tiny.sql(select, codes=CODES).arrow()
+    summary = table.to_pylist()
+    numeric = [field.name for field in table.schema if str(field.type) in ("double", "int64")]
+    for by in set(numeric) - {"n_rows", "log10_density"}:
         found = ask(tiny, "top_features", codes=CODES, mask="all", by=by, order="asc", limit=99)
-        values = tiny.sql(
-            f"SELECT feature, {by} AS value FROM feature_summary "
-            "WHERE codes = $codes AND mask = 'all'",
-            codes=CODES,
-        ).rows()
-        assert {row["feature"]: row["by_value"] for row in found} == dict(values), by
+        ranked = {row["feature"]: row["by_value"] for row in found}
+        assert ranked == {row["feature"]: row[by] for row in summary}, by
 
 
 @pytest.mark.parametrize("codes", [CODES, "none"])
@@ -147,7 +128,7 @@ def naive_context(row: int, before: int, after: int) -> tuple[str, str, str]:
     own = ROWS[row][2:]
     text = TEXTS[document]
     left = "".join(text[a:b] for a, b in spans if own[1] > own[0] and b <= own[0])
-    right = "".join(text[a:b] for a, b in spans if a >= own[1])
+    right = "".join(text[a:b] for a, b in spans if own[1] == own[0] or a >= own[1])
     return left, ROWS[row][1], right
 
 
@@ -263,108 +244,3 @@ def test_features_of_document__of_equal_values_shows_the_first_row(copied: Lake)
 def test_features_of_document__refuses_another_measure(codes: str, tiny: Lake) -> None:
     with pytest.raises(QueryError, match=r"cannot rank features by luck; .by is max, sum or count"):
         ask(tiny, "features_of_document", codes=codes, document=0, by="luck", limit=3)
-
-
-def test_coverage_of_tensor__lists_every_shard(tiny: Lake, copied: Lake) -> None:
-    found = ask(tiny, "coverage_of_tensor", tensor="toy:resid@tiny")
-    assert column(found, "shard") == list(range(9))
-    assert column(found, "row_start") == list(range(0, 18, 2))
-    assert column(found, "row_stop") == list(range(2, 20, 2))
-    assert all(column(found, "committed"))
-    assert sum(column(found, "bytes")) == 9 * (2 * N_FEATURES * 2 + 4)
-    assert len(set(column(found, "run"))) == 1
-
-    with copied.run("test", {"key": "lose"}, {}) as run:
-        lose = "DELETE FROM shards WHERE shard = 4 AND \"array\" = 'rows'"
-        run.commit(lambda one: one.execute(lose), "lose")
-    found = ask(copied, "coverage_of_tensor", tensor="toy:resid@tiny")
-    (missing,) = [one for one in found if not one["committed"]]
-    assert (missing["shard"], missing["row_start"], missing["row_stop"]) == (4, 8, 10)
-    assert (missing["bytes"], missing["run"], missing["started"]) == (0, None, None)
-
-
-def test_coverage_of_tensor__takes_codes_too(tiny: Lake) -> None:
-    found = ask(tiny, "coverage_of_tensor", tensor=CODES)
-    assert [(one["kind"], one["shard"]) for one in found] == [("codes", at) for at in range(9)]
-
-
-def test_lineage__goes_from_the_number_to_the_corpus(tiny: Lake) -> None:
-    found = ask(tiny, "lineage", codes=CODES, mask="no_special", feature=THE)
-    assert [(one["kind"], one["name"]) for one in found] == [
-        ("feature_statistics", f"{CODES}, no_special, {THE}"),
-        ("mask", "no_special"),
-        ("codes", CODES),
-        ("dictionary", "topk:toy:resid"),
-        ("tensor", "toy:resid@tiny"),
-        ("model", "toy"),
-        ("rowset", "tiny@words"),
-        ("corpus", "tiny"),
-    ]
-    assert [one["kind"] for one in found if one["fingerprint"] is None] == ["feature_statistics"]
-    assert [one["kind"] for one in found if one["run"] is None] == ["mask"]
-    log = {one["run"]: one for one in tiny.sql("SELECT * FROM runs").arrow().to_pylist()}
-    for one in found:
-        if one["run"] is None:
-            continue
-        made = log[one["run"]]
-        for name in ("flow", "inputs", "snapshot_before", "snapshot_after", "code_version"):
-            assert one[name] == made[name]
-        assert one["snapshot_before"] < one["snapshot_after"]
-    # The number rests on codes that an earlier snapshot holds.
-    runs = {one["kind"]: one for one in found}
-    assert runs["corpus"]["snapshot_after"] <= runs["rowset"]["snapshot_before"]
-    assert runs["codes"]["snapshot_after"] <= runs["feature_statistics"]["snapshot_before"]
-
-
-def test_lineage__names_both_tensors_of_a_dictionary_used_elsewhere(copied: Lake) -> None:
-    elsewhere = "UPDATE codes SET tensor = 'toy:pooled@tiny', rowset = 'tiny@documents'"
-    with copied.run("test", {"key": "move"}, {}) as run:
-        run.commit(lambda one: one.execute(f"{elsewhere} WHERE codes = '{CODES}'"), "move")
-    found = ask(copied, "lineage", codes=CODES, mask="all", feature=THE)
-    named = [(one["kind"], one["name"]) for one in found if one["step"] >= 5]
-    assert named == [
-        ("tensor", "toy:pooled@tiny"),
-        ("tensor", "toy:resid@tiny"),
-        ("model", "toy"),
-        ("rowset", "tiny@documents"),
-        ("rowset", "tiny@words"),
-        ("corpus", "tiny"),
-    ]
-
-
-def test_storage_by_tensor__adds_up_to_every_shard(tiny: Lake) -> None:
-    found = ask(tiny, "storage_by_tensor")
-    whole = tiny.sql("SELECT count(*) AS n, sum(bytes) AS bytes FROM shards").arrow().to_pylist()
-    assert sum(column(found, "files")) == whole[0]["n"]
-    assert sum(column(found, "bytes")) == whole[0]["bytes"]
-    assert column(found, "bytes") == sorted(column(found, "bytes"), reverse=True)
-    (tensor,) = [one for one in found if one["name"] == "toy:resid@tiny"]
-    assert (tensor["kind"], tensor["array"], tensor["files"]) == ("tensor", "rows", 9)
-    assert tensor["bytes_per_row"] == N_FEATURES * 2 + 4 / 2
-
-
-def test_firing_by_label__compares_the_values_of_a_label(tiny: Lake) -> None:
-    found = ask(tiny, "firing_by_label", codes=CODES, label="party", feature=CAT)
-    assert column(found, "value") == ["red", "blue"]
-    spoken = [row for row, (_, text, _, _) in enumerate(ROWS) if text != START]
-    for one, documents in zip(found, ((0, 2), (1,)), strict=True):
-        rows = [row for row in spoken if ROWS[row][0] in documents]
-        values = DENSE[rows, CAT]
-        assert one["n_documents"] == len(documents)
-        assert one["n_documents_firing"] == len({ROWS[row][0] for row in rows if DENSE[row, CAT]})
-        assert (one["n_rows"], one["n_fires"]) == (len(rows), np.count_nonzero(values))
-        assert one["density"] == np.count_nonzero(values) / len(rows)
-        assert one["mean_all"] == pytest.approx(values.mean())
-    assert found[0]["mean_active"] == DENSE[DENSE[:, CAT] > 0, CAT].mean()
-    assert found[1]["mean_active"] is None
-
-
-def test_firing_by_label__of_documents_counts_documents(tiny: Lake) -> None:
-    found = ask(tiny, "firing_by_label", codes=DOCUMENT_CODES, label="party", feature=1)
-    assert {one["value"]: one["density"] for one in found} == {"red": 0.5, "blue": 0.0}
-    red = found[0]
-    assert red["mean_all"] == DOCUMENT_DENSE[[0, 2], 1].mean()
-
-
-def test_vocabulary__holds_the_halves_of_the_emoji_apart() -> None:
-    assert f" {FAMILY}" not in vocabulary()

@@ -9,7 +9,8 @@ import pytest
 from actlake import sql
 from actlake.storage.errors import IncompleteError
 from actlake.storage.lake import Lake
-from tests.sql.conftest import (
+from tests.sql.conftest import write
+from tests.sql.tiny import (
     CAT,
     CODES,
     DEAD,
@@ -24,11 +25,11 @@ from tests.sql.conftest import (
     TEXTS,
     THE,
     WORDS,
-    write,
+    vocabulary,
 )
 
 
-def rows(lake: Lake, select: str, **parameters: object) -> list[dict[str, Any]]:
+def rows(lake: Lake, select: str, **parameters: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = lake.sql(select, **parameters).arrow().to_pylist()
     return found
 
@@ -132,8 +133,15 @@ def test_feature_summary__draws_its_lines_where_it_says(copied: Lake) -> None:
         }
         for feature, (n_fires, n_rows) in enumerate(counts)
     ]
-    write(copied, {"feature_statistics": planted})
+    token = {"codes": CODES, "mask": "planted", "feature": 0, "mean": 1.0}
+    tokens = [
+        token | {"kind": kind, "rank": rank, "token_id": token_id, "count": 9, "lift": 2.0}
+        for kind, rank, token_id in (("count", 1, 1), ("count", 2, 3), ("lift", 1, 2))
+    ]
+    write(copied, {"feature_statistics": planted, "feature_tokens": tokens})
     found = summary(copied, mask="planted")
+    words = vocabulary()
+    assert (found[0]["top_token"], found[0]["lift_token"]) == (words[1], words[2])
     flags = [(one["is_dead"], one["is_rare"], one["is_dense"]) for one in found]
     assert flags == [
         (True, False, False),
@@ -165,8 +173,11 @@ def test_shard_coverage__of_sealed_arrays_is_complete(tiny: Lake) -> None:
     assert all(one["complete"] and one["missing"] == 0 for one in found)
     tensor = found[3]
     assert tensor["rows_committed"] == tensor["rows_planned"] == len(ROWS)
-    # Nine shards of two float16 rows, and four bytes of checksum each.
-    assert (tensor["shards_planned"], tensor["bytes"]) == (9, 9 * (2 * N_FEATURES * 2 + 4))
+    # Ten shards of two float16 rows, the last one padded, and four bytes of checksum each.
+    assert (tensor["shards_planned"], tensor["bytes"]) == (10, 10 * (2 * N_FEATURES * 2 + 4))
+    stored = rows(tiny, "SELECT owner, sum(bytes) AS bytes FROM shards GROUP BY owner")
+    whole = {one["owner"]: one["bytes"] for one in stored}
+    assert [one["bytes"] for one in found] == [whole[one["id"]] for one in found]
 
 
 def test_shard_coverage__counts_what_is_missing(copied: Lake) -> None:
@@ -177,7 +188,7 @@ def test_shard_coverage__counts_what_is_missing(copied: Lake) -> None:
         tensor.append(np.ones((5, 1)))
     (found,) = rows(copied, "SELECT * FROM shard_coverage WHERE name = 'half'")
     # Five rows fill two shards; the fifth waits for a shard that never came.
-    assert (found["shards_committed"], found["missing"], found["rows_committed"]) == (2, 7, 4)
+    assert (found["shards_committed"], found["missing"], found["rows_committed"]) == (2, 8, 4)
     assert (found["state"], found["complete"]) == ("planned", False)
 
 
@@ -194,7 +205,7 @@ def test_run_log__tells_how_long_and_what(tiny: Lake) -> None:
     assert [one["tensors"] for one in found] == [0, 0, 0, 1, 1, 0, 0, 0]
     encoded = found[5]
     assert (encoded["codes"], encoded["dictionaries"]) == (2, 2)
-    assert encoded["shards"] == (9 + 4) * 4
+    assert encoded["shards"] == (10 + 4) * 4
     assert found[7]["feature_statistics"] == 2 * N_FEATURES + 2
     assert found[7]["evaluations"] == 6
     whole = tiny.sql("SELECT sum(bytes) AS bytes FROM shards").arrow().to_pylist()[0]["bytes"]

@@ -1,0 +1,1 @@
+"""What actlake costs, as ratios to the least that the same work could cost on the same machine."""

@@ -1,0 +1,229 @@
+"""Sparse features: encoded into codes and postings, and summarized."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.random import random_dictionary
+from actlake.flows.encode import encode
+from actlake.flows.summarize import summarize
+from actlake.storage import Codes, Csr, Document, Lake
+from actlake.storage.codes_writer import (
+    CodesPlan,
+    commit_codes,
+    plan_codes,
+    publish_codes,
+    seal_codes,
+)
+from actlake.storage.csr import index_dtype
+from actlake.storage.dictionary_files import write_dictionary
+from benchmarks.measure import Benchmark, Case, Fact, timed
+from benchmarks.sizes import Sizes
+
+BLOCK_ROWS = 2048
+SAMPLE_ROWS = 1024
+STATISTICS = """
+    SELECT
+        p.feature,
+        count(*),
+        avg(p.value),
+        stddev_pop(p.value),
+        min(p.value),
+        max(p.value),
+        approx_quantile(p.value, [0.5, 0.9, 0.99]),
+        arg_max(p."row", p.value, 20)
+    FROM postings AS p
+    JOIN tokens AS t ON t.rowset = 'rows' AND t."row" = p."row"
+    WHERE p.codes = $codes AND NOT t.is_special
+    GROUP BY p.feature ORDER BY p.feature
+"""
+TOKENS = """
+    SELECT p.feature, t.token_id, count(*), avg(p.value)
+    FROM postings AS p
+    JOIN tokens AS t ON t.rowset = 'rows' AND t."row" = p."row"
+    WHERE p.codes = $codes AND NOT t.is_special
+    GROUP BY p.feature, t.token_id
+    QUALIFY row_number() OVER (PARTITION BY p.feature ORDER BY count(*) DESC, t.token_id) <= 20
+    ORDER BY p.feature, count(*) DESC, t.token_id
+"""
+
+
+def encoding(sizes: Sizes, folder: Path) -> Benchmark:
+    """Codes of random rows under a random dictionary, whose cost is that of any."""
+    rows = np.random.default_rng(0).standard_normal(
+        (sizes.encode_rows, sizes.encode_width), np.float32
+    )
+    stored = rows.astype(np.float16)
+    lake = _lake(folder, {"document": np.zeros(len(rows))}, sizes.encode_width)
+    with lake.create_tensor("tensor", rowset="rows", width=sizes.encode_width) as writer:
+        writer.append(stored)
+    learned = random_dictionary(rows[:SAMPLE_ROWS], sizes.encode_features, sizes.encode_k, seed=0)
+    _write_dictionary(lake, learned)
+    weights = {name: torch.from_numpy(array) for name, array in learned.arrays.items()}
+
+    bare = "matmul + top-k"
+    yield Case(
+        "encode",
+        f"{len(rows):,} rows × {sizes.encode_features:,} features, the {sizes.encode_k} largest",
+        bare,
+        {
+            "actlake": lambda n: timed(
+                lambda: encode(lake, dictionary="dictionary", codes=f"codes-{n}")
+            ),
+            "of which Dictionary.encode": lambda _: timed(lambda: learned.encode(stored)),
+            bare: lambda _: timed(lambda: _matmul_and_top_k(stored, weights, sizes.encode_k)),
+        },
+    )
+    yield from _bytes(lake, "codes-0", "evenly used features")
+
+
+def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
+    """Statistics of features whose use falls off as a power of their rank, as real ones do."""
+    random = np.random.default_rng(0)
+    rows = np.arange(sizes.summary_rows)
+    columns = {
+        "document": rows // 1024,
+        "token_id": random.permutation(sizes.summary_tokens)[
+            _zipf(random, sizes.summary_tokens, len(rows))
+        ],
+        "is_special": rows % 1024 == 0,
+    }
+    lake = _lake(folder, columns, 4 * sizes.summary_features)
+    _write_codes(lake, _codes(sizes, random))
+    codes = lake.codes("codes")
+    postings = sum(codes.values_of_shard.values())
+    masks = _Masks(lake)
+
+    def ours(number: int) -> float:
+        mask = masks.name(number)
+        return timed(lambda: summarize(lake, codes="codes", mask=mask))
+
+    def duckdb(_number: int) -> float:
+        return timed(lambda: [lake.sql(one, codes="codes").arrow() for one in (STATISTICS, TOKENS)])
+
+    yield Case(
+        "summarize",
+        f"{postings:,} postings × {sizes.summary_features:,} features",
+        "one sort by feature, and sums",
+        {
+            "actlake": ours,
+            "one sort by feature, and sums": lambda _: timed(lambda: _sort_and_sum(codes)),
+            "the same answers in SQL, without histograms": duckdb,
+        },
+    )
+    yield from _bytes(lake, "codes", "features used as a power law")
+
+
+class _Masks:
+    """A mask of a new name for each round: a summary that exists is not made again."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def name(self, number: int) -> str:
+        return self._lake.create_mask(f"round-{number}", "NOT is_special").name
+
+
+def _lake(folder: Path, columns: Mapping[str, NDArray[np.generic]], width: int) -> Lake:
+    lake = Lake.create(folder / "lake")
+    documents = int(columns["document"][-1]) + 1
+    lake.create_corpus("corpus", [Document(str(one), "text") for one in range(documents)])
+    lake.create_rowset("rows", corpus="corpus", columns=columns, width_hint=width)
+    return lake
+
+
+def _write_dictionary(lake: Lake, learned: Dictionary) -> None:
+    with lake.run("benchmark", {}, {}) as run:
+        write_dictionary(
+            run,
+            name="dictionary",
+            method=learned.method,
+            tensor="tensor",
+            n_features=learned.n_features,
+            width=learned.width,
+            config=learned.config,
+            arrays=learned.arrays,
+            fingerprint="dictionary",
+            tables={},
+        )
+
+
+def _matmul_and_top_k(
+    rows: NDArray[np.float16], weights: Mapping[str, torch.Tensor], k: int
+) -> None:
+    """What the arithmetic alone costs, with the fastest kernels at hand."""
+    bias = weights["b_enc"] - weights["b_dec"] @ weights["W_enc"]
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = torch.from_numpy(rows[start : start + BLOCK_ROWS]).float()
+        torch.addmm(bias, block, weights["W_enc"]).relu_().topk(k, dim=1, sorted=False)
+
+
+def _zipf(random: np.random.Generator, things: int, count: int) -> NDArray[np.int64]:
+    weight = np.cumsum(1 / (10.0 + np.arange(things)))
+    drawn: NDArray[np.int64] = np.searchsorted(weight, random.random(count) * weight[-1])
+    return drawn
+
+
+def _codes(sizes: Sizes, random: np.random.Generator) -> Csr:
+    """Distinct features on every row, at most ``summary_fires``, in no order of frequency."""
+    shape = (sizes.summary_rows, sizes.summary_fires)
+    names = random.permutation(sizes.summary_features)
+    drawn = np.sort(
+        names[_zipf(random, sizes.summary_features, shape[0] * shape[1])].reshape(shape)
+    )
+    distinct = np.diff(drawn, axis=1, prepend=-1) > 0
+    indptr = np.concatenate(([0], np.cumsum(distinct.sum(axis=1)))).astype(np.int64)
+    indices = drawn[distinct].astype(index_dtype(sizes.summary_features))
+    values = random.lognormal(0, 0.5, len(indices)).astype(np.float16)
+    return Csr(indptr, indices, values, sizes.summary_features)
+
+
+def _write_codes(lake: Lake, block: Csr) -> None:
+    rowset = lake.rowset("rows")
+    plan = CodesPlan(
+        name="codes",
+        dictionary="dictionary",
+        dictionary_fingerprint="dictionary",
+        n_features=block.n_features,
+        tensor="tensor",
+        tensor_fingerprint="tensor",
+        rowset=rowset,
+        dtype="float16",
+    )
+    shard_of_row = np.arange(block.rows) // rowset.shard_rows
+    with lake.run("benchmark", {}, {}) as run:
+        codes_id = plan_codes(run, plan)
+        shards = [
+            publish_codes(run, plan, codes_id, shard, block.keep(shard_of_row == shard))
+            for shard in range(len(rowset.grid))
+        ]
+        commit_codes(run, shards, "codes")
+        seal_codes(run, plan, codes_id)
+
+
+def _sort_and_sum(codes: Codes) -> None:
+    """What any summary must at least do: read the codes, and group their values by feature."""
+    block = codes[:]
+    order = np.argsort(block.indices, kind="stable")
+    feature, value = block.indices[order], block.values[order].astype(np.float64)
+    starts = np.flatnonzero(np.diff(feature.astype(np.int64), prepend=-1))
+    np.diff(starts, append=len(feature))
+    np.add.reduceat(value, starts)
+    np.add.reduceat(np.square(value), starts)
+    np.maximum.reduceat(value, starts)
+
+
+def _bytes(lake: Lake, codes: str, which: str) -> Benchmark:
+    """Bytes on disk for each stored value, row-major and feature-major."""
+    query = """
+        SELECT sum(s.bytes) AS bytes FROM shards AS s JOIN codes AS c ON s.owner = c.id
+        WHERE c.codes = $codes AND (s."array" = 'postings') = $postings
+    """
+    values = sum(lake.codes(codes).values_of_shard.values())
+    for name, postings in (("value of codes", False), ("posting", True)):
+        found = lake.sql(query, codes=codes, postings=postings).arrow()["bytes"][0].as_py()
+        yield Fact(f"bytes a {name}, {which}", int(found) / values, "bytes")

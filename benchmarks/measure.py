@@ -1,0 +1,86 @@
+"""Alternating measurements: every side of a case once a round, so that a slow minute slows all.
+
+Times on a shared machine drift by half within minutes, and by that much more between machines.
+What two sides did in the same round is comparable; so the result of a case is the median over
+rounds of the ratio of each side to the limit, with the smallest and largest ratio seen.
+"""
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+
+Side = Callable[[int], float]
+"""Does the work of one round, whose number it is given, and returns the seconds that count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The same work done in several ways."""
+
+    name: str
+    work: str
+    """What is done, with its sizes."""
+    limit: str
+    """The side that the others are compared with: the least that this work can cost."""
+    sides: Mapping[str, Side]
+    """In the order in which they run, in each round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number that is no ratio of times, such as bytes a posting."""
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One side of a case beside the limit, round by round."""
+
+    case: str
+    work: str
+    side: str
+    limit: str
+    seconds: tuple[float, ...]
+    limit_seconds: tuple[float, ...]
+
+    def ratios(self) -> list[float]:
+        """Seconds of the side by seconds of the limit in the same round; above 1 is slower."""
+        pairs = zip(self.seconds, self.limit_seconds, strict=True)
+        return [ours / limit for ours, limit in pairs]
+
+    def spread(self) -> tuple[float, float, float]:
+        """Median, smallest and largest ratio."""
+        ratios = self.ratios()
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+
+Benchmark = Iterator[Case | Fact]
+"""Makes its inputs, yields cases, which are measured before it goes on, and facts."""
+
+
+def measure(case: Case, rounds: int) -> list[Ratio]:
+    """Every side but the limit, measured in ``rounds`` rounds after one that does not count."""
+    seconds: dict[str, list[float]] = {side: [] for side in case.sides}
+    for number in range(rounds + 1):
+        for name, side in case.sides.items():
+            with redirect_stderr(io.StringIO()):  # the progress of flows
+                seconds[name].append(side(number))
+    limit = tuple(seconds.pop(case.limit)[1:])
+    return [
+        Ratio(case.name, case.work, side, case.limit, tuple(found[1:]), limit)
+        for side, found in seconds.items()
+    ]
+
+
+def timed(work: Callable[[], object], *, times: int = 1) -> float:
+    """Wall seconds of one call of ``work``, called ``times`` times."""
+    started = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - started) / times

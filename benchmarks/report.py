@@ -1,0 +1,47 @@
+"""Results as a table to read, as Markdown to keep, and as JSON to compare."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.measure import Fact, Ratio
+
+
+def ratio_line(ratio: Ratio) -> str:
+    """One line of the table: how often the limit's time a side takes, and its spread."""
+    median, low, high = ratio.spread()
+    return f"  {ratio.side:<45} {median:7.2f} ×  ({low:.2f} – {high:.2f})"
+
+
+def markdown(machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequence[Fact]) -> str:
+    """A page with the machine, every ratio with its spread, and the other numbers."""
+    lines = ["# Benchmarks", "", "Ratios of wall time; 1 is the limit, 2 takes twice as long.", ""]
+    lines += [f"- {name}: {value}" for name, value in machine.items()]
+    lines += ["", "| case | side | against | median | min | max |", "|---|---|---|---|---|---|"]
+    for ratio in ratios:
+        spread = " | ".join(f"{one:.2f}" for one in ratio.spread())
+        lines.append(f"| {ratio.case}: {ratio.work} | {ratio.side} | {ratio.limit} | {spread} |")
+    if facts:
+        lines += ["", "| number | value |", "|---|---|"]
+        lines += [f"| {fact.name} | {fact.value:.2f} {fact.unit} |" for fact in facts]
+    return "\n".join(lines) + "\n"
+
+
+def write(
+    folder: Path, machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequence[Fact]
+) -> Path:
+    """The Markdown file, written beside a JSON file with the seconds of every round."""
+    stamp = machine["date"].removesuffix(" UTC").replace(" ", "-").replace(":", "")
+    content = {
+        "machine": dict(machine),
+        "ratios": [
+            asdict(one) | dict(zip(("median", "min", "max"), one.spread(), strict=True))
+            for one in ratios
+        ],
+        "facts": [asdict(one) for one in facts],
+    }
+    (folder / f"{stamp}.json").write_text(json.dumps(content, indent=1) + "\n")
+    path = folder / f"{stamp}.md"
+    path.write_text(markdown(machine, ratios, facts))
+    return path

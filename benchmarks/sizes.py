@@ -1,0 +1,64 @@
+"""How much work each benchmark does."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """One scale of the whole set; a group reads what it needs."""
+
+    tensor_rows: int
+    tensor_width: int
+    gather_rows: int
+    batch_rows: int
+    encode_rows: int
+    encode_width: int
+    encode_features: int
+    encode_k: int
+    summary_rows: int
+    summary_fires: int
+    """Features that fire on a row, at most."""
+    summary_features: int
+    summary_tokens: int
+    """Size of the vocabulary."""
+    model_rows: int
+    """Tokens to run through a small random model."""
+    real_model_rows: int
+    """Tokens to run through SmolLM2, where it is installed; 0 leaves it out."""
+
+
+FULL = Sizes(
+    tensor_rows=1 << 18,
+    tensor_width=768,
+    gather_rows=4096,
+    batch_rows=1024,
+    encode_rows=1 << 14,
+    encode_width=576,
+    encode_features=1 << 13,
+    encode_k=32,
+    summary_rows=1 << 17,
+    summary_fires=32,
+    summary_features=1 << 14,
+    summary_tokens=1 << 15,
+    model_rows=1 << 14,
+    real_model_rows=3000,
+)
+"""About five minutes on two cores; needs 4 GiB of memory and 3 GiB of disk."""
+
+SMALL = Sizes(
+    tensor_rows=1 << 15,
+    tensor_width=768,
+    gather_rows=4096,
+    batch_rows=1024,
+    encode_rows=1 << 12,
+    encode_width=576,
+    encode_features=1 << 12,
+    encode_k=32,
+    summary_rows=1 << 14,
+    summary_fires=32,
+    summary_features=1 << 12,
+    summary_tokens=1 << 13,
+    model_rows=1 << 12,
+    real_model_rows=0,
+)
+"""Less than a minute: does it run, and is anything badly off. Fixed costs weigh more here."""

@@ -1,0 +1,167 @@
+"""Dense shards: written, read in order, gathered at random, and drawn as a shuffled epoch."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+
+from actlake.storage import Document, Lake, Tensor
+from benchmarks.measure import Benchmark, Case, timed
+from benchmarks.sizes import Sizes
+
+Rows = NDArray[np.float16]
+ZARR_CHUNK_ROWS = 1024
+GATHERS = 8
+"""Calls a round: one takes milliseconds."""
+
+
+def tensors(sizes: Sizes, folder: Path) -> Benchmark:
+    """float16 rows through the lake, through plain files, and through zarr-python."""
+    rows = _rows(sizes)
+    lake = Lake.create(folder / "lake")
+    lake.create_corpus("corpus", [Document("document", "text")])
+    document = np.zeros(len(rows), np.int64)
+    rowset = lake.create_rowset(
+        "rows", corpus="corpus", columns={"document": document}, width_hint=sizes.tensor_width
+    )
+    shards = [rowset.grid.span(shard) for shard in range(len(rowset.grid))]
+    work = f"{rows.nbytes / 2**20:,.0f} MiB in {len(shards)} shards"
+
+    def lake_write(number: int) -> float:
+        name = f"write-{number}"
+        seconds = timed(lambda: _write_tensor(lake, name, rows))
+        shutil.rmtree(lake.tensor(name).folder)  # the lake is thrown away, and disks are small
+        return seconds
+
+    def raw_write(_number: int) -> float:
+        raw = folder / "raw"
+        raw.mkdir()
+        seconds = timed(lambda: _write_files(raw, [rows[a:b] for a, b in shards]))
+        shutil.rmtree(raw)
+        return seconds
+
+    def zarr_write(_number: int) -> float:
+        seconds = timed(lambda: _write_zarr(folder / "written.zarr", rows))
+        shutil.rmtree(folder / "written.zarr")
+        return seconds
+
+    yield Case(
+        "tensor write",
+        f"{work}, checksummed",
+        "raw files, CRC-32C, fsync",
+        {
+            "actlake": lake_write,
+            "raw files, CRC-32C, fsync": raw_write,
+            "zarr-python, no fsync": zarr_write,
+        },
+    )
+
+    _write_tensor(lake, "kept", rows)
+    tensor = lake.tensor("kept")
+    rows.tofile(folder / "flat")
+    flat = np.asarray(np.memmap(folder / "flat", np.float16, mode="r", shape=rows.shape))
+    foreign = _write_zarr(folder / "kept.zarr", rows)
+    yield from _reading(sizes, work, rows, tensor, flat, foreign)
+
+
+def _reading(
+    sizes: Sizes, work: str, rows: Rows, tensor: Tensor, flat: Rows, foreign: zarr.Array[Any]
+) -> Benchmark:
+    yield Case(
+        "tensor read",
+        f"{work}, copied into memory in order",
+        "copy of a memory map",
+        {
+            "actlake": lambda _: timed(lambda: tensor[:]),
+            "copy of a memory map": lambda _: timed(flat.copy),
+            "zarr-python": lambda _: timed(lambda: foreign[:]),
+        },
+    )
+
+    def index(number: int) -> NDArray[np.int64]:
+        return np.random.default_rng(number).integers(0, len(rows), sizes.gather_rows)
+
+    sample = index(0)
+    assert np.array_equal(tensor.rows(sample), rows[sample])
+    assert np.array_equal(foreign.oindex[sample], rows[sample])
+    yield Case(
+        "tensor gather",
+        f"{sizes.gather_rows:,} random rows of {work}",
+        "index of a memory map",
+        {
+            "actlake": lambda n: timed(lambda: tensor.rows(index(n)), times=GATHERS),
+            "index of a memory map": lambda n: timed(lambda: flat[index(n)], times=GATHERS),
+            "zarr-python": lambda n: timed(lambda: foreign.oindex[index(n)]),
+        },
+    )
+
+    size = sizes.batch_rows
+    assert sum(map(len, tensor.batches(size, seed=0))) == len(rows)
+    yield Case(
+        "tensor epoch",
+        f"{work}, as shuffled float32 batches of {size:,} rows",
+        "np.take of random rows in RAM",
+        {
+            "actlake": lambda n: timed(lambda: _drain_batches(tensor, size, n)),
+            "np.take of random rows in RAM": lambda n: timed(lambda: _take(rows, size, n)),
+        },
+    )
+
+
+def _rows(sizes: Sizes) -> Rows:
+    random = np.random.default_rng(0)
+    rows = np.empty((sizes.tensor_rows, sizes.tensor_width), np.float16)
+    for start in range(0, len(rows), 1 << 14):
+        part = rows[start : start + (1 << 14)]
+        part[:] = random.standard_normal(part.shape, np.float32)
+    return rows
+
+
+def _write_tensor(lake: Lake, name: str, rows: Rows) -> None:
+    shard_rows = lake.rowset("rows").shard_rows
+    with lake.create_tensor(name, rowset="rows", width=rows.shape[1]) as writer:
+        for start in range(0, len(rows), shard_rows):
+            writer.append(rows[start : start + shard_rows])
+
+
+def _write_files(folder: Path, shards: list[Rows]) -> None:
+    """What the disk and the checksum alone cost: one file a shard, flushed."""
+    for number, rows in enumerate(shards):
+        payload = rows.reshape(-1).view(np.uint8)
+        payload.flags.writeable = False  # google-crc32c takes no other buffer without a copy
+        checksum = google_crc32c.value(payload)
+        with (folder / str(number)).open("xb", buffering=0) as file:
+            file.write(payload.data)
+            file.write(checksum.to_bytes(4, "little"))
+            os.fsync(file.fileno())
+
+
+def _write_zarr(path: Path, rows: Rows) -> zarr.Array[Any]:
+    """zarr-python's own writer, with the codecs of actlake and chunks of a common size."""
+    array = zarr.create_array(
+        path,
+        shape=rows.shape,
+        chunks=(min(ZARR_CHUNK_ROWS, len(rows)), rows.shape[1]),
+        dtype=rows.dtype,
+        filters=None,
+        compressors=[Crc32cCodec()],
+    )
+    array[:] = rows
+    return array
+
+
+def _drain_batches(tensor: Tensor, size: int, seed: int) -> None:
+    for _ in tensor.batches(size, seed=seed):
+        pass
+
+
+def _take(rows: Rows, size: int, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(rows))
+    for start in range(0, len(rows), size):
+        rows.take(order[start : start + size], axis=0).astype(np.float32)

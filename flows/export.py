@@ -1,0 +1,266 @@
+"""export: the lake at one snapshot as files that need no actlake: tables, plots and a page."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from actlake import sql
+from actlake.flows.export_tables import DATABASE, TABLES_FOLDER, Snapshot, TableReader, heading
+from actlake.flows.progress import progress, say
+from actlake.flows.summaries import summaries
+from actlake.storage.claims import Claims
+from actlake.storage.durable import flush_tree, publish_folder, staging_path
+from actlake.storage.errors import InputError
+from actlake.storage.lake import Lake
+from actlake.storage.settings import FOLDERS, actlake_version
+
+__all__ = ["export"]
+
+RECORD, README, PAGE, PLOTS_FOLDER = "export.json", "README.txt", "features.html", "plots"
+CSV_ROWS = 1_000_000
+"""Of the largest table that is also written as CSV: what a spreadsheet takes."""
+
+PLOTS = {
+    "fvu": "unexplained variance of each dictionary on held-out rows, and of its baselines",
+    "density": "how often the features of each codes fire",
+    "l0": "how many features of each codes fire on a row",
+}
+
+
+def export(
+    lake: Lake, folder: str | Path, *, features: int = 20, mask: str | None = None
+) -> list[Path]:
+    """Write everything into ``folder``, all at one snapshot; its files, ``README.txt`` among them.
+
+    features
+        On the page, over all codes together.
+    mask
+        Of the statistics that the plots and the page show; by default each codes' newest.
+
+    An earlier export of the same lake is replaced by the whole new one, or stays as it is; the same
+    snapshot with the same arguments is not written twice. The snapshot stays pinned for as long as
+    the export is there to be asked about. InputError for a folder that holds anything else.
+    """
+    target = Path(folder).expanduser().resolve()
+    if features < 1:
+        raise InputError(f"a page shows at least 1 feature, not {features}")
+    claims = Claims(lake.root)
+    with (
+        closing(lake.at(lake.newest_snapshot())) as reading,
+        claims.held(f"export:{target}"),
+    ):
+        if mask is not None:
+            summaries(reading, mask=mask)
+        earlier = _earlier(lake, target)
+        arguments = {
+            "lake": lake.settings.lake,
+            "snapshot": reading.snapshot,
+            "features": features,
+            "mask": mask,
+            "actlake_version": actlake_version(),
+        }
+        if earlier.get("arguments") == arguments and _whole(target, earlier["files"]):
+            say(f"export: {target} found complete at snapshot {reading.snapshot}")
+        else:
+            _replace(reading, claims, target, arguments, earlier)
+    return sorted(target / name for name in _record(target)["files"])
+
+
+def _earlier(lake: Lake, target: Path) -> dict[str, Any]:
+    """The record of the export in ``target``; empty if there is nothing at all."""
+    inside = target.relative_to(lake.root).parts if target.is_relative_to(lake.root) else ("",)
+    if inside[:1] in {(), *((name,) for name in FOLDERS)}:
+        raise InputError(f"{target} is part of the lake itself; export to another folder")
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return {}
+    record = _record(target)
+    if not record:
+        raise InputError(f"{target} holds something else than an export; name another folder")
+    if record["arguments"]["lake"] != lake.settings.lake:
+        raise InputError(f"{target} holds the export of another lake; name another folder")
+    known = {RECORD, *record["files"]}
+    for path in sorted(target.rglob("*")):
+        if not path.is_dir() and path.relative_to(target).as_posix() not in known:
+            raise InputError(f"{path} is no part of the export that would be replaced; move it")
+    return record
+
+
+def _record(target: Path) -> dict[str, Any]:
+    try:
+        record = json.loads((target / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(record, dict) and {"actlake_export", "arguments", "files"} <= record.keys()
+    return record if ours else {}
+
+
+def _whole(target: Path, files: Mapping[str, int]) -> bool:
+    """Whether every file is there with the size that it was written with."""
+    paths = {target / name: size for name, size in files.items()}
+    return all(path.is_file() and path.stat().st_size == paths[path] for path in paths)
+
+
+def _replace(
+    reading: Lake,
+    claims: Claims,
+    target: Path,
+    arguments: Mapping[str, Any],
+    earlier: Mapping[str, Any],
+) -> None:
+    number = int(arguments["snapshot"])
+    before = earlier["arguments"]["snapshot"] if earlier else None
+    claims.pin(number, _why(number, target))
+    staged = staging_path(target)
+    try:
+        _clear(target)
+        try:
+            staged.mkdir(parents=True)
+        except OSError as error:
+            reason = str(error.strerror).lower()
+            raise InputError(
+                f"cannot write beside {target}: {reason}; name another folder"
+            ) from error
+        _write(reading, claims, staged, arguments)
+        _swap(staged, target)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        if before != number:
+            claims.unpin(_why(number, target))
+        raise
+    if before not in (None, number):
+        claims.unpin(_why(int(before), target))
+
+
+def _why(snapshot: int, target: Path) -> str:
+    return f"snapshot {snapshot} is exported to {target}"
+
+
+def _clear(target: Path) -> None:
+    """Remove what killed exports to ``target`` left beside it; we hold the claim on it."""
+    if target.parent.is_dir():
+        for path in target.parent.iterdir():
+            if path.name.startswith(f".{target.name}.") and path.suffix == ".tmp":
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _swap(staged: Path, target: Path) -> None:
+    """Give ``staged`` the name ``target``: killed in between it leaves none, never half of one."""
+    flush_tree(staged)
+    old = staging_path(target)
+    if target.exists():
+        target.rename(old)
+    try:
+        publish_folder(staged, target)
+    except BaseException:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(reading: Lake, claims: Claims, folder: Path, arguments: Mapping[str, Any]) -> None:
+    tables = TableReader(reading.root, claims, int(arguments["snapshot"]))
+    try:
+        rows_of_tables = tables.rows_of_tables()
+        facts = {
+            "lake": reading.root.name,
+            "lake_id": reading.settings.lake,
+            "snapshot": str(tables.snapshot.number),
+            "committed": tables.snapshot.committed,
+            "exported": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            "actlake_version": actlake_version(),
+        }
+        with progress("export tables", sum(rows_of_tables.values())) as advance:
+            tables.write(folder, rows_of_tables, csv_rows=CSV_ROWS, facts=facts, advance=advance)
+    finally:
+        tables.close()
+    missing = _draw(reading, folder, tables.snapshot, arguments["features"], arguments["mask"])
+    readme = _readme(facts, rows_of_tables, missing)
+    (folder / README).write_text(readme, "utf-8")
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in written}
+    record = {"actlake_export": 1, "arguments": arguments, "facts": facts, "files": files}
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+
+
+def _draw(
+    reading: Lake, folder: Path, snapshot: Snapshot, features: int, mask: str | None
+) -> dict[str, str]:
+    """Plots and the page; what could not be made, and why."""
+    from actlake.flows.page import page
+    from actlake.flows.plots import plot, save
+
+    (folder / PLOTS_FOLDER).mkdir()
+    missing: dict[str, str] = {}
+    pictures: list[tuple[str, str]] = []
+    for kind, title in PLOTS.items():
+        stem = folder / PLOTS_FOLDER / kind
+        try:
+            _, svg = save(plot(reading, kind, mask=mask), stem)
+        except InputError as error:
+            missing[f"{PLOTS_FOLDER}/{kind}"] = str(error)
+        else:
+            pictures.append((title, svg.read_text("utf-8")))
+    try:
+        text = page(
+            reading,
+            snapshot=snapshot.number,
+            committed=snapshot.committed,
+            features=features,
+            mask=mask,
+            plots=pictures,
+        )
+    except InputError as error:
+        missing[PAGE] = str(error)
+    else:
+        (folder / PAGE).write_text(text, "utf-8")
+    return missing
+
+
+def _readme(
+    facts: Mapping[str, str], rows_of_tables: Mapping[str, int], missing: Mapping[str, str]
+) -> str:
+    number = facts["snapshot"]
+    lines = [f"Export of {facts['lake']}, at snapshot {number}", ""]
+    lines += [f"{name:16}{value}" for name, value in facts.items()]
+    lines += ["", "Files", ""]
+    if PAGE not in missing:
+        lines.append(f"{PAGE:24}the most characteristic features, with their contexts")
+    lines += [
+        f"{PLOTS_FOLDER + '/' + kind:24}{title} (PNG and SVG)"
+        for kind, title in PLOTS.items()
+        if f"{PLOTS_FOLDER}/{kind}" not in missing
+    ]
+    lines += [
+        f"{DATABASE:24}every table and view, for DuckDB and the dashboards that read it",
+        f"{TABLES_FOLDER + '/':24}every table as Parquet, and as CSV up to {CSV_ROWS:,} rows",
+        f"{RECORD:24}what was exported, for the next export to compare with",
+    ]
+    lines += ["", "Tables (their columns are described by comments in the DuckDB file)", ""]
+    for name in sql.names("schema"):
+        table = name.partition("_")[2]
+        if table in rows_of_tables:
+            lines.append(f"{table:24}{rows_of_tables[table]:>12,} rows  {heading('schema', name)}")
+    lines += ["", "Views", ""]
+    lines += [f"{view:24}{heading('views', view)}" for view in sql.names("views")]
+    left_out = [f"{name}: {why}" for name, why in missing.items()]
+    left_out += [
+        f"{TABLES_FOLDER}/{table}.csv: {rows:,} rows are more than {CSV_ROWS:,}; use the Parquet"
+        for table, rows in rows_of_tables.items()
+        if rows > CSV_ROWS
+    ]
+    if left_out:
+        lines += ["", "Left out", "", *left_out]
+    lines += [
+        "",
+        "Where a number comes from",
+        "",
+        "The column run of a row names its row in the table runs: flow, parameters, inputs,",
+        f"version and snapshots. Lake.open(path).at({number}) is the lake as it was exported.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,138 @@
+"""What people make from Python: masks, corpora, rowsets and tensors that are computed elsewhere.
+
+Whatever can be refused is refused before a run begins, so that bad input leaves the lake as it was.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.storage.corpora import Document, examine_documents, write_corpus
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.guard import check_predicate
+from actlake.storage.keys import Json, check_name, fingerprint
+from actlake.storage.masks import Mask, write_mask
+from actlake.storage.names import is_made
+from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+from actlake.storage.run import Run
+from actlake.storage.tensor_writer import (
+    TensorPlan,
+    check_tensor,
+    plan_tensors,
+    tensor_fingerprint,
+)
+from actlake.storage.writers import TensorWriter
+
+__all__ = ["create_corpus", "create_mask", "create_rowset", "create_tensor"]
+
+Start = Callable[[str, Mapping[str, Json], Mapping[str, str]], AbstractContextManager[Run]]
+"""``Lake.run``."""
+
+
+def create_mask(
+    start: Start, connection: duckdb.DuckDBPyConnection, name: str, predicate: str
+) -> Mask:
+    """See ``Lake.create_mask``."""
+    check_name("mask", name)
+    check_predicate(predicate, "tokens", con=connection)
+    mask = Mask(name, predicate)
+    if not is_made(connection, "masks", name, mask.fingerprint):
+        with start("create_mask", {"name": name}, {"mask": mask.fingerprint}) as run:
+            write_mask(run, name, predicate)
+    return mask
+
+
+def create_corpus(
+    start: Start,
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    documents: Iterable[Document],
+    source: str,
+) -> None:
+    """See ``Lake.create_corpus``."""
+    check_name("corpus", name)
+    kept = list(documents)
+    facts = examine_documents(kept, source=source)
+    if not is_made(connection, "corpora", name, facts.fingerprint):
+        with start("create_corpus", {"name": name}, {"corpus": facts.fingerprint}) as run:
+            write_corpus(run, name, source, facts, lambda: kept)
+
+
+def create_rowset(
+    start: Start,
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    *,
+    corpus: str,
+    columns: Mapping[str, NDArray[Any]],
+    kind: str,
+    tokenizer: str | None,
+    width_hint: int,
+) -> None:
+    """See ``Lake.create_rowset``."""
+    check_name("rowset", name)
+    if kind not in ("token", "document"):
+        raise InputError(f"a rowset is of kind token or document, not {kind!r}")
+    if width_hint < 1:
+        raise InputError(f"width_hint is {width_hint}; it is the width of the widest tensor planned")
+    query = "SELECT fingerprint, documents FROM corpora WHERE corpus = $corpus"
+    found = connection.execute(query, {"corpus": corpus}).fetchone()
+    if found is None:
+        raise NotFoundError(f"no corpus {corpus!r} in this lake; see `actlake ls corpora`")
+    corpus_fingerprint, documents = found
+    complete = complete_columns(columns)
+    if not len(complete["document"]):
+        raise InputError(f"rowset {name} would have no rows; give it one row at least")
+    if (last := int(complete["document"][-1])) >= documents:
+        raise InputError(
+            f"rowset {name} has rows of document {last} and corpus {corpus} has documents "
+            f"0 to {documents - 1}"
+        )
+    content = {
+        column: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+        for column, values in complete.items()
+    }
+    plan = RowsetPlan(
+        name=name,
+        corpus=corpus,
+        corpus_fingerprint=corpus_fingerprint,
+        kind=kind,
+        tokenizer=tokenizer,
+        tokenizer_fingerprint=fingerprint(content),
+        width_hint=width_hint,
+    )
+    if not is_made(connection, "rowsets", name, plan.fingerprint()):
+        with start("create_rowset", {"name": name}, {"rowset": plan.fingerprint()}) as run:
+            write_rowset(run, plan, [complete])
+
+
+def create_tensor(
+    start: Start,
+    connection: duckdb.DuckDBPyConnection,
+    plan: TensorPlan,
+    committed: Callable[[str], set[int]],
+) -> TensorWriter:
+    """See ``Lake.create_tensor``."""
+    check_tensor(plan)
+    identity = tensor_fingerprint(plan)
+    is_made(connection, "tensors", plan.name, identity)
+    with ExitStack() as resources:
+        opened = start("create_tensor", {"name": plan.name}, {"tensor": identity})
+        run = resources.enter_context(opened)
+        if run.done:
+            raise InputError(
+                f"tensor {plan.name} is sealed already; read it with lake.tensor({plan.name!r})"
+            )
+        ids = plan_tensors(run, [plan])
+        done = committed(ids[plan.name])
+        if done != set(range(len(done))):
+            raise InputError(
+                f"tensor {plan.name} was not written in order, so rows cannot be appended; "
+                "finish it the way it was begun"
+            )
+        return TensorWriter(plan, run, ids, done, resources.pop_all())

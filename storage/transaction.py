@@ -1,0 +1,47 @@
+"""What a commit is made of: rows that were staged, and the transaction that takes them in."""
+
+from pathlib import Path
+
+import duckdb
+
+from actlake.storage.durable import Digest
+
+__all__ = ["StagedRows", "Transaction"]
+
+
+class StagedRows:
+    """Rows of one table in a Parquet file that no commit names yet."""
+
+    __slots__ = ("digest", "path", "table")
+
+    def __init__(self, table: str, path: Path, digest: Digest) -> None:
+        self.table = table
+        self.path = path
+        self.digest = digest
+
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class Transaction:
+    """What a change may do between BEGIN and COMMIT. It may run several times."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+        self.registered: list[StagedRows] = []
+
+    def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
+        """The rows of a query, as of this transaction."""
+        return self.connection.execute(query, parameters or None).fetchall()
+
+    def execute(self, statement: str, **parameters: object) -> None:
+        """Run an INSERT, UPDATE or DELETE."""
+        self.connection.execute(statement, parameters or None)
+
+    def register(self, staged: StagedRows) -> None:
+        """Make the staged rows part of their table."""
+        self.connection.execute(
+            "CALL ducklake_add_data_files('lake', $table, $path)",
+            {"table": staged.table, "path": str(staged.path)},
+        )
+        self.registered.append(staged)

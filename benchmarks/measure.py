@@ -5,11 +5,9 @@ What two sides did in the same round is comparable; so the result of a case is t
 rounds of the ratio of each side to the limit, with the smallest and largest ratio seen.
 """
 
-import io
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 
 Side = Callable[[int], float]
@@ -64,16 +62,15 @@ Benchmark = Iterator[Case | Fact]
 """Makes its inputs, yields cases, which are measured before it goes on, and facts."""
 
 
-def measure(case: Case, rounds: int) -> list[Ratio]:
-    """Every side but the limit, measured in ``rounds`` rounds after one that does not count."""
+def measure(case: Case, rounds: int, *, warm_up: int = 1) -> list[Ratio]:
+    """Every side but the limit, measured in ``rounds`` rounds after ``warm_up`` uncounted ones."""
     seconds: dict[str, list[float]] = {side: [] for side in case.sides}
-    for number in range(rounds + 1):
+    for number in range(warm_up + rounds):
         for name, side in case.sides.items():
-            with redirect_stderr(io.StringIO()):  # the progress of flows
-                seconds[name].append(side(number))
-    limit = tuple(seconds.pop(case.limit)[1:])
+            seconds[name].append(side(number))
+    limit = tuple(seconds.pop(case.limit)[warm_up:])
     return [
-        Ratio(case.name, case.work, side, case.limit, tuple(found[1:]), limit)
+        Ratio(case.name, case.work, side, case.limit, tuple(found[warm_up:]), limit)
         for side, found in seconds.items()
     ]
 

@@ -21,8 +21,10 @@ class Sizes:
     summary_features: int
     summary_tokens: int
     """Size of the vocabulary."""
+    model_width: int
+    """Of the residual stream of a small random model."""
     model_rows: int
-    """Tokens to run through a small random model."""
+    """Tokens to run through it."""
     real_model_rows: int
     """Tokens to run through SmolLM2, where it is installed; 0 leaves it out."""
 
@@ -40,8 +42,9 @@ FULL = Sizes(
     summary_fires=32,
     summary_features=1 << 14,
     summary_tokens=1 << 15,
-    model_rows=1 << 14,
-    real_model_rows=3000,
+    model_width=384,
+    model_rows=1 << 12,
+    real_model_rows=2000,
 )
 """About five minutes on two cores; needs 4 GiB of memory and 3 GiB of disk."""
 
@@ -58,7 +61,8 @@ SMALL = Sizes(
     summary_fires=32,
     summary_features=1 << 12,
     summary_tokens=1 << 13,
-    model_rows=1 << 12,
+    model_width=384,
+    model_rows=1 << 11,
     real_model_rows=0,
 )
 """Less than a minute: does it run, and is anything badly off. Fixed costs weigh more here."""

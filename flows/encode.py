@@ -1,14 +1,12 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
-import shutil
-
 import numpy as np
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.progress import progress, say
 from actlake.flows.runners import Inline, Runner
-from actlake.storage.catalog import Transaction
+from actlake.flows.undo import undo_codes
 from actlake.storage.codes_writer import (
     CodesPlan,
     CodesShard,
@@ -21,7 +19,6 @@ from actlake.storage.errors import IncompleteError, InputError, PrecisionError
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
-from actlake.storage.run import Run
 
 __all__ = ["encode"]
 
@@ -95,25 +92,10 @@ def encode(
                     commit_codes(run, [written], f"shard {shard} of {plan.name}")
                     advance(grid.span(shard)[1] - grid.span(shard)[0])
         except InputError:
-            _abandon(run, plan.name, codes_id)
+            undo_codes(run, plan.name, codes_id)
             raise
         seal_codes(run, plan, codes_id)
     return plan.name
-
-
-def _abandon(run: Run, name: str, codes_id: str) -> None:
-    """Undo codes that turned out impossible, so that their name is free again."""
-
-    def change(transaction: Transaction) -> None:
-        transaction.execute("DELETE FROM codes WHERE id = $id", id=codes_id)
-        transaction.execute("DELETE FROM shards WHERE owner = $id", id=codes_id)
-        transaction.execute("DELETE FROM postings WHERE codes = $name", name=name)
-
-    run.commit(change, f"abandoned codes {name}")
-    run.claims.release_name("codes", name)
-    folder = f"codes/{codes_id}/"
-    run.claims.forget_files([path for path in run.claims.files() if path.startswith(folder)])
-    shutil.rmtree(run.root / folder, ignore_errors=True)
 
 
 def _shown_window(rowset: Rowset) -> int | None:

@@ -13,7 +13,7 @@ from actlake.flows.export_tables import DATABASE, TABLES_FOLDER, Snapshot, Table
 from actlake.flows.progress import progress, say
 from actlake.flows.summaries import summaries
 from actlake.storage.claims import Claims
-from actlake.storage.durable import flush_tree, publish_folder, staging_path
+from actlake.storage.durable import flush, publish_folder, staging_path
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 from actlake.storage.settings import FOLDERS, actlake_version
@@ -149,7 +149,8 @@ def _clear(target: Path) -> None:
 
 def _swap(staged: Path, target: Path) -> None:
     """Give ``staged`` the name ``target``: killed in between it leaves none, never half of one."""
-    flush_tree(staged)
+    for path in staged.rglob("*"):  # before there is a moment without an export
+        flush(path)
     old = staging_path(target)
     if target.exists():
         target.rename(old)

@@ -33,7 +33,7 @@ class TableReader:
     """
 
     def __init__(self, root: Path, claims: Claims, snapshot: int) -> None:
-        self._connection = Catalog(root, claims).reader(snapshot)
+        self._connection = Catalog(root, claims).attached(snapshot)
         query = """
             SELECT strftime(snapshot_time::TIMESTAMP, '%Y-%m-%d %H:%M:%S') || ' UTC'
             FROM ducklake_snapshots('lake') WHERE snapshot_id = $snapshot

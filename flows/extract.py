@@ -11,7 +11,8 @@ from actlake.flows.default_names import documents_name, rowset_name, tensor_name
 from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.flows.runners import Inline, Runner
-from actlake.storage.errors import InputError, NotFoundError, PrecisionError
+from actlake.flows.undo import undo_extraction
+from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
@@ -21,7 +22,6 @@ from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import (
     TensorPlan,
-    abandon_tensors,
     commit_shards,
     plan_tensors,
     publish_shard,
@@ -177,7 +177,7 @@ def _run(
             if loaded is not None:
                 _compute(lake, run, request, loaded, plans, ids, budget, threads, runner)
         except InputError as error:
-            _abandon(lake, run, ids, error)
+            undo_extraction(lake, run, request.facts.name, ids, error)
             raise
         seal(run, plans, ids)
 
@@ -257,25 +257,6 @@ def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:
         except NotFoundError:
             return True
     return False
-
-
-def _abandon(lake: Lake, run: Run, ids: Mapping[str, str], error: InputError) -> None:
-    """Give up tensors that cannot be finished: of which nothing is there, or nothing will fit."""
-    tensors = {name: lake.tensor(name) for name in ids}
-    doomed = {
-        name: ids[name]
-        for name, tensor in tensors.items()
-        if not tensor.sealed and (isinstance(error, PrecisionError) or not tensor.committed)
-    }
-    if not doomed:
-        return
-    abandon_tensors(run, doomed)
-    # The model's row goes too, where this run wrote it and nothing is left of the model.
-    orphan = """
-        DELETE FROM models
-        WHERE run = $run AND model NOT IN (SELECT model FROM tensors WHERE model IS NOT NULL)
-    """
-    run.commit(lambda transaction: transaction.execute(orphan, run=run.run), "no model is left")
 
 
 def _batch_plan(

@@ -35,6 +35,9 @@ from actlake.storage.masks import BUILT_IN
 __all__ = ["Dictionary", "Model", "PipelineFile", "read_pipeline"]
 
 
+_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+
+
 class PipelineFile(Table):
     """What one file asks for, in the order in which it is done."""
 
@@ -162,10 +165,14 @@ def read_pipeline(file: Path) -> PipelineFile:
         raise InputError(f"{file} is not TOML: {_lower(str(error))}; mend that line") from error
     try:
         # As JSON, because an array may become a tuple there, also where types are strict.
-        read = PipelineFile.model_validate_json(json.dumps(given, default=str))
+        read = PipelineFile.model_validate_json(json.dumps(given, default=_no_key_takes))
     except ValidationError as error:
         raise InputError(f"{file}: {_fault(error, given)}") from error
     return _from_folder(read, file.parent)
+
+
+def _no_key_takes(value: object) -> object:
+    return {"a date or time": str(value)}
 
 
 def _from_folder(read: PipelineFile, folder: Path) -> PipelineFile:
@@ -209,7 +216,7 @@ def _fault(error: ValidationError, given: Mapping[str, Any]) -> str:
     """The first fault as `table.key: what; what to do`, and how many more there are."""
     faults = error.errors(include_url=False)
     # A misspelt key also makes the right one missing: the first of these is the one to mend.
-    first = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
+    first = min(faults, key=lambda fault: fault["type"] not in _UNKNOWN_KEY)
     place = _place(first["loc"], given)
     match first["type"]:
         case "value_error":
@@ -218,7 +225,7 @@ def _fault(error: ValidationError, given: Mapping[str, Any]) -> str:
             text = "it is missing; add it"
         case "too_short":
             text = "it is empty; give at least one"
-        case "extra_forbidden":
+        case kind if kind in _UNKNOWN_KEY:
             key = str(first["loc"][-1])
             place = _place(first["loc"][:-1], given)
             text = f"no key {key!r} here; {nearest(key, _keys(first['loc'][:-1]))}"

@@ -88,13 +88,13 @@ def apportion(sizes: Sequence[int], seats: int) -> list[int]:
     if seats < len(sizes):
         raise InputError(f"{seats} cannot hold one of each of {len(sizes)}; give at least that")
     given = [1] * len(sizes)
-    queue = [(-size / 3, index) for index, size in enumerate(sizes) if size > 1]
+    queue = [(-size / 3, index) for index, size in enumerate(sizes)]
     heapq.heapify(queue)
+    # A full group, below 1/2, always comes after one that is not, above 1/2.
     for _ in range(min(seats, sum(sizes)) - len(sizes)):
         _, index = heapq.heappop(queue)
         given[index] += 1
-        if given[index] < sizes[index]:
-            heapq.heappush(queue, (-sizes[index] / (2 * given[index] + 1), index))
+        heapq.heappush(queue, (-sizes[index] / (2 * given[index] + 1), index))
     return given
 
 

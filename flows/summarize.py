@@ -16,7 +16,6 @@ from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.statistic import Arrays, Statistic, merge_in_order
 from actlake.flows.progress import progress, say
 from actlake.flows.runners import Inline, Runner
-from actlake.storage.catalog import Transaction
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
 from actlake.storage.durable import Digest
@@ -26,6 +25,7 @@ from actlake.storage.keys import fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.partials import commit_partials, partial_row, read_partial, write_partial
 from actlake.storage.run import Run
+from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize"]
 

@@ -76,10 +76,10 @@ def publish_chunk(folder: Path, shard: int, rows: NDArray[Any], chunk_rows: int)
         payload.append(_bytes(np.full((missing, *rows.shape[1:]), fill, rows.dtype)))
     checksum = 0
     for piece in payload:
-        checksum = google_crc32c.extend(checksum, piece)  # type: ignore[arg-type]  # any buffer
+        checksum = google_crc32c.extend(checksum, piece)
     path = chunk_path(folder, shard, rows.ndim)
     trailer = checksum.to_bytes(TRAILER_BYTES, "little")
-    return Chunk(publish(path, [*map(memoryview, payload), trailer]), checksum)
+    return Chunk(publish(path, [*(piece.data for piece in payload), trailer]), checksum)
 
 
 def map_chunk(

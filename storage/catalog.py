@@ -28,6 +28,7 @@ from actlake.storage.durable import Digest, digest, flush, make_folder, publish
 from actlake.storage.errors import BusyError, CorruptError, LakeError, NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lock import locked
+from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Catalog", "StagedRows", "Transaction"]
@@ -54,26 +55,27 @@ class Catalog:
     def _tables(self) -> Path:
         return self.root / "tables"
 
-    def reader(
-        self, snapshot: int | None = None, *, views: bool = True
-    ) -> duckdb.DuckDBPyConnection:
-        """A new read-only connection with the views, at ``snapshot`` or following the newest.
+    def attached(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
+        """A new read-only connection without views, at ``snapshot`` or following the newest.
 
-        NotFoundError if there is no such snapshot, or the tables were not made by then.
+        NotFoundError if there is no such snapshot.
         """
         connection = connect()
         attach_lake(connection, self._file, self._tables, read_only=True, snapshot=snapshot)
-        if views:
-            # Views live beside the lake, in this connection's own memory, and follow its snapshot.
-            connection.execute("SET search_path = 'memory.main,lake.main'")
-            try:
-                for view in sql.names("views"):
-                    connection.execute(sql.text("views", view))
-            except duckdb.CatalogException as error:
-                raise NotFoundError(
-                    f"{self.root} had other tables at snapshot {snapshot} than this actlake reads; "
-                    "list the snapshots with `actlake log`"
-                ) from error
+        return connection
+
+    def with_views(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """``connection`` with the views; NotFoundError if the tables are not those of today."""
+        # They live beside the lake, in this connection's own memory, and follow its snapshot.
+        connection.execute("SET search_path = 'memory.main,lake.main'")
+        try:
+            for view in sql.names("views"):
+                connection.execute(sql.text("views", view))
+        except (duckdb.CatalogException, duckdb.BinderException) as error:
+            raise NotFoundError(
+                f"{self.root} had other tables at that snapshot than this actlake reads; "
+                "take a later one from `actlake log`"
+            ) from error
         connection.execute(SEARCH_PATH)
         return connection
 
@@ -120,9 +122,9 @@ class Catalog:
         try:
             with self.locked():
                 self._check_current(claims)
-                before = self._snapshot()
+                before = current_snapshot(self._writing())
                 result = self._replayed(change, message, files or {}, attempted)
-                snapshot = self._snapshot()
+                snapshot = current_snapshot(self._writing())
                 if snapshot == before:
                     return result, None
                 self._record(snapshot, attempted[-1].registered)
@@ -210,7 +212,7 @@ class Catalog:
             SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file
             WHERE parse_filename(path) IN (SELECT unnest($files))
         """
-        connection = self.reader(views=False)
+        connection = self.attached()
         try:
             return connection.execute(query, {"files": sorted(files)}).fetchone() != (0,)
         finally:
@@ -243,12 +245,6 @@ class Catalog:
 
     def _digests(self, registered: Sequence[StagedRows]) -> dict[str, Digest]:
         return {one.path.relative_to(self.root).as_posix(): one.digest for one in registered}
-
-    def _snapshot(self) -> int:
-        row = self._writing().execute("SELECT id FROM lake.current_snapshot()").fetchone()
-        if row is None:
-            raise CorruptError("the catalog has no snapshot; restore it from a backup")
-        return int(row[0])
 
     def _writing(self) -> duckdb.DuckDBPyConnection:
         if self._writer is None:

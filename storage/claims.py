@@ -78,7 +78,10 @@ class Claims:
         self._lock = Lock()
         self._held: dict[str, Claim] = {}
         self._idle = Event()
-        with self._transaction() as connection:  # holding SQLite's lock: others may create too
+
+    def create(self) -> None:
+        """Make the tables, unless another process has just done so."""
+        with self._transaction() as connection:
             METADATA.create_all(connection)
 
     @contextmanager
@@ -197,7 +200,9 @@ class Claims:
     def pin(self, snapshot: int, why: str) -> None:
         """Keep ``snapshot`` alive for the reason ``why``, until it is unpinned."""
         with self._transaction() as connection:
-            connection.execute(insert(PINS).values(snapshot=snapshot, why=why).on_conflict_do_nothing())
+            connection.execute(
+                insert(PINS).values(snapshot=snapshot, why=why).on_conflict_do_nothing()
+            )
 
     def unpin(self, why: str) -> None:
         """Drop the pins of the reason ``why``."""
@@ -246,7 +251,7 @@ def _prepare(connection: object, _record: object) -> None:
 def _host() -> str:
     """This machine; two containers of one name are told apart, as they do not see each other."""
     try:
-        space = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        space = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
     except OSError:
         space = ""
     return f"{socket.gethostname()}:{space}"

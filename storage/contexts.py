@@ -62,9 +62,8 @@ def strongest_rows(
     if rows := connection.execute(summarized, parameters).fetchall():
         return rows
     if mask != "all":
-        any_summary = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
-        key = {"codes": codes.name, "mask": mask}
-        if connection.execute(any_summary, key).fetchone() == (0,):
+        other = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
+        if connection.execute(other, {"codes": codes.name, "mask": mask}).fetchone() == (0,):
             raise InputError(
                 f"codes {codes.name} are not summarized under the mask {mask}; "
                 "run `actlake summarize` first, or use the mask all"

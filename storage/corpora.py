@@ -5,15 +5,16 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import duckdb
 import pyarrow as pa
 
-from actlake.storage.errors import CorpusError
+from actlake.storage.errors import CorpusError, NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name
 from actlake.storage.run import Run
 from actlake.storage.transaction import StagedRows
 
-__all__ = ["CorpusFacts", "Document", "examine_documents", "write_corpus"]
+__all__ = ["CorpusFacts", "Document", "corpus_facts", "examine_documents", "write_corpus"]
 
 PIECE_DOCUMENTS = 10_000
 """Documents in memory at once, and in one Parquet file."""
@@ -72,6 +73,15 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
     if count == 0:
         raise CorpusError(f"{source} has no documents; a corpus needs at least one")
     return CorpusFacts(hasher.hexdigest()[:32], count)
+
+
+def corpus_facts(connection: duckdb.DuckDBPyConnection, corpus: str) -> CorpusFacts:
+    """Fingerprint and count of a corpus; NotFoundError if there is none of that name."""
+    query = "SELECT fingerprint, documents FROM corpora WHERE corpus = $corpus"
+    row = connection.execute(query, {"corpus": corpus}).fetchone()
+    if row is None:
+        raise NotFoundError(f"no corpus {corpus!r} in this lake; see `actlake ls corpora`")
+    return CorpusFacts(*row)
 
 
 def write_corpus(

@@ -12,14 +12,15 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.corpora import Document, examine_documents, write_corpus
-from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.corpora import Document, corpus_facts, examine_documents, write_corpus
+from actlake.storage.errors import InputError
 from actlake.storage.guard import check_predicate
 from actlake.storage.keys import Json, check_name, fingerprint
 from actlake.storage.masks import Mask, write_mask
 from actlake.storage.names import is_made
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
+from actlake.storage.shards import choose_shard_rows
 from actlake.storage.tensor_writer import (
     TensorPlan,
     check_tensor,
@@ -78,20 +79,15 @@ def create_rowset(
     check_name("rowset", name)
     if kind not in ("token", "document"):
         raise InputError(f"a rowset is of kind token or document, not {kind!r}")
-    if width_hint < 1:
-        raise InputError(f"width_hint is {width_hint}; it is the width of the widest tensor planned")
-    query = "SELECT fingerprint, documents FROM corpora WHERE corpus = $corpus"
-    found = connection.execute(query, {"corpus": corpus}).fetchone()
-    if found is None:
-        raise NotFoundError(f"no corpus {corpus!r} in this lake; see `actlake ls corpora`")
-    corpus_fingerprint, documents = found
+    facts = corpus_facts(connection, corpus)
     complete = complete_columns(columns)
+    choose_shard_rows(len(complete["document"]), width_hint)
     if not len(complete["document"]):
         raise InputError(f"rowset {name} would have no rows; give it one row at least")
-    if (last := int(complete["document"][-1])) >= documents:
+    if (last := int(complete["document"][-1])) >= facts.documents:
         raise InputError(
             f"rowset {name} has rows of document {last} and corpus {corpus} has documents "
-            f"0 to {documents - 1}"
+            f"0 to {facts.documents - 1}"
         )
     content = {
         column: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
@@ -100,7 +96,7 @@ def create_rowset(
     plan = RowsetPlan(
         name=name,
         corpus=corpus,
-        corpus_fingerprint=corpus_fingerprint,
+        corpus_fingerprint=facts.fingerprint,
         kind=kind,
         tokenizer=tokenizer,
         tokenizer_fingerprint=fingerprint(content),

@@ -1,4 +1,4 @@
-"""Dictionary files: the arrays of a learned decomposition as safetensors, beside its configuration."""
+"""Dictionary files: a learned decomposition as safetensors, beside its configuration."""
 
 import hashlib
 import json

@@ -18,7 +18,7 @@ from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
 from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
-from actlake.storage.corpora import Document
+from actlake.storage.corpora import Document, corpus_facts
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
 from actlake.storage.durable import Digest
 from actlake.storage.errors import InputError, NotFoundError
@@ -32,7 +32,8 @@ from actlake.storage.results import Result
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.run import Run, started_run
 from actlake.storage.settings import Settings, prepare_folder, read_settings, write_settings
-from actlake.storage.shards import WIDTH_HINT
+from actlake.storage.shards import WIDTH_HINT, committed_shards
+from actlake.storage.snapshots import current_snapshot, snapshots
 from actlake.storage.tensor_writer import TensorPlan
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import Fault, committed_bytes, verify
@@ -60,13 +61,10 @@ class Lake:
         """The lake at ``path``; FormatError if it is none, or of a newer format."""
         root = Path(path).expanduser().resolve()
         lake = cls(root, read_settings(root))
-        connection = lake._catalog.reader(views=False)  # which need the newest tables
-        try:
-            is_old = applied(connection) < len(sql.names("schema"))
-        finally:
-            connection.close()
-        if is_old:
+        connection = lake._catalog.attached()  # without views, which need the newest tables
+        if applied(connection) < len(sql.names("schema")):
             migrate(lake._catalog)
+        lake.__dict__["_reader"] = lake._catalog.with_views(connection)
         return lake
 
     @classmethod
@@ -75,6 +73,7 @@ class Lake:
         root = Path(path).expanduser().resolve()
         prepare_folder(root)
         claims = Claims(root)
+        claims.create()
         catalog = Catalog(root, claims)
         migrate(catalog)
         write_built_in(catalog)
@@ -108,11 +107,11 @@ class Lake:
 
     @cached_property
     def _reader(self) -> duckdb.DuckDBPyConnection:
-        return self._catalog.reader(self.snapshot)
+        return self._catalog.with_views(self._catalog.attached(self.snapshot))
 
     @cached_property
     def _sandbox(self) -> duckdb.DuckDBPyConnection:
-        connection = self._catalog.reader(self.snapshot)
+        connection = self._catalog.with_views(self._catalog.attached(self.snapshot))
         sandboxed(connection, [self.root / "tables"])
         return connection
 
@@ -191,27 +190,18 @@ class Lake:
         return run_select(self._sandbox, text, parameters, seconds=seconds)
 
     def table(self, name: str) -> pl.LazyFrame:
-        """A table or view as a lazy frame: columns, conditions and limits are pushed into DuckDB."""
+        """A table or view as a lazy frame; columns, conditions and limits go into DuckDB."""
         if name not in (*TABLES, *sql.names("views")):
             raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
         return self._connection().sql(f"SELECT * FROM {name}").pl(lazy=True)  # noqa: S608
 
     def snapshots(self, limit: int) -> pa.Table:
         """The newest commits: snapshot, time (UTC), author, message."""
-        query = """
-            SELECT
-                snapshot_id AS snapshot,
-                snapshot_time::TIMESTAMP AS time,
-                author,
-                commit_message AS message
-            FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT $limit
-        """
-        return self._connection().execute(query, {"limit": limit}).to_arrow_table()
+        return snapshots(self._connection(), limit)
 
     def newest_snapshot(self) -> int:
         """The snapshot that a query would see now."""
-        row = self._connection().execute("SELECT id FROM lake.current_snapshot()").fetchone()
-        return 0 if row is None else int(row[0])
+        return current_snapshot(self._connection())
 
     def pin(self, why: str) -> int:
         """Keep the snapshot that a query would see now, for the reason ``why``; its number."""
@@ -223,7 +213,7 @@ class Lake:
         """Size of everything that ``verify`` reads."""
         return committed_bytes(self._connection(), self._claims)
 
-    def verify(self, progress: Callable[[int], None] = lambda size: None) -> Iterator[Fault]:
+    def verify(self, progress: Callable[[int], object] = int) -> Iterator[Fault]:
         """Every fault of the lake, found by reading all of it; see ``storage.verify``."""
         return verify(self.root, self._connection(), self._claims, progress)
 
@@ -314,14 +304,8 @@ class Lake:
 
     def committed_shards(self, owner: str) -> set[int]:
         """Shards of the tensor or codes with the id ``owner`` that are committed now."""
-        query = "SELECT DISTINCT shard FROM shards WHERE owner = $owner"
-        rows = self._connection().execute(query, {"owner": owner}).fetchall()
-        return {shard for (shard,) in rows}
+        return committed_shards(self._connection(), owner)
 
     def corpus_fingerprint(self, corpus: str) -> str:
         """The fingerprint of a corpus; NotFoundError if there is none of that name."""
-        query = "SELECT fingerprint FROM corpora WHERE corpus = $corpus"
-        row = self._connection().execute(query, {"corpus": corpus}).fetchone()
-        if row is None:
-            raise NotFoundError(f"no corpus {corpus!r} in {self.root}; see `actlake ls corpora`")
-        return str(row[0])
+        return corpus_facts(self._connection(), corpus).fingerprint

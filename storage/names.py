@@ -20,9 +20,7 @@ NAMED = {
 """Tables with a row for each name, and the column of the name; each has a fingerprint beside it."""
 
 
-def is_made(
-    connection: duckdb.DuckDBPyConnection, table: str, name: str, fingerprint: str
-) -> bool:
+def is_made(connection: duckdb.DuckDBPyConnection, table: str, name: str, fingerprint: str) -> bool:
     """Whether ``table`` has this very thing; NameTakenError if the name means something else."""
     query = f"SELECT fingerprint FROM {table} WHERE {NAMED[table]} = $name"  # noqa: S608 ours
     found = connection.execute(query, {"name": name}).fetchall()

@@ -93,5 +93,6 @@ def stored_partials(
     parameters = {"codes": codes, "mask": mask, "code_version": code_version}
     rows = connection.execute(query, parameters).fetchall()
     return {
-        (statistic, shard): (path, Digest(size, hash_)) for statistic, shard, path, size, hash_ in rows
+        (statistic, shard): (path, Digest(size, hash_))
+        for statistic, shard, path, size, hash_ in rows
     }

@@ -24,11 +24,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-class BFloat16(BaseFloat):
+class BFloat16(BaseFloat[Any, Any]):
     """The registered Zarr v3 data type ``bfloat16``."""
 
-    dtype_cls = type(DTYPES["bfloat16"])  # type: ignore[assignment]  # zarr lists only numpy's own
-    _zarr_v3_name: ClassVar[Literal["bfloat16"]] = "bfloat16"  # type: ignore[assignment]
+    dtype_cls = type(DTYPES["bfloat16"])
+    _zarr_v3_name: ClassVar[Literal["bfloat16"]] = "bfloat16"
 
     @property
     def item_size(self) -> int:
@@ -40,11 +40,11 @@ class BFloat16(BaseFloat):
             raise DataTypeValidationError(f"{dtype} is not bfloat16")
         return cls()
 
-    def to_native_dtype(self) -> np.dtype[Any]:  # type: ignore[override]  # see dtype_cls
+    def to_native_dtype(self) -> np.dtype[Any]:
         return DTYPES["bfloat16"]
 
 
-data_type_registry.register("bfloat16", BFloat16)  # type: ignore[arg-type]  # see dtype_cls
+data_type_registry.register("bfloat16", BFloat16)
 
 
 def stored_dtype(name: str) -> np.dtype[Any]:

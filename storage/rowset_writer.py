@@ -159,14 +159,14 @@ def _write_arrays(
         for shard in range(len(grid)):
             start, stop = grid.span(shard)
             chunk = publish_chunk(folder / name, shard, values[start:stop], grid.shard_rows)
-            receipts.append(
-                Receipt.of_chunk(rowset_id, name, shard, (start, stop), chunk, run.run)
-            )
+            receipts.append(Receipt.of_chunk(rowset_id, name, shard, (start, stop), chunk, run.run))
     return receipts
 
 
 def _token_rows(rowset: str, columns: Columns, start: int) -> pa.Table:
-    part = {name: np.asarray(values[start : start + TABLE_ROWS]) for name, values in columns.items()}
+    part = {
+        name: np.asarray(values[start : start + TABLE_ROWS]) for name, values in columns.items()
+    }
     rows = len(part["document"])
     arrays = {name: pa.array(values) for name, values in part.items()}
     arrays["token_id"] = pa.array(part["token_id"], mask=part["token_id"] < 0)

@@ -80,12 +80,25 @@ def rowset_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -
     """The rowset of that name; NotFoundError if there is none."""
     query = """
         SELECT
-            rowset, corpus, kind, tokenizer, windowing, "window", overlap,
+            corpus, kind, tokenizer, windowing, "window", overlap,
             rows, shard_rows, fingerprint, id, path
         FROM rowsets WHERE rowset = $name
     """
     row = connection.execute(query, {"name": name}).fetchone()
     if row is None:
         raise NotFoundError(f"no rowset {name!r} in {root}; see `actlake ls rowsets`")
-    *facts, path = row
-    return Rowset(*facts, root / path)
+    corpus, kind, tokenizer, windowing, window, overlap, rows, shard_rows, hash_, id_, path = row
+    return Rowset(
+        name=name,
+        corpus=corpus,
+        kind=kind,
+        tokenizer=tokenizer,
+        windowing=windowing,
+        window=window,
+        overlap=overlap,
+        rows=rows,
+        shard_rows=shard_rows,
+        fingerprint=hash_,
+        id=id_,
+        folder=root / path,
+    )

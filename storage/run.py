@@ -21,6 +21,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.names import NAMED, means_the_same
 from actlake.storage.settings import FORMAT, actlake_version
+from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Run", "started_run"]
@@ -177,15 +178,15 @@ def started_run(
             run.done = True
             yield run
             return
-        row = reader().execute("SELECT id FROM lake.current_snapshot()").fetchone()
-        snapshot = 0 if row is None else int(row[0])
+        snapshot = current_snapshot(reader())
         claims.pin(snapshot, _why(run.run))
         try:
             _record_start(run, parameters, inputs, snapshot)
             try:
                 yield run
             except BaseException as error:
-                with suppress(LakeError, OSError, duckdb.Error):  # the first error is the one to tell
+                # Whatever happens here, the first error is the one to tell.
+                with suppress(LakeError, OSError, duckdb.Error):
                     _record_end(run, "failed", _one_line(error))
                 raise
             _record_end(run, "completed", None)
@@ -231,9 +232,7 @@ def _record_start(
         dead = "SELECT run FROM runs WHERE key = $key AND state = 'running'"
         crashed = transaction.rows(dead, key=run.key)
         if crashed:
-            statement = (
-                "UPDATE runs SET state = 'crashed' WHERE key = $key AND state = 'running'"
-            )
+            statement = "UPDATE runs SET state = 'crashed' WHERE key = $key AND state = 'running'"
             transaction.execute(statement, key=run.key)
         transaction.register(staged)
         return crashed

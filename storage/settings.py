@@ -56,11 +56,15 @@ def prepare_folder(root: Path) -> None:
     refuse_network_file_system(root)
     try:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise InputError(f"{root} exists and is not empty, so no lake is made there; name another")
+            raise InputError(
+                f"{root} exists and is not empty, so no lake is made there; name another"
+            )
         for folder in FOLDERS:
             make_folder(root / folder)
     except OSError as error:
-        raise InputError(f"no lake can be made at {root}: {error.strerror}; name another") from error
+        raise InputError(
+            f"no lake can be made at {root}: {error.strerror}; name another"
+        ) from error
 
 
 def write_settings(root: Path) -> tuple[Settings, Digest]:
@@ -87,7 +91,9 @@ def read_settings(root: Path) -> Settings:
     """The settings of the lake at ``root``; FormatError if it is none that we read."""
     path = root / "lake.toml"
     if not path.is_file():
-        raise FormatError(f"{root} is not a lake: it has no lake.toml; make one with `actlake init`")
+        raise FormatError(
+            f"{root} is not a lake: it has no lake.toml; make one with `actlake init`"
+        )
     try:
         values = tomllib.loads(path.read_text("utf-8"))
         found, writer = int(values["format"]), str(values["actlake_version"])
@@ -105,7 +111,9 @@ def read_settings(root: Path) -> Settings:
             f"{path} is damaged ({error}); restore it from a backup of the lake"
         ) from error
     if kind != "sqlite":
-        raise FormatError(f"{path} names a catalog of kind {kind!r}; this actlake knows only sqlite")
+        raise FormatError(
+            f"{path} names a catalog of kind {kind!r}; this actlake knows only sqlite"
+        )
     refuse_network_file_system(root)
     return settings
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+import duckdb
 import pyarrow as pa
 
 from actlake.storage.arrays import Chunk
@@ -10,7 +11,14 @@ from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.transaction import Transaction
 
-__all__ = ["Grid", "Receipt", "choose_shard_rows", "receipts_table", "refuse_committed"]
+__all__ = [
+    "Grid",
+    "Receipt",
+    "choose_shard_rows",
+    "committed_shards",
+    "receipts_table",
+    "refuse_committed",
+]
 
 SHARD_BYTES = 64 << 20
 FEWEST_SHARDS = 8
@@ -51,7 +59,7 @@ def choose_shard_rows(rows: int, width_hint: int = WIDTH_HINT) -> int:
     One row a shard where there are too few rows for eight shards of more.
     """
     if width_hint < 1:
-        raise InputError(f"width_hint is {width_hint}; it is the width of the widest tensor planned")
+        raise InputError(f"width_hint is {width_hint}; it is the width of the widest tensor")
     shard_rows = 1
     while (
         shard_rows * 2 * width_hint * 2 <= SHARD_BYTES
@@ -116,6 +124,12 @@ def receipts_table(receipts: Iterable[Receipt]) -> pa.Table:
     return pa.Table.from_pylist([asdict(one) for one in receipts], arrow_schema("shards"))
 
 
+def committed_shards(connection: duckdb.DuckDBPyConnection, owner: str) -> set[int]:
+    """Shards of the tensor or codes with the id ``owner`` that are committed now."""
+    query = "SELECT DISTINCT shard FROM shards WHERE owner = $owner"
+    return {shard for (shard,) in connection.execute(query, {"owner": owner}).fetchall()}
+
+
 def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> None:
     """InputError if a shard exists or comes twice; called before the receipts are registered."""
     wanted = set[tuple[object, ...]]()
@@ -129,9 +143,9 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
         WHERE owner IN (SELECT unnest($owners)) AND shard IN (SELECT unnest($shards))
     """
     owners, shards = {owner for owner, _, _ in wanted}, {shard for _, _, shard in wanted}
-    for key in transaction.rows(query, owners=list(owners), shards=list(shards)):
-        if key in wanted:
-            owner, array, shard = key
+    for committed in transaction.rows(query, owners=list(owners), shards=list(shards)):
+        if committed in wanted:
+            owner, array, shard = committed
             raise InputError(
                 f"shard {shard} of {array} of {owner} is already committed; shards are "
                 "immutable: run again to do only what is missing"

@@ -81,20 +81,22 @@ def plan_tensors(run: Run, plans: Sequence[TensorPlan]) -> dict[str, str]:
     for plan in plans:
         check_tensor(plan)
     run.hold(*(f"tensor:{plan.name}" for plan in plans))
-    query = "SELECT tensor, id, fingerprint FROM tensors"
-    known = {name: facts for name, *facts in run.examine(lambda now: now.rows(query))}
+    query = "SELECT tensor, fingerprint, id FROM tensors"
+    known = run.examine(lambda now: now.rows(query))
     ids: dict[str, str] = {}
     fresh: list[TensorPlan] = []
     for plan in plans:
-        id_, found = known.get(plan.name, (new_id(), None))
-        if not means_the_same("tensor", plan.name, tensor_fingerprint(plan), [(found,)] * bool(found)):
+        found = [facts[1:] for facts in known if facts[0] == plan.name]
+        if means_the_same(
+            "tensor", plan.name, tensor_fingerprint(plan), [one[:1] for one in found]
+        ):
+            ids[plan.name] = str(found[0][1])
+        else:
+            ids[plan.name] = new_id()
             fresh.append(plan)
-        ids[plan.name] = str(id_)
     if not fresh:
         return ids
-    folders = [run.root / "tensors" / ids[plan.name] for plan in fresh]
-    for plan, folder in zip(fresh, folders, strict=True):
-        _create(folder, plan)
+    folders = [_create(run.root / "tensors" / ids[plan.name], plan) for plan in fresh]
     table = pa.Table.from_pylist(
         [_row(run, plan, ids[plan.name]) for plan in fresh], arrow_schema("tensors")
     )
@@ -102,7 +104,7 @@ def plan_tensors(run: Run, plans: Sequence[TensorPlan]) -> dict[str, str]:
         {"tensors": table},
         f"planned {', '.join(plan.name for plan in fresh)}",
         folders=folders,
-        files={f"tensors/{folder.name}/zarr.json": digest(folder / "zarr.json") for folder in folders},
+        files={f"tensors/{one.name}/zarr.json": digest(one / "zarr.json") for one in folders},
     )
     return ids
 
@@ -135,7 +137,7 @@ def _row(run: Run, plan: TensorPlan, tensor_id: str) -> dict[str, object]:
     }
 
 
-def _create(folder: Path, plan: TensorPlan) -> None:
+def _create(folder: Path, plan: TensorPlan) -> Path:
     attributes: dict[str, Json] = {
         "tensor": plan.name,
         "model": plan.model,
@@ -160,6 +162,7 @@ def _create(folder: Path, plan: TensorPlan) -> None:
         dimension_names=("row", "width"),
     )
     publish_folder(staged, folder)
+    return folder
 
 
 def publish_shard(

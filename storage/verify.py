@@ -52,7 +52,7 @@ def verify(
     root: Path,
     connection: duckdb.DuckDBPyConnection,
     claims: Claims,
-    progress: Callable[[int], None] = lambda size: None,
+    progress: Callable[[int], object] = int,
 ) -> Iterator[Fault]:
     """Every fault of the lake, found by reading all of it once.
 
@@ -96,7 +96,7 @@ def _wrong(path: Path, file: _File, claims: Claims) -> str | None:
 def _files(
     connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
 ) -> Iterator[_File]:
-    """Every file that the tables name. What no table names is an orphan, and none of our business."""
+    """Every file that the tables name; what they do not is an orphan, and no fault."""
     yield _File("lake.toml", "lake", recorded.get("lake.toml"))
     yield from _arrays(connection, recorded)
     yield from _folders(connection, recorded)

@@ -65,14 +65,18 @@ class TensorWriter:
         if self._closed:
             raise InputError(f"the writer of tensor {plan.name} is closed; open it again")
         if rows.ndim != 2 or rows.shape[1] != plan.width:
-            raise InputError(f"tensor {plan.name} takes rows of shape (n, {plan.width}), not {rows.shape}")
+            raise InputError(
+                f"tensor {plan.name} takes rows of shape (n, {plan.width}), not {rows.shape}"
+            )
         if (stop := start + len(rows)) > plan.rowset.rows:
             raise InputError(
                 f"tensor {plan.name} has {plan.rowset.rows:,} rows, and rows up to {stop:,} "
                 "were appended"
             )
         # Before any of them is taken; a copy, since the caller may fill its array anew.
-        rows = np.array(cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {start:,} to {stop:,}"))
+        rows = np.array(
+            cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {start:,} to {stop:,}")
+        )
         while len(rows):
             first, after = plan.rowset.grid.span(self._shard)
             room = after - first - self._rows_waiting

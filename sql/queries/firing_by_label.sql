@@ -18,7 +18,6 @@ WITH labelled AS (
         c.codes = $codes
         AND l.label = $label
         AND l.char_start IS NULL
-        AND l.value_text IS NOT NULL
         AND NOT t.is_special
 ),
 

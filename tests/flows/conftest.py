@@ -6,10 +6,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from actlake.flows.cli import main
 from actlake.flows.extract import extract
 from actlake.flows.train import train
 from actlake.storage.lake import Lake
+from tests.flows.commands import Cli
+from tests.flows.small_lake import build_small_lake
 from tests.flows.tiny import ingested, save_model, write_documents
 
 
@@ -67,3 +71,24 @@ def dictionary_lake(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[st
     )
     lake.close()
     return folder / "lake"
+
+
+@pytest.fixture(scope="session")
+def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of 40 speeches whose features are known; tests only read it."""
+    path = tmp_path_factory.mktemp("speeches") / "lake"
+    build_small_lake(path).close()
+    return path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Runs a command inline, in this process."""
+    monkeypatch.setenv("ACTLAKE_RUNNER", "inline")
+    runner = CliRunner()
+
+    def call(lake: Path, *arguments: object) -> Result:
+        environment = {"ACTLAKE_LAKE": str(lake)}
+        return runner.invoke(main, [str(one) for one in arguments], env=environment)
+
+    return call

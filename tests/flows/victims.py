@@ -25,7 +25,7 @@ def run(flow: Flow, lake: Path, *, after: float | None = None, at: str | None = 
     after
         Seconds from its start to SIGKILL.
     at
-        ``function:n`` kills it as the n-th call of one of ``POINTS`` begins, ``function:n:end``
+        ``point:n`` kills it as the n-th call of one of the points below begins, ``point:n:end``
         as it ends.
     """
     ours, theirs = CONTEXT.Pipe()
@@ -57,15 +57,16 @@ def _child(flow: Flow, lake: Path, at: str | None, ready: Connection) -> None:
 
 def _plant(at: str) -> None:
     from actlake.analytics.dictionaries.topk import Trainer
-    from actlake.storage import durable
     from actlake.storage.catalog import Catalog
+    from actlake.storage.claims import Claims
 
     points: dict[str, tuple[Any, str]] = {
         "link": (os, "link"),  # a file gets its name
         "rename": (Path, "rename"),  # a folder gets its name
-        "flush": (durable, "_flush"),
-        "commit": (Catalog, "_attempt"),  # one transaction
-        "record": (Catalog, "_record"),  # committed, hashes not yet recorded
+        "fsync": (os, "fsync"),
+        "commit": (Catalog, "commit"),
+        "hashes": (Claims, "record_files"),  # at its end a transaction is about to be committed
+        "record": (Catalog, "_record"),  # committed, not yet read back
         "step": (Trainer, "step"),
     }
     name, count, *end = at.split(":")

@@ -114,9 +114,9 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             "shard 2 of rows has rows 4 to 7 instead of 4 to 6",
         ),
         (
-            f"UPDATE shards SET shard = 10, row_start = 20, row_stop = 20 WHERE owner = {TENSOR} "
-            "AND shard = 2",
-            "toy:resid@tiny",
+            "UPDATE shards SET shard = 4, row_start = 4, row_stop = 4 WHERE shard = 2 AND owner = "
+            "(SELECT id FROM tensors WHERE tensor = 'toy:pooled@tiny')",
+            "toy:pooled@tiny",
             "is no shard of the grid",
         ),
         (
@@ -206,9 +206,9 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             "19 rows and tokens has 0",
         ),
         (
-            f'UPDATE tokens SET "row" = 3 WHERE "row" = {LAST}',
+            'UPDATE tokens SET "row" = 3 WHERE "row" = 5',
             "tiny@words",
-            "of which 18 differ, from row 0 to 17",
+            "of which 18 differ, from row 0 to 18",
         ),
         (
             'UPDATE tokens SET "row" = "row" + 1 WHERE rowset = \'tiny@words\'',

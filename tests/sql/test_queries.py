@@ -1,6 +1,7 @@
 """Queries: they pass the guard, refuse what they do not know, and find planted answers."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -201,6 +202,10 @@ def test_features_of_token__finds_it_with_and_without_its_space(tiny: Lake) -> N
     assert words["share"] == pytest.approx(2 / np.count_nonzero(DENSE[:, WORDS]))
     assert (words["count_rank"], words["token"]) == (1, " cat") or words["count_rank"] == 2
 
+    (special,) = ask(tiny, "features_of_token", codes=CODES, mask="all", text=START)
+    assert (special["feature"], special["share"]) == (SPECIAL, 1.0)
+    assert ask(tiny, "features_of_token", codes=CODES, mask="no_special", text=START) == []
+
     both = ask(tiny, "features_of_token", codes=CODES, mask="all", text="the")
     assert {one["token"] for one in both} == {"the", " the"}
     exact = ask(tiny, "features_of_token", codes=CODES, mask="all", text=" the")
@@ -244,3 +249,10 @@ def test_features_of_document__of_equal_values_shows_the_first_row(copied: Lake)
 def test_features_of_document__refuses_another_measure(codes: str, tiny: Lake) -> None:
     with pytest.raises(QueryError, match=r"cannot rank features by luck; .by is max, sum or count"):
         ask(tiny, "features_of_document", codes=codes, document=0, by="luck", limit=3)
+
+
+def test_readme__lists_every_view_query_and_check() -> None:
+    text = (Path(__file__).parents[2] / "sql" / "README.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    kinds: tuple[sql.Kind, ...] = ("views", "queries", "checks")
+    assert listed == [name for kind in kinds for name in sql.names(kind)]

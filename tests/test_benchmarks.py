@@ -1,0 +1,104 @@
+"""The benchmarks run, on sizes that measure nothing, and say what they compare."""
+
+import json
+import math
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import GROUPS, run
+from benchmarks.measure import Case, Fact, Ratio, measure
+from benchmarks.report import markdown, write
+from benchmarks.sizes import SMALL, Sizes
+
+TINY = Sizes(  # a shard a row, as every shard costs a commit
+    tensor_rows=2,
+    tensor_width=8,
+    gather_rows=16,
+    batch_rows=2,
+    encode_rows=2,
+    encode_width=8,
+    encode_features=32,
+    encode_k=4,
+    summary_rows=2,
+    summary_fires=4,
+    summary_features=16,
+    summary_tokens=50,
+    model_width=24,
+    model_rows=2,
+    real_model_rows=0,
+)
+CASES = {
+    "extraction": {"extraction, small random llama": ["actlake, 1 site", "actlake, 3 sites"]},
+    "tensor": {
+        "tensor write": ["actlake", "zarr-python, no fsync"],
+        "tensor read": ["actlake", "zarr-python"],
+        "tensor gather": ["actlake", "zarr-python"],
+        "tensor epoch": ["actlake"],
+    },
+    "encode": {"encode": ["actlake", "of which Dictionary.encode"]},
+    "summarize": {"summarize": ["actlake", "the same answers in SQL, without histograms"]},
+}
+
+
+@pytest.mark.slow  # torch and transformers take seconds to import
+@pytest.mark.parametrize("group", GROUPS)
+def test_group__gives_finite_named_ratios(group: str, tmp_path: Path) -> None:
+    ratios, facts = run(group, TINY, tmp_path, rounds=1, warm_up=0)
+
+    found: dict[str, list[str]] = {}
+    for ratio in ratios:
+        found.setdefault(ratio.case, []).append(ratio.side)
+        assert ratio.limit not in (ratio.side, "")
+        assert all(0 < one < math.inf for one in ratio.spread())
+    assert found == CASES[group]
+    assert all(fact.name and fact.unit and 0 < fact.value < math.inf for fact in facts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_measure__alternates_and_drops_the_first_round() -> None:
+    order: list[tuple[str, int]] = []
+
+    def side(name: str, seconds: list[float]) -> float:
+        order.append((name, len(order) // 2))
+        return seconds[(len(order) - 1) // 2]
+
+    case = Case(
+        "case",
+        "work",
+        "limit",
+        {
+            "ours": lambda _: side("ours", [100.0, 2.0, 9.0, 8.0]),
+            "limit": lambda _: side("limit", [1.0, 1.0, 3.0, 2.0]),
+        },
+    )
+
+    [ratio] = measure(case, rounds=3)
+
+    assert order == [(name, number) for number in range(4) for name in ("ours", "limit")]
+    assert ratio.ratios() == [2.0, 3.0, 4.0]
+    assert ratio.spread() == (3.0, 2.0, 4.0)
+
+
+def test_write__keeps_every_round_and_the_machine(tmp_path: Path) -> None:
+    machine = {"date": "2026-01-02 03:04 UTC", "processor": "2 cores"}
+    ratio = Ratio("case", "work", "ours", "limit", (2.0, 3.0), (1.0, 2.0))
+
+    path = write(tmp_path, machine, [ratio], [Fact("bytes a posting", 3.5, "bytes")])
+
+    kept = json.loads(path.with_suffix(".json").read_text())
+    assert path.name == "2026-01-02-0304.md"
+    assert kept["machine"] == machine
+    assert kept["ratios"][0]["seconds"] == [2.0, 3.0]
+    assert (kept["ratios"][0]["median"], kept["ratios"][0]["max"]) == (1.75, 2.0)
+    assert "| case: work | ours | limit | 1.75 | 1.50 | 2.00 |" in path.read_text()
+    assert "| bytes a posting | 3.50 bytes |" in path.read_text()
+    assert markdown(machine, [ratio], []).count("\n| ") == 2
+
+
+def test_small__is_never_more_work() -> None:
+    from benchmarks.sizes import FULL
+
+    for field in fields(Sizes):
+        assert getattr(SMALL, field.name) <= getattr(FULL, field.name)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from actlake.flows.default_names import documents_name, rowset_name
 from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
-from actlake.flows.sources import Source, read
+from actlake.flows.sources import Source, SourceReport, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
@@ -34,15 +34,15 @@ def ingest(lake: Lake, *, corpus: str, source: Source) -> None:
     """
     check_name("corpus", corpus)
     name = source.path
-    facts = examine_documents(
-        read(source, report=lambda found: say(f"ingest: {found}")), source=name
-    )
+    found: list[SourceReport] = []
+    facts = examine_documents(read(source, report=found.append), source=name)
     with lake.run("ingest", {"corpus": corpus, "source": name}, {corpus: facts.fingerprint}) as run:
         if run.done:
             say(f"ingest: corpus {corpus} found complete, {facts.documents:,} documents")
             return
         with progress(f"ingest {corpus}", facts.documents, "documents") as advance:
             write_corpus(run, corpus, name, facts, lambda: _counted(read(source), advance))
+        say(f"ingest: {found[0]}")
 
 
 def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -> str:

@@ -181,6 +181,7 @@ class Catalog:
                 )
                 # Before the commit, so that no crash leaves a file without its hash.
                 self._claims.record_files({**self._digests(transaction.registered), **files})
+                transaction.committing = True
                 connection.execute("COMMIT")
                 return result
             except duckdb.Error as error:
@@ -193,19 +194,30 @@ class Catalog:
                     raise
                 time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - jitter
             except BaseException:
-                self.close()
+                self._roll_back()
                 raise
         raise BusyError(
             f"the catalog of {self.root} refused a commit {ATTEMPTS} times, so nothing was "
             "committed; see which process keeps it busy, and try again"
         )
 
+    def _roll_back(self) -> None:
+        try:
+            self._writing().execute("ROLLBACK")
+        except duckdb.Error:
+            self.close()
+
     def _landed(self, attempted: Iterable[Transaction]) -> bool:
         """Whether a transaction is in the catalog though it did not end well.
 
         Its files tell; one that registered none can be replayed, so for it nothing is lost.
         """
-        files = {one.path.name for transaction in attempted for one in transaction.registered}
+        files = {
+            one.path.name
+            for transaction in attempted
+            if transaction.committing
+            for one in transaction.registered
+        }
         if not files:
             return False
         query = """

@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+NOTHING = Chunk(Digest(0, ""), 0)
+"""What is published of an array, or of postings, without values: no file."""
+
+
 @dataclass(frozen=True, slots=True)
 class CodesPlan:
     """What codes will be. All but the name goes into the fingerprint."""
@@ -59,7 +63,8 @@ class CodesShard:
     """A published shard of codes that waits for its commit."""
 
     receipts: tuple[Receipt, ...]
-    postings: StagedRows
+    postings: StagedRows | None
+    """None where the shard has no values."""
     files: dict[str, Digest]
 
 
@@ -145,16 +150,18 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
         return chunks["values"]
 
     publish_over_orphan(run, codes_id, shard, folder, publish)
-    staged = run.catalog.stage_parquet(
-        "postings", encode_postings(postings_of(plan.name, stored, start))
-    )
-    chunks["postings"] = Chunk(staged.digest, google_crc32c.value(staged.path.read_bytes()))
+    postings = None
+    chunks["postings"] = NOTHING  # DuckLake takes no Parquet file without rows
+    if stored.nnz:
+        content = encode_postings(postings_of(plan.name, stored, start))
+        postings = run.catalog.stage_parquet("postings", content)
+        chunks["postings"] = Chunk(postings.digest, google_crc32c.value(bytes(content)))
     return CodesShard(
         tuple(
             Receipt.of_chunk(codes_id, name, shard, span, chunk, run.run)
             for name, chunk in chunks.items()
         ),
-        staged,
+        postings,
         {
             f"codes/{codes_id}/{shard}/{name}/zarr.json": digest(folder / name / "zarr.json")
             for name in ("indptr", "indices", "values")
@@ -169,7 +176,7 @@ def commit_codes(run: Run, shards: Sequence[CodesShard], message: str) -> None:
         {"shards": receipts_table(receipts)},
         message,
         check=lambda transaction: refuse_committed(transaction, receipts),
-        staged=tuple(shard.postings for shard in shards),
+        staged=[shard.postings for shard in shards if shard.postings is not None],
         files={path: one for shard in shards for path, one in shard.files.items()},
     )
 
@@ -213,6 +220,5 @@ def _stored(plan: CodesPlan, block: Csr, span: tuple[int, int]) -> Csr:
 
 def _write_array(folder: Path, values: NDArray[Any]) -> Chunk:
     create_array(folder, values.shape, max(1, len(values)), values.dtype)
-    if len(values):
-        return publish_chunk(folder, 0, values, len(values))
-    return Chunk(Digest(0, ""), 0)  # Zarr keeps no chunk of an empty array
+    # Zarr keeps no chunk of an empty array.
+    return publish_chunk(folder, 0, values, len(values)) if len(values) else NOTHING

@@ -29,6 +29,8 @@ class Transaction:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
         self.registered: list[StagedRows] = []
+        self.committing = False
+        """Whether COMMIT was said, so that it may have landed whatever was answered."""
 
     def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
         """The rows of a query, as of this transaction."""

@@ -31,4 +31,9 @@ def doc_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Blocks see the lake as a reader of the documents does after `make demo`. All documents share
     the folder, so what a block creates needs a name of its own.
     """
-    return tmp_path_factory.mktemp("documents")
+    # Here, since it imports torch, which most runs of a few tests can do without.
+    from tests.documents_lake import build_documents_lake
+
+    folder = tmp_path_factory.mktemp("documents")
+    build_documents_lake(folder)
+    return folder

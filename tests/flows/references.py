@@ -63,20 +63,24 @@ BLOCKS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Taps]]] = {
 
 
 def windows(
-    tokenizer: Any, texts: list[str], window: int, overlap: int, *, packed: bool
+    tokenizer: Any, texts: list[str], window: int, overlap: int, *, packed: bool, specials: int = 2
 ) -> Windows:
-    """What the model sees, and which of it are new rows, window by window in the order of rows."""
+    """What the model sees, and which of it are new rows, window by window in the order of rows.
+
+    The tokenizer adds ``specials``, half of them before and half after a text.
+    """
     contents = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     full = tokenizer(texts[0])["input_ids"]
-    before, after = full[:1], full[-1:]
+    side = specials // 2
+    before, after = full[:side], full[len(full) - side :]
     if packed:
         stream = [token for ids in contents for token in before + ids + after]
         for ids, carried in _pieces(stream, window, overlap):
             yield ids, list(range(carried, len(ids)))
         return
     for content in contents:
-        for ids, carried in _pieces(content, window - 2, overlap):
-            new = [0, *range(1 + carried, len(ids) + 2)]
+        for ids, carried in _pieces(content, window - specials, overlap):
+            new = [*range(side), *range(side + carried, len(ids) + specials)]
             yield before + ids + after, new
 
 

@@ -4,10 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import click
 import pytest
@@ -77,12 +77,13 @@ def test_help__is_instant_and_imports_nothing_heavy() -> None:
     assert not {*HEAVY} & {*loaded}
     seconds = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = getrusage(RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-m", "actlake.flows", "--help"], capture_output=True, check=True
         )
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.5
+        after = getrusage(RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(seconds) < 0.5  # of work: a busy machine may take longer by the clock
 
 
 def test_reading__imports_no_prefect_and_no_torch(speeches: Path) -> None:

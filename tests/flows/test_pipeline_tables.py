@@ -81,15 +81,14 @@ TABLES = {
     "Documents": "[documents]",
     "Model": "[[models]]",
     "Mask": "[[masks]]",
-    "Autoencoder": "[[dictionaries]]: topk, batchtopk",
-    "Random": "[[dictionaries]]: random",
-    "Pca": "[[dictionaries]]: pca",
-    "Identity": "[[dictionaries]]: identity",
+    "Autoencoder": "[[dictionaries]] with method = topk, batchtopk",
+    "Random": "[[dictionaries]] with method = random",
+    "Pca": "[[dictionaries]] with method = pca",
+    "Identity": "[[dictionaries]] with method = identity",
     "Codes": "[[codes]]",
     "Summary": "[summary]",
     "Export": "[export]",
 }
-TABLES = {name: title.replace("]:", "] with method =") for name, title in TABLES.items()}
 
 
 def sections() -> Iterator[str]:

@@ -179,6 +179,11 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             "statistics count 18 to 19 rows, and the codes have 19",
         ),
         (
+            "UPDATE feature_statistics SET n_rows = 18 WHERE mask = 'all'",
+            ALL,
+            "statistics count 18 to 18 rows, and the codes have 19",
+        ),
+        (
             f"UPDATE feature_statistics SET density = density * 2 WHERE {CAT}",
             ALL,
             "1 features have a density that is not n_fires / n_rows",

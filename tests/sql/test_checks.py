@@ -75,6 +75,23 @@ def test_every_check__has_a_planted_fault() -> None:
     assert sorted(FAULTS) == sql.names("checks")
 
 
+@pytest.mark.parametrize("check", sql.names("checks"))
+def test_check__is_silent_on_work_in_progress(
+    check: str, tables: duckdb.DuckDBPyConnection
+) -> None:
+    with rolled_back(tables):
+        for name in ("tensors", "codes"):
+            tables.execute(
+                f"DELETE FROM shards WHERE owner IN (SELECT id FROM {name}) AND shard > 2"
+            )
+            tables.execute(f"UPDATE {name} SET state = 'planned'")
+        tables.execute("UPDATE codes SET nnz = NULL")
+        tables.execute('DELETE FROM postings WHERE "row" > 2')
+        for name in ("statistics", "histograms", "examples", "tokens"):
+            tables.execute(f"DELETE FROM feature_{name}")
+        assert found(tables, check) == []
+
+
 @pytest.mark.parametrize("array", ["indptr", "indices", "values", "postings"])
 def test_shards_missing__finds_part_of_a_shard_also_before_it_is_sealed(
     array: str, tables: duckdb.DuckDBPyConnection

@@ -22,6 +22,7 @@ from tests.sql.tiny import (
     N_FEATURES,
     ROWS,
     SPECIAL,
+    START,
     TEXTS,
     THE,
     WORDS,

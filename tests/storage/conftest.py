@@ -93,9 +93,7 @@ def planted(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     rng = np.random.default_rng(0)
     lake.create_corpus("c", documents)
     rowset = lake.create_rowset("c@w", corpus="c", columns=columns, tokenizer="w")
-    tensors = {
-        name: rng.normal(size=(rows, WIDTH)).astype(dtype) for name, dtype in DTYPES.items()
-    }
+    tensors = {name: rng.normal(size=(rows, WIDTH)).astype(dtype) for name, dtype in DTYPES.items()}
     for name, values in tensors.items():
         with lake.create_tensor(f"t:{name}", rowset="c@w", width=WIDTH, dtype=name) as writer:
             writer.append(values)
@@ -125,14 +123,18 @@ def plant_documents() -> tuple[list[Document], dict[str, NDArray[Any]]]:
     for index, size in enumerate((5, 1, 9, 3, 8, 2, 2)):
         words = [WORDS[i] for i in rng.integers(len(WORDS), size=size)]
         text = " ".join(words)
-        documents.append(Document(f"id{index}", text, {"year": 1900 + index, "even": index % 2 == 0}))
+        documents.append(
+            Document(f"id{index}", text, {"year": 1900 + index, "even": index % 2 == 0})
+        )
         rows.append((index, -1, 0, 0, True))
         start = 0
         for word in words:
             rows.append((index, WORDS.index(word), start, start + len(word), False))
             start += len(word) + 1
     names = ("document", "token_id", "char_start", "char_stop", "is_special")
-    columns = {name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+    columns = {
+        name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
+    }
     return documents, columns
 
 
@@ -146,7 +148,9 @@ def plant_codes(rng: np.random.Generator, rowset: Rowset) -> NDArray[np.float32]
     return dense.astype(np.float32)
 
 
-def codes_plan(name: str, rowset: Rowset, *, dtype: str = "float16", features: int = FEATURES) -> CodesPlan:
+def codes_plan(
+    name: str, rowset: Rowset, *, dtype: str = "float16", features: int = FEATURES
+) -> CodesPlan:
     return CodesPlan(
         name=name,
         dictionary="d",

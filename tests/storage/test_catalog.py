@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -9,10 +10,10 @@ import pytest
 
 from actlake.storage import Lake
 from actlake.storage import catalog as module
-from actlake.storage.transaction import StagedRows, Transaction
 from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import BusyError, CorruptError, InputError, LakeError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.transaction import StagedRows, Transaction
 from tests.storage.conftest import content, fresh_name, python
 
 
@@ -53,7 +54,7 @@ def test_commit__adds_rows_files_and_a_snapshot(bench: Lake) -> None:
 
 def test_commit__records_what_ducklake_writes_itself(bench: Lake) -> None:
     name = fresh_name()
-    staged = bench._catalog.stage("masks", masks(name))
+    staged = bench._catalog.stage("masks", masks(name, fresh_name()))
     bench._catalog.commit(lambda now: now.register(staged), "x", staged=[staged])
     before = parquet(bench)
     bench._catalog.commit(
@@ -61,7 +62,9 @@ def test_commit__records_what_ducklake_writes_itself(bench: Lake) -> None:
     )
     written = {path.relative_to(bench.root).as_posix() for path in parquet(bench) - before}
     assert len(written) == 2  # the new row, and that the old one is gone
-    assert {path: digest(bench.root / path) for path in written}.items() <= bench._claims.files().items()
+    assert {
+        path: digest(bench.root / path) for path in written
+    }.items() <= bench._claims.files().items()
 
 
 def test_commit__that_changes_nothing_makes_no_snapshot(bench: Lake) -> None:
@@ -74,7 +77,9 @@ def test_commit__that_changes_nothing_makes_no_snapshot(bench: Lake) -> None:
 
 
 @pytest.mark.parametrize("error", [InputError("no"), KeyboardInterrupt(), ZeroDivisionError()])
-def test_commit__that_is_refused_leaves_the_lake_as_it_was(bench: Lake, error: BaseException) -> None:
+def test_commit__that_is_refused_leaves_the_lake_as_it_was(
+    bench: Lake, error: BaseException
+) -> None:
     before = content(bench)
     folder = bench.root / "tensors" / fresh_name()
     folder.mkdir()
@@ -163,18 +168,15 @@ class Unacknowledged:
         return found
 
 
-def unacknowledged(lake: Lake, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalog = lake._catalog
-    writer = Unacknowledged(catalog._writing(), error)
-    monkeypatch.setattr(catalog, "_writer", writer)
+def unacknowledged(lake: Lake, error: BaseException) -> None:
+    connection = Unacknowledged(lake._catalog._writing(), error)
+    lake._catalog._writer = cast(duckdb.DuckDBPyConnection, connection)
 
 
-def test_commit__that_landed_without_word_is_not_made_twice(
-    bench: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commit__that_landed_without_word_is_not_made_twice(bench: Lake) -> None:
     name = fresh_name()
     staged = bench._catalog.stage("masks", masks(name))
-    unacknowledged(bench, duckdb.TransactionException("database is locked"), monkeypatch)
+    unacknowledged(bench, duckdb.TransactionException("database is locked"))
     before = bench.newest_snapshot()
     result, snapshot = bench._catalog.commit(
         lambda now: now.register(staged) or "result", "x", staged=[staged]
@@ -184,13 +186,11 @@ def test_commit__that_landed_without_word_is_not_made_twice(
     assert staged.path.exists()
 
 
-def test_commit__that_landed_keeps_its_files_whatever_comes_then(
-    bench: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commit__that_landed_keeps_its_files_whatever_comes_then(bench: Lake) -> None:
     name, folder = fresh_name(), bench.root / "tensors" / fresh_name()
     folder.mkdir()
     staged = bench._catalog.stage("masks", masks(name))
-    unacknowledged(bench, KeyboardInterrupt(), monkeypatch)
+    unacknowledged(bench, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         bench._catalog.commit(
             lambda now: now.register(staged), "x", staged=[staged], folders=[folder]
@@ -279,8 +279,6 @@ def test_reader__sees_what_others_commit(bench: Lake) -> None:
     bench._catalog.commit(lambda now: now.register(staged), "x", staged=[staged])
     assert stored(other, name) == 1
     other.close()
-
-
 
 
 def test_damaged_catalog__is_said_in_one_line(empty_lake: Path, tmp_path: Path) -> None:

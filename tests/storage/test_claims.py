@@ -185,7 +185,9 @@ def test_locked_file__is_busy(
         assert probe.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert probe.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
     module.sa.event.listen(
-        claims._engine, "connect", lambda connection, _: connection.execute("PRAGMA busy_timeout = 10")
+        claims._engine,
+        "connect",
+        lambda connection, _: connection.execute("PRAGMA busy_timeout = 10"),
     )
     with pytest.raises(BusyError, match="locked"):
         claims.pin(1, "x")

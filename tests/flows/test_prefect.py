@@ -1,0 +1,158 @@
+"""The flows under Prefect: the same bytes, another try for what may pass, none for what cannot."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+from prefect.utilities.callables import parameter_schema
+
+from actlake.flows import prefect_flows
+from actlake.flows.encode import encode
+from actlake.flows.execution import PREFECT_SETTINGS
+from actlake.flows.extract import extract
+from actlake.flows.prefect_flows import FLOWS, PrefectTasks
+from actlake.flows.runners import Inline
+from actlake.flows.sources import Source
+from actlake.flows.summarize import summarize
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.lake import Lake
+from tests.flows.test_kill import rows
+from tests.flows.tiny import payloads, state
+
+pytestmark = [
+    pytest.mark.slow,
+    # Prefect's own: its server and its clients leave connections to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+def test_payloads__are_those_of_the_inline_flows(
+    dictionary_lake: Path, tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, site = str(tiny("llama")), "mlp_act.2"
+    inline = Lake.open(shutil.copytree(dictionary_lake, tmp_path / "inline"))
+    extract(inline, source=source, sites=[site], corpus="c", torch_threads=1)
+    summarize(inline, codes=encode(inline, dictionary="d"))
+    other = Path(shutil.copytree(dictionary_lake, tmp_path / "prefect"))
+    names = FLOWS["extract"](
+        lake=str(other), source=source, sites=[site], corpus="c", torch_threads=1
+    )
+    assert names == [f"tiny-llama:{site}@c"]
+    codes = FLOWS["encode"](lake=str(other), dictionary="d")
+    FLOWS["summarize"](lake=str(other), codes=codes)
+    found = Lake.open(other)
+    assert payloads(found) == payloads(inline)
+    for table in ("postings", "feature_statistics", "feature_examples", "feature_tokens"):
+        assert rows(found, table) == rows(inline, table)
+    assert [str(fault) for fault in found.verify()] == []
+
+
+def test_step__that_fails_once_is_tried_again(
+    dictionary_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
+    path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
+    tried: list[Path] = []
+    flush = __import__("os").link
+
+    def fails_once(staged: Any, final: Any) -> None:
+        if "codes" in Path(final).parts:
+            tried.append(Path(final))
+            if len(tried) == 5:  # within the second shard, with one array of it written
+                raise OSError(5, "the disk hiccuped")
+        flush(staged, final)
+
+    monkeypatch.setattr("os.link", fails_once)
+    FLOWS["encode"](lake=str(path), dictionary="d")
+    monkeypatch.undo()
+    assert len(tried) > 5
+    inline = Lake.open(shutil.copytree(dictionary_lake, tmp_path / "inline"))
+    encode(inline, dictionary="d")
+    found = Lake.open(path)
+    assert payloads(found) == payloads(inline)
+    assert [str(fault) for fault in found.verify()] == []
+
+
+def test_step__that_cannot_pass_is_not_tried_again(
+    dictionary_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actlake.analytics.dictionaries.dictionary import Dictionary
+
+    path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
+    before = state(Lake.open(path))
+    tried: list[int] = []
+
+    def refuses(self: Dictionary, block: Any, dtype: str = "float32") -> Any:
+        tried.append(len(block))
+        raise InputError("these rows cannot be")
+
+    monkeypatch.setattr(Dictionary, "encode", refuses)
+    with pytest.raises(InputError, match="these rows cannot be"):
+        FLOWS["encode"](lake=str(path), dictionary="d")
+    assert len(tried) <= 1 + prefect_flows.AHEAD
+    assert state(Lake.open(path)) == before
+    with pytest.raises(NotFoundError, match="nothing"):
+        FLOWS["encode"](lake=str(path), dictionary="nothing")
+
+
+def test_steps__come_in_order_and_few_at_a_time() -> None:
+    from prefect import flow
+
+    started: list[int] = []
+
+    def step(item: int) -> int:
+        started.append(item)
+        return item * item
+
+    ahead: list[int] = []
+
+    @flow
+    def squares() -> list[int]:
+        found = []
+        for value in PrefectTasks().map("square", step, range(6)):
+            ahead.append(len(started) - len(found))
+            found.append(value)
+        return found
+
+    assert squares() == [*Inline().map("square", step, range(6))]
+    assert max(ahead) <= 1 + prefect_flows.AHEAD
+
+
+def test_parameters__are_typed_and_fit_a_deployment() -> None:
+    for name, one in FLOWS.items():
+        schema = parameter_schema(one).model_dump()
+        properties = schema["properties"]
+        assert [*properties][0] == "lake"
+        assert properties["lake"]["type"] == "string"
+        assert not {"runner", "call"} & {*properties}
+        assert json.dumps(schema)
+        for parameter, facts in properties.items():
+            assert {"type", "anyOf", "$ref", "allOf"} & {*facts}, f"{name} {parameter}"
+    source = {"path": "speeches/*.txt", "unit": "paragraph", "labels": ["year"]}
+    given = {"lake": "lake", "corpus": "c", "source": source}
+    validated = FLOWS["ingest"].validate_parameters(given)
+    assert validated["source"] == Source(path="speeches/*.txt", unit="paragraph", labels=("year",))
+    assert FLOWS["extract"].description or FLOWS["extract"].fn.__doc__
+
+
+def test_settings__are_names_that_prefect_knows() -> None:
+    from prefect.settings import Settings
+
+    known = {
+        alias
+        for model in (Settings,)
+        for alias in model().to_environment_variables(exclude_unset=False, include_secrets=False)
+    }
+    assert {*PREFECT_SETTINGS} <= known

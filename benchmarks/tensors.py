@@ -64,7 +64,9 @@ def tensors(sizes: Sizes, folder: Path) -> Benchmark:
 
     _write_tensor(lake, "kept", rows)
     tensor = lake.tensor("kept")
-    rows.tofile(folder / "flat")
+    with (folder / "flat").open("xb") as file:
+        rows.tofile(file)
+        os.fsync(file.fileno())  # or it would be written back while it is read
     flat = np.asarray(np.memmap(folder / "flat", np.float16, mode="r", shape=rows.shape))
     foreign = _write_zarr(folder / "kept.zarr", rows)
     yield from _reading(sizes, work, rows, tensor, flat, foreign)

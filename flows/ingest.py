@@ -12,7 +12,7 @@ from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, SourceReport, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
-from actlake.storage.keys import check_name
+from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
@@ -114,7 +114,7 @@ def ingest_tokens(
 
 def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:
     check_name("rowset", plan.name)
-    parameters = {"rowset": plan.name, "width_hint": plan.width_hint}
+    parameters: dict[str, Json] = {"rowset": plan.name, "width_hint": plan.width_hint}
     return lake.run("ingest", parameters, {plan.name: plan.fingerprint()})
 
 
@@ -125,11 +125,15 @@ def _token_blocks(
 
     texts = _texts(lake, plan.corpus)
     rows = tokenize_documents(
-        tokenizer, texts, windowing=plan.windowing, window=plan.window, overlap=plan.overlap
+        tokenizer,
+        texts,
+        windowing=plan.windowing or "document",
+        window=plan.window or 0,
+        overlap=plan.overlap or 0,
     )
     with progress(f"tokenize {plan.name}", _documents(lake, plan.corpus), "documents") as advance:
         for document in rows:
-            block = {
+            block: dict[str, NDArray[Any]] = {
                 "document": np.full(document.rows, document.document, np.int64),
                 "window": document.window,
                 "position": document.position,

@@ -18,7 +18,7 @@ from actlake.storage.lake import Lake
 
 __all__ = ["page"]
 
-CONTEXTS, TOKENS, LABELS = 8, 10, 5
+CONTEXTS, TOKENS, LABELS = 8, 10, 8
 DOCUMENT_CHARACTERS, LABEL_CHARACTERS = 420, 60
 CHART_WIDTH, CHART_HEIGHT = 240, 56
 FAINTEST = 0.15
@@ -58,12 +58,15 @@ def page(
     InputError if no codes are summarized.
     """
     shown = summaries(lake, mask=mask)
+    kinds = {one.codes: lake.codes(one.codes).rowset.kind for one in shown}
+    # Tokens first: their contexts say more at a glance than whole documents do.
+    shown.sort(key=lambda one: kinds[one.codes] == "document")
     chosen = _dealt(lake, shown, features)
     sections = [
         {
             "index": index,
             "summary": summary,
-            "cards": _cards(lake, summary, chosen[summary.codes]),
+            "cards": _cards(lake, summary, chosen[summary.codes], kinds[summary.codes]),
         }
         for index, summary in enumerate(shown)
     ]
@@ -122,7 +125,9 @@ def _dealt(lake: Lake, shown: Sequence[Summary], features: int) -> dict[str, lis
     return chosen
 
 
-def _cards(lake: Lake, summary: Summary, features: Sequence[int]) -> list[dict[str, Any]]:
+def _cards(
+    lake: Lake, summary: Summary, features: Sequence[int], kind: str
+) -> list[dict[str, Any]]:
     key: dict[str, Any] = {
         "codes": summary.codes,
         "mask": summary.mask,
@@ -150,7 +155,6 @@ def _cards(lake: Lake, summary: Summary, features: Sequence[int]) -> list[dict[s
     }
     contexts = list(chain.from_iterable(found.values()))
     labels, specials = _labels(lake, summary, contexts), _specials(lake, summary, contexts)
-    whole = lake.codes(summary.codes).rowset.kind == "document"
     return [
         known[feature]
         | {
@@ -162,7 +166,9 @@ def _cards(lake: Lake, summary: Summary, features: Sequence[int]) -> list[dict[s
                     "source": visible(one.source_id),
                     "labels": labels.get(one.document, []),
                     "special": specials.get(one.row),
-                    "pieces": _whole(one) if whole else _pieces(one, known[feature]["max_active"]),
+                    "pieces": _whole(one)
+                    if kind == "document"
+                    else _pieces(one, known[feature]["max_active"]),
                 }
                 for one in found[feature]
             ],

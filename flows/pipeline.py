@@ -27,7 +27,7 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
     for mask in asked.masks:
         lake.create_mask(mask.name, mask.predicate)
     _ingest(lake, asked, call)
-    tensors = {}
+    tensors: dict[str, str] = {}
     for model in asked.models:
         names = call("extract", lake, _extraction(asked, model))
         tensors |= dict(zip((f"{model.name}:{site}" for site in model.sites), names, strict=True))

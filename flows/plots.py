@@ -67,6 +67,7 @@ def l0(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure:
     """How many features fire on a row: a panel for each codes, counted over all masked rows."""
     shown = summaries(lake, codes, mask)
     figure, panels = _panels(len(shown))
+    right = 0  # of all panels, which share the axis
     for summary, axes in zip(shown, panels, strict=False):
         counts = _rows_by_l0(lake, summary)
         rows, sizes = int(counts.sum()), np.arange(len(counts))
@@ -80,10 +81,10 @@ def l0(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure:
         head(axes, summary.codes, f"mean {mean:.4g}, from {low} to {high} · {_rows(summary)}")
         axes.set_ylabel("% of rows")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        if low == high:
-            axes.set_xlim(low - 3, low + 3)
+        right = max(right, high + step)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.grid(axis="y")
+    panels[-1].set_xlim(-0.6, right)
     panels[-1].set_xlabel("L0: features that fire on a row (line: mean)")
     _note_left_out(figure, len(shown))
     return figure

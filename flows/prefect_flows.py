@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from prefect import Flow, flow, task
+from prefect import Flow
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from actlake.flows.encode import encode as encode_body
@@ -58,7 +58,7 @@ class PrefectTasks:
         def run(item: T) -> R:
             return step(item)
 
-        steps: Task[[T], R] = task(
+        steps = Task(
             run,
             name=name,
             task_run_name=f"{name} {{item}}",
@@ -115,11 +115,11 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     run.__annotations__ = {one.name: one.annotation for one in shown}
     run.__name__, run.__doc__, run.__module__ = body.__name__, body.__doc__, body.__module__
     # One shard at a time: torch uses every core on it already.
-    return flow(
+    one_thread: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
+    return Flow(
         run,
         name=body.__name__,
-        flow_run_name=None,
-        task_runner=ThreadPoolTaskRunner(max_workers=1),
+        task_runner=one_thread,
         persist_result=False,
     )
 

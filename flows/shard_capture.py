@@ -33,7 +33,7 @@ def capture_shard(
         documents = tokens.tokenize_documents(loaded.tokenizer, texts, window=window)
         cut = [windows.windows_of_document(document) for document in documents]
         return capture.pool(loaded, cut, sites, token_budget=token_budget)
-    windowing: tokens.Windowing = "packed" if rowset.windowing == "packed" else "document"
+    windowing = rowset.windowing or "document"
     found = windows.windows_of_rows(rowset.column, rowset.rows, start, stop, windowing=windowing)
     return capture.capture(
         loaded, sites, found, row_start=start, row_stop=stop, token_budget=token_budget

@@ -166,18 +166,13 @@ def _csv_rows(
 def _casts(file: SourceFile, indices: list[int]) -> dict[int, Callable[[str], object]]:
     """How the cells of each column of numbers or truth values become them; one pass."""
     possible = dict.fromkeys(indices, _KINDS)
-    used: set[int] = set()
     records = _records(file) if indices else iter(())
     next(records, None)
     for _, cells in records:
-        for index, kinds in possible.items():
-            if kinds and cells[index]:
-                used.add(index)
-                if not kinds[0][0].fullmatch(cells[index]):
-                    possible[index] = tuple(
-                        kind for kind in kinds if kind[0].fullmatch(cells[index])
-                    )
-    return {index: kinds[0][1] for index, kinds in possible.items() if kinds and index in used}
+        for index in (index for index in indices if cells[index]):
+            kept = (kind for kind in possible[index] if kind[0].fullmatch(cells[index]))
+            possible[index] = tuple(kept)
+    return {index: kinds[0][1] for index, kinds in possible.items() if kinds}
 
 
 def _records(file: SourceFile) -> Iterator[tuple[int, list[str]]]:

@@ -21,7 +21,7 @@ from actlake.storage.csr import Csr
 from actlake.storage.durable import Digest
 from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.keys import fingerprint
+from actlake.storage.keys import Json, fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.partials import commit_partials, partial_row, read_partial, write_partial
 from actlake.storage.run import Run
@@ -73,8 +73,13 @@ def summarize(
     if examples < 1 or tokens < 1:
         raise InputError("summarize keeps at least 1 example and 1 token of each feature")
     rule = lake.mask(mask)
-    parameters = {"codes": codes, "mask": mask, "examples": examples, "tokens": tokens}
-    inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "code_version": CODE_VERSION}
+    parameters: dict[str, Json] = {
+        "codes": codes,
+        "mask": mask,
+        "examples": examples,
+        "tokens": tokens,
+    }
+    inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "version": CODE_VERSION}
     inputs["replaces"] = _replaced(lake, parameters, inputs)
     grid = reader.grid
     under = (lake.mask_rows(rule, reader.rowset, *grid.span(shard)) for shard in range(len(grid)))

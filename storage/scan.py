@@ -28,6 +28,8 @@ def scan_codes(
         left = n_rows
         conditions = [] if predicate is None else _conjunction(predicate)
         wanted = _wanted_features(conditions, n_features)
+        if wanted is not None and not wanted.any():
+            return
         for shard in shards:
             rows = _wanted_rows(conditions, *grid.span(shard))
             if not rows.any():

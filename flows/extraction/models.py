@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError
@@ -29,8 +28,6 @@ from actlake.flows.extraction.sources import (
     weight_files,
 )
 from actlake.storage.errors import InputError, ModelError
-
-ComputeDtype = Literal["float32", "bfloat16", "float16"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # These number positions from pad_token_id + 1, so that many of their positions are never used.
@@ -87,7 +84,8 @@ class LoadedModel:
     module: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     device: str
-    compute_dtype: ComputeDtype
+    compute_dtype: str
+    """float32, bfloat16 or float16."""
     attention: str
     """The implementation in use."""
     last_layer: int | None
@@ -161,7 +159,7 @@ def load_model(
     model: ModelFacts | str,
     *,
     device: str = "auto",
-    compute_dtype: ComputeDtype = "float32",
+    compute_dtype: str = "float32",
     attention: str = "auto",
     last_layer: int | None = None,
     trust_remote_code: bool = False,

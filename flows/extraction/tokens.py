@@ -11,7 +11,7 @@ the model sees them again, but they are rows only once, so they show as a jump i
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from actlake.storage.errors import CorpusError, InputError, ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Windowing = Literal["document", "packed"]
 
 _DOCUMENTS_AT_ONCE = 64
 _PROBES = ("a", "0", "the", ".")
@@ -87,7 +86,7 @@ def tokenize_documents(
     tokenizer: "PreTrainedTokenizerBase",
     texts: Iterable[str],
     *,
-    windowing: Windowing = "document",
+    windowing: str = "document",
     window: int,
     overlap: int = 0,
 ) -> Iterator[DocumentRows]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.flows.extraction.tokens import DocumentRows, Windowing
+from actlake.flows.extraction.tokens import DocumentRows
 from actlake.storage.errors import CorruptError, InputError
 
 ReadColumn = Callable[[str, int, int], NDArray[np.generic]]
@@ -29,7 +29,7 @@ class Window:
 
 
 def windows_of_rows(
-    read_column: ReadColumn, rows: int, start: int, stop: int, *, windowing: Windowing
+    read_column: ReadColumn, rows: int, start: int, stop: int, *, windowing: str
 ) -> list[Window]:
     """The windows that hold rows [start, stop) of a rowset of ``rows``, in row order.
 
@@ -74,7 +74,7 @@ def _windows(
     start: int,
     stop: int,
     rows: int,
-    windowing: Windowing,
+    windowing: str,
 ) -> list[Window] | None:
     """As windows_of_rows, from rows [low, high) alone; None where these are too few."""
     places = read_column("window_position", low, high).astype(np.int64)

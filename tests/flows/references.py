@@ -133,7 +133,8 @@ def steps_apart(found: NDArray[Any], right: NDArray[Any]) -> NDArray[np.int64]:
         bits = values.view(np.int16).astype(np.int64)
         return np.where(bits < 0, -32768 - bits, bits)
 
-    return np.abs(ranks(found) - ranks(right))
+    apart: NDArray[np.int64] = np.abs(ranks(found) - ranks(right))
+    return apart
 
 
 def all_texts(lake: Lake) -> list[str]:

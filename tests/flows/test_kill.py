@@ -22,15 +22,11 @@ pytestmark = pytest.mark.slow
 POINTS = (
     "link:2",
     "link:9:end",
-    "link:20",
-    "rename:1",
     "rename:2:end",
     "fsync:30",
-    "commit:1:end",
     "commit:5",
     "hashes:4:end",
     "record:3",
-    "record:6:end",
 )
 
 

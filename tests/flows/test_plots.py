@@ -2,12 +2,16 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from actlake.flows.feature_plots import value_bars
@@ -36,16 +40,18 @@ CODES = codes_name(TOPK)
 def dense(lake: Lake, codes: str) -> NDArray[np.float32]:
     """Values under the mask, shape (rows, features)."""
     reader = lake.codes(codes)
-    return reader[:].dense()[~reader.rowset.column("is_special")]
+    values: NDArray[np.float32] = reader[:].dense()[~reader.rowset.column("is_special")]
+    return values
+
+
+def bars(axes: Axes) -> list[Rectangle]:
+    return [patch for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
 def words(figure: Figure) -> str:
     """Everything that the figure says."""
-    return "\n".join(text.get_text() for text in figure.findobj(match=_is_text))
-
-
-def _is_text(artist: object) -> bool:
-    return hasattr(artist, "get_text")
+    texts = figure.findobj(Text)
+    return "\n".join(text.get_text() for text in texts)
 
 
 def test_density__counts_each_feature_once_and_states_the_dead(small_lake: Lake) -> None:
@@ -53,12 +59,12 @@ def test_density__counts_each_feature_once_and_states_the_dead(small_lake: Lake)
     for codes, axes in zip((codes_name(IDENTITY), CODES), figure.axes, strict=True):
         fires = (dense(small_lake, codes) > 0).mean(axis=0)
         alive = np.log10(fires[fires > 0])
-        bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in axes.patches]  # type: ignore[attr-defined]  # rectangles
-        for left, width, height in bars:
+        for bar in bars(axes):
+            left, width = bar.get_x(), bar.get_width()
             # Bars leave a gap of 8 % of the bin, half of it on each side.
             gap = 0.04 * width / 0.92
-            assert height == np.sum((alive >= left - gap) & (alive < left + width + gap))
-        assert sum(height for _, _, height in bars) == len(alive)
+            assert bar.get_height() == np.sum((alive >= left - gap) & (alive < left + width + gap))
+        assert sum(bar.get_height() for bar in bars(axes)) == len(alive)
         title = axes.get_title("left")
         assert f"{FEATURES} features, {FEATURES - len(alive)} of them never fire" in title
         assert f"957 rows, mask {MASK}" in title
@@ -72,16 +78,27 @@ def test_density__calls_the_planted_dead_features_dead(small_lake: Lake) -> None
 def test_l0__is_over_masked_rows(small_lake: Lake) -> None:
     [axes] = l0(small_lake, CODES).axes
     fires = (dense(small_lake, CODES) > 0).sum(axis=1)
-    shares = [bar.get_height() for bar in axes.patches]  # type: ignore[attr-defined]  # rectangles
+    shares = [bar.get_height() for bar in bars(axes)]
     np.testing.assert_allclose(shares, 100 * np.bincount(fires) / len(fires))
-    assert axes.lines[0].get_xdata()[0] == pytest.approx(fires.mean())  # type: ignore[index]
+    assert np.asarray(axes.lines[0].get_xdata())[0] == pytest.approx(fires.mean())
     assert f"mean {fires.mean():.4g}" in axes.get_title("left")
+
+
+def test_l0__shows_every_panel_on_the_shared_axis(small_lake: Lake) -> None:
+    figure = l0(small_lake)
+    for axes in figure.axes:
+        left, right = axes.get_xlim()
+        for bar in bars(axes):
+            assert left <= bar.get_x() < bar.get_x() + bar.get_width() <= right
 
 
 def test_fvu__places_each_model_at_its_held_out_value(small_lake: Lake) -> None:
     [axes] = fvu(small_lake).axes
-    places = {points.get_label(): points.get_offsets()[:, 0] for points in axes.collections}  # type: ignore[index]
-    assert {str(label).split()[0]: x.tolist() for label, x in places.items()} == {
+    places = {
+        str(points.get_label()).split()[0]: np.asarray(points.get_offsets())[:, 0].tolist()
+        for points in axes.collections
+    }
+    assert places == {
         "learned": [FVU["fvu"]],
         "PCA,": [FVU["fvu_pca"]],
         "random": [FVU["fvu_random"]],
@@ -93,11 +110,11 @@ def test_value_bars__hold_every_value_between_their_edges(small_lake: Lake) -> N
     [summary] = summaries(small_lake, CODES)
     for number in range(FEATURES):
         values = dense(small_lake, CODES)[:, number]
-        bars = value_bars(small_lake, summary, number)
-        assert len(bars) <= 40
-        for lower, upper, rows in bars:
+        joined = value_bars(small_lake, summary, number)
+        assert len(joined) <= 40
+        for lower, upper, rows in joined:
             assert rows == np.sum((values > lower) & (values <= upper))
-        assert sum(rows for _, _, rows in bars) == np.sum(values > 0)
+        assert sum(rows for _, _, rows in joined) == np.sum(values > 0)
 
 
 def test_histogram__says_so_when_a_feature_never_fires(small_lake: Lake) -> None:
@@ -117,12 +134,13 @@ def test_feature__shows_the_planted_word_first(small_lake: Lake) -> None:
 def test_save__writes_the_same_readable_files_each_time(
     small_lake: Lake, tmp_path: Path, kind: str
 ) -> None:
-    one = {"codes": CODES, "feature": 1} if kind in ("feature", "histogram") else {}
-    files = [
-        save(plot(small_lake, kind, **one), tmp_path / folder / "plot.v1")  # type: ignore[arg-type]
-        for folder in ("a", "b")
-        if (tmp_path / folder).mkdir() is None
-    ]
+    of_one = kind in ("feature", "histogram")
+    files = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        codes, number = (CODES, 1) if of_one else (None, None)
+        figure = plot(small_lake, kind, codes=codes, feature=number)
+        files.append(save(figure, folder / "plot.v1"))
     assert [file.name for file in files[0]] == ["plot.v1.png", "plot.v1.svg"]
     for first, second in zip(*files, strict=True):
         assert first.read_bytes() == second.read_bytes()
@@ -150,10 +168,10 @@ def test_save__writes_the_same_readable_files_each_time(
     ],
 )
 def test_plot__refuses_what_it_cannot_draw(
-    small_lake: Lake, kind: str, arguments: dict[str, str], message: str
+    small_lake: Lake, kind: str, arguments: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        plot(small_lake, kind, **arguments)  # type: ignore[arg-type]
+        plot(small_lake, kind, **arguments)
 
 
 def test_plot__of_unknown_codes_is_not_found(small_lake: Lake) -> None:
@@ -165,7 +183,7 @@ def test_summaries__are_the_newest_of_each_codes(small_lake: Lake, tmp_path: Pat
     lake = Lake.open(shutil.copytree(small_lake.root, tmp_path / "lake"))
     assert {summary.mask for summary in summaries(lake)} == {MASK}
     with lake.run("test", {"again": True}, {}) as run:
-        row = dict.fromkeys(arrow_schema("feature_statistics").names, 0)
+        row: dict[str, object] = dict.fromkeys(arrow_schema("feature_statistics").names, 0)
         row |= {"codes": CODES, "mask": "all", "n_rows": 997, "run": run.run}
         table = pa.Table.from_pylist([row], arrow_schema("feature_statistics"))
         run.append({"feature_statistics": table}, "a newer summary")

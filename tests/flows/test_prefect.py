@@ -46,12 +46,13 @@ def test_payloads__are_those_of_the_inline_flows(
     extract(inline, source=source, sites=[site], corpus="c", torch_threads=1)
     summarize(inline, codes=encode(inline, dictionary="d"))
     other = Path(shutil.copytree(dictionary_lake, tmp_path / "prefect"))
-    names = FLOWS["extract"](
+    flows: dict[str, Any] = {**FLOWS}
+    names = flows["extract"](
         lake=str(other), source=source, sites=[site], corpus="c", torch_threads=1
     )
     assert names == [f"tiny-llama:{site}@c"]
-    codes = FLOWS["encode"](lake=str(other), dictionary="d")
-    FLOWS["summarize"](lake=str(other), codes=codes)
+    codes = flows["encode"](lake=str(other), dictionary="d")
+    flows["summarize"](lake=str(other), codes=codes)
     found = Lake.open(other)
     assert payloads(found) == payloads(inline)
     for table in ("postings", "feature_statistics", "feature_examples", "feature_tokens"):
@@ -120,7 +121,7 @@ def test_steps__come_in_order_and_few_at_a_time() -> None:
 
     @flow
     def squares() -> list[int]:
-        found = []
+        found: list[int] = []
         for value in PrefectTasks().map("square", step, range(6)):
             ahead.append(len(started) - len(found))
             found.append(value)
@@ -134,7 +135,7 @@ def test_parameters__are_typed_and_fit_a_deployment() -> None:
     for name, one in FLOWS.items():
         schema = parameter_schema(one).model_dump()
         properties = schema["properties"]
-        assert [*properties][0] == "lake"
+        assert next(iter(properties)) == "lake"
         assert properties["lake"]["type"] == "string"
         assert not {"runner", "call"} & {*properties}
         assert json.dumps(schema)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def test_sql__prints_every_format(speeches: Path, cli: Cli, tmp_path: Path) -> N
     for suffix in ("csv", "json", "parquet"):
         file = tmp_path / f"out.{suffix}"
         assert ok(cli(speeches, "sql", select, "-o", file)) == ""
-        readers = {"csv": pl.read_csv, "json": pl.read_ndjson, "parquet": pl.read_parquet}
+        readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+            "csv": pl.read_csv,
+            "json": pl.read_ndjson,
+            "parquet": pl.read_parquet,
+        }
         frame = readers[suffix](file)
         assert frame["rows"].to_list() == [rows]
     assert "--output" in refused(cli(speeches, "sql", select, "--format", "parquet"))

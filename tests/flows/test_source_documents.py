@@ -19,6 +19,8 @@ from tests.flows.planted_documents import (
 def test_read__ids_must_be_there(tmp_path: Path) -> None:
     path = write_text(tmp_path / "a.jsonl", '{"text": "x", "n": 7}\n{"text": "y", "n": null}\n')
     assert "a.jsonl:2 has no id: 'n' is missing" in refusal(Source(path=str(path), id="n"))
+    write_text(path, '{"text": "x", "n": true}\n')
+    assert "a.jsonl:1 has no id: 'n' is a bool" in refusal(Source(path=str(path), id="n"))
     write_text(path, '{"text": "x", "n": 1.5}\n')
     assert "a.jsonl:1 has no id: 'n' is a float" in refusal(Source(path=str(path), id="n"))
 
@@ -94,3 +96,14 @@ def test_metadata__columns_that_are_nowhere_are_refused(speeches: Source, tmp_pa
     assert "rows.csv:2 and its metadata both have 'year'" in refusal(both)
     (one,) = read(replace(both, labels=("party", "year")))
     assert (one.source_id, one.labels) == ("0007", {"party": None, "year": 7})
+
+
+def test_metadata__keys_keep_their_spelling(tmp_path: Path) -> None:
+    for name in ("10", "1.50"):
+        write_text(tmp_path / "texts" / f"{name}.txt", name)
+    meta = write_text(tmp_path / "meta.csv", "n,year\n1.50,1902\n10,1901\n")
+    source = Source(path=str(tmp_path / "texts"), metadata=str(meta), metadata_key="n")
+    assert [one.labels for one in read(source)] == [
+        {"n": "1.50", "year": 1902},
+        {"n": "10", "year": 1901},
+    ]

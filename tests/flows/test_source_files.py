@@ -3,8 +3,10 @@
 import bz2
 import gzip
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -73,6 +75,7 @@ def test_read__a_package_carries_files(monkeypatch: pytest.MonkeyPatch, tmp_path
     write_text(tmp_path / "outside.txt", "outside")
     write_text(tmp_path / "carrier" / "__init__.py", "raise SystemExit('never imported')")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "specless", ModuleType("specless"))
     for path in (
         "package:carrier/data/*.txt",
         "package:carrier/data",
@@ -84,7 +87,7 @@ def test_read__a_package_carries_files(monkeypatch: pytest.MonkeyPatch, tmp_path
         "package:carrier//etc/passwd": "leaves its package",
         "package:no_such_package/a.txt": "no Python package 'no_such_package'",
         "package:carrier.data/a.txt": "no Python package 'carrier.data'",
-        "package:__main__/a.txt": "no Python package '__main__'",
+        "package:specless/a.txt": "no Python package 'specless'",
         "package:": "no Python package ''",
         "package:carrier/data/b.txt": "no file or folder package:carrier/data/b.txt (there is a",
     }.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from actlake.flows.sources import Source, read
+from actlake.storage.corpora import Document
 from tests.flows.planted_documents import (
     ROWS,
     refusal,
@@ -59,20 +60,20 @@ def test_read__a_truncated_table_is_refused(tmp_path: Path) -> None:
 
 def test_read__csv_columns_are_numbers_only_where_all_cells_are(tmp_path: Path) -> None:
     text = (
-        "text,whole,real,both,zip,mixed,truth,huge,empty\n"
-        "a,1,0.5,1,007,1,true,12345678901234567890,\n"
-        "b,-2,1e3,2.5,12,n/a,FALSE,1,\n"
-        "c,,,,,,,,\n"
+        "text,whole,real,both,zip,mixed,truth,huge,either,empty\n"
+        "a,1,0.5,1,007,1,true,12345678901234567890,1,\n"
+        "b,-2,1e3,2.5,12,n/a,FALSE,1,true,\n"
+        "c,,,,,,,,,\n"
     )
     found = [one.labels for one in read(Source(path=str(write_text(tmp_path / "a.csv", text))))]
     assert [repr(one) for one in found] == [
         repr(labels)
         for labels in (
             {"whole": 1, "real": 0.5, "both": 1.0, "zip": "007", "mixed": "1", "truth": True}
-            | {"huge": "12345678901234567890", "empty": None},
+            | {"huge": "12345678901234567890", "either": "1", "empty": None},
             {"whole": -2, "real": 1e3, "both": 2.5, "zip": "12", "mixed": "n/a", "truth": False}
-            | {"huge": "1", "empty": None},
-            dict.fromkeys("whole real both zip mixed truth huge empty".split()),
+            | {"huge": "1", "either": "true", "empty": None},
+            dict.fromkeys("whole real both zip mixed truth huge either empty".split()),
         )
     ]
 
@@ -88,3 +89,19 @@ def test_read__holds_one_batch_in_memory(tmp_path: Path) -> None:
     lines = [json.dumps({"text": "x", "n": n}) for n in range(1000)] + ["not JSON"]
     documents = read(Source(path=str(write_text(tmp_path / "a.jsonl", "\n".join(lines)))))
     assert [next(documents).labels["n"] for _ in range(10)] == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "text,n\r\nx,1\r\n\r\n"),
+        ("a.tsv", "text\tn\nx\t1"),
+        ("a.jsonl", '{"text": "x", "n": 1}\r\n\r\n'),
+    ],
+)
+def test_read__takes_files_as_spreadsheets_save_them(
+    name: str, content: str, tmp_path: Path
+) -> None:
+    """With a byte-order mark, Windows line ends, and blank or missing last lines."""
+    path = write_text(tmp_path / name, f"\ufeff{content}")
+    assert list(read(Source(path=str(path)))) == [Document("a#1", "x", {"n": 1})]

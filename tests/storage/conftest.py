@@ -30,7 +30,6 @@ from actlake.storage.codes_writer import (
 )
 from actlake.storage.csr import csr_from_dense
 from actlake.storage.dictionary_files import write_dictionary
-from actlake.storage.fields import TABLES
 from actlake.storage.run import Run
 
 WIDTH, FEATURES = 6, 40
@@ -186,18 +185,26 @@ def make_rowset(lake: Lake, rows: int, *, width_hint: int = 4096) -> Rowset:
 
 
 def content(lake: Lake) -> dict[str, str]:
-    """What a lake is: a hash of every file that is not SQLite's or the lock, and of every table."""
+    """What a lake is: a hash of each file, and which files its tables consist of.
+
+    Left out are the lock and the SQLite files, whose content is asked for.
+    """
     found = {
         path.relative_to(lake.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in lake.root.rglob("*")
         if path.is_file() and ".sqlite" not in path.name and path.name != "catalog.lock"
     }
-    for table in TABLES:
-        rows = sorted(map(repr, lake._connection().execute(f"SELECT * FROM {table}").fetchall()))
-        found[f"table {table}"] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
-    found["names"] = repr(sorted(lake._claims.names().items()))
-    found["pins"] = repr(lake._claims.pins())
-    return found
+    files = lake._connection().execute(
+        "SELECT 'data' AS kind, path, begin_snapshot, end_snapshot "
+        "FROM __ducklake_metadata_lake.ducklake_data_file UNION ALL "
+        "SELECT 'delete', path, begin_snapshot, end_snapshot "
+        "FROM __ducklake_metadata_lake.ducklake_delete_file ORDER BY ALL"
+    )
+    return found | {
+        "tables": repr(files.fetchall()),
+        "names": repr(lake._claims.names()),
+        "pins": repr(lake._claims.pins()),
+    }
 
 
 def payloads(lake: Lake, tensor: str) -> dict[str, bytes]:

@@ -106,7 +106,7 @@ def test_readers__verify_the_checksum(tmp_path: Path, name: str, reader: str, wh
     damaged = bytearray(chunk.read_bytes())
     damaged[where] ^= 1
     chunk.write_bytes(damaged)
-    with pytest.raises(ValueError, match="(?i)crc32c|checksum|DATA_LOSS|FAILED_PRECONDITION"):
+    with pytest.raises(ValueError, match=r"(?i)crc32c|checksum|DATA_LOSS|FAILED_PRECONDITION"):
         read_with(reader, tmp_path / "a")
 
 

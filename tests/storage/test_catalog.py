@@ -1,6 +1,9 @@
 """Commits are all or nothing, land once, and leave no file behind that they did not take in."""
 
+import getpass
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -15,6 +18,16 @@ from actlake.storage.errors import BusyError, CorruptError, InputError, LakeErro
 from actlake.storage.fields import arrow_schema
 from actlake.storage.transaction import StagedRows, Transaction
 from tests.storage.conftest import content, fresh_name, python
+
+
+def registers(staged: StagedRows) -> Callable[[Transaction], str]:
+    """A change that registers rows and returns a word."""
+
+    def change(now: Transaction) -> str:
+        now.register(staged)
+        return "result"
+
+    return change
 
 
 def masks(*names: str) -> pa.Table:
@@ -40,9 +53,7 @@ def test_commit__adds_rows_files_and_a_snapshot(bench: Lake) -> None:
     assert stored(bench, name) == 0
 
     files = {"elsewhere": Digest(1, "f")}
-    result, snapshot = catalog.commit(
-        lambda now: now.register(staged) or "result", "message", staged=[staged], files=files
-    )
+    result, snapshot = catalog.commit(registers(staged), "message", staged=[staged], files=files)
 
     assert (result, snapshot) == ("result", before + 1)
     assert stored(bench, name) == 1
@@ -112,7 +123,7 @@ def test_commit__of_a_lost_claim_is_refused(bench: Lake) -> None:
 
 
 def test_commit__is_replayed_on_a_conflict(bench: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     name, attempts = fresh_name(), 0
     staged = bench._catalog.stage("masks", masks(name))
 
@@ -131,7 +142,7 @@ def test_commit__is_replayed_on_a_conflict(bench: Lake, monkeypatch: pytest.Monk
 
 
 def test_commit__gives_up_in_one_line(bench: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(module, "ATTEMPTS", 2)
     before = content(bench)
     staged = bench._catalog.stage("masks", masks(fresh_name()))
@@ -178,9 +189,7 @@ def test_commit__that_landed_without_word_is_not_made_twice(bench: Lake) -> None
     staged = bench._catalog.stage("masks", masks(name))
     unacknowledged(bench, duckdb.TransactionException("database is locked"))
     before = bench.newest_snapshot()
-    result, snapshot = bench._catalog.commit(
-        lambda now: now.register(staged) or "result", "x", staged=[staged]
-    )
+    result, snapshot = bench._catalog.commit(registers(staged), "x", staged=[staged])
     assert (result, snapshot) == ("result", before + 1)
     assert stored(bench, name) == 1
     assert staged.path.exists()
@@ -245,7 +254,7 @@ def test_author__is_known_without_a_password_entry(monkeypatch: pytest.MonkeyPat
     def nobody() -> str:
         raise KeyError("getpwuid(): uid not found: 12345")
 
-    monkeypatch.setattr(module.getpass, "getuser", nobody)
+    monkeypatch.setattr(getpass, "getuser", nobody)
     assert module._author().isdigit()
 
 

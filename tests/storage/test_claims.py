@@ -1,5 +1,6 @@
 """Claims exclude the living, never the dead; names, pins and hashes are kept."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from actlake.storage import claims as module
 from actlake.storage.claims import Claim, Claims
@@ -119,10 +121,8 @@ def test_claims__are_taken_by_one_of_many_threads(claims: Claims) -> None:
     won: list[Claim] = []
 
     def take() -> None:
-        try:
+        with contextlib.suppress(BusyError):
             won.append(claims.take("work"))
-        except BusyError:
-            pass
 
     threads = [threading.Thread(target=take) for _ in range(16)]
     for thread in threads:
@@ -184,7 +184,7 @@ def test_locked_file__is_busy(
         assert probe.exec_driver_sql("PRAGMA busy_timeout").scalar() == 30000
         assert probe.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert probe.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
-    module.sa.event.listen(
+    sqlalchemy.event.listen(
         claims._engine,
         "connect",
         lambda connection, _: connection.execute("PRAGMA busy_timeout = 10"),

@@ -20,7 +20,7 @@ from actlake.storage.durable import (
 
 
 def test_publish__writes_all_pieces_and_their_digest(tmp_path: Path) -> None:
-    pieces = [b"one", bytearray(b""), memoryview(b"three")]
+    pieces: list[bytes | bytearray | memoryview] = [b"one", bytearray(), memoryview(b"three")]
     found = publish(tmp_path / "a", pieces)
     assert (tmp_path / "a").read_bytes() == b"onethree"
     assert found == Digest(8, xxhash.xxh3_128(b"onethree").hexdigest()) == digest(tmp_path / "a")
@@ -59,10 +59,17 @@ def test_publish__flushes_the_file_before_it_has_its_name(
     """A power cut after the name appears must not show an empty file."""
     happened: list[str] = []
     fsync, link = os.fsync, os.link
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: (happened.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd))
-    )
-    monkeypatch.setattr(os, "link", lambda a, b: (happened.append("link"), link(a, b)))
+
+    def seen_fsync(descriptor: int) -> None:
+        happened.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def seen_link(source: Path, target: Path) -> None:
+        happened.append("link")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "link", seen_link)
     publish(tmp_path / "a", [b"x"])
     assert [Path(name).suffix for name in happened[:1]] == [".tmp"]
     assert happened[1:] == ["link", str(tmp_path)]

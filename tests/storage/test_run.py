@@ -5,12 +5,13 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from actlake.storage import Lake, LakeError
+from actlake.storage import Lake
 from actlake.storage import run as module
 from actlake.storage.errors import BusyError, InputError, NameTakenError
 from actlake.storage.fields import arrow_schema
@@ -20,7 +21,9 @@ from tests.storage.conftest import content, fresh_name, python
 
 
 def facts(lake: Lake, run: Run) -> dict[str, Any]:
-    return lake.sql("SELECT * FROM runs WHERE run = $run", run=run.run).arrow().to_pylist()[0]
+    rows = lake.sql("SELECT * FROM runs WHERE run = $run", run=run.run).arrow()
+    found: dict[str, Any] = rows.to_pylist()[0]
+    return found
 
 
 def masks(*names: str, fingerprint: str = "x") -> pa.Table:
@@ -149,13 +152,13 @@ def test_run__in_the_same_thread_does_not_wait_for_itself(bench: Lake) -> None:
 
 def test_run__that_lost_its_claim_commits_nothing(bench: Lake) -> None:
     name = fresh_name()
-    with pytest.raises(BusyError, match="took over") as caught:
-        with bench.run("verb", {"n": name}, {}) as run:
-            bench._claims._touch([run.claim], 0.0)  # silent for too long
-            bench._claims.take(run.claim.key)
-            before = content(bench)
-            run.append({"masks": masks(name)}, "late")
-    assert isinstance(caught.value, LakeError)
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(BusyError, match="took over"))
+        run = stack.enter_context(bench.run("verb", {"n": name}, {}))
+        bench._claims._touch([run.claim], 0.0)  # silent for too long
+        bench._claims.take(run.claim.key)
+        before = content(bench)
+        run.append({"masks": masks(name)}, "late")
     after = content(bench)
     del before["pins"], after["pins"]
     assert after == before  # not even that it failed: the one who took over says that it crashed
@@ -194,12 +197,13 @@ def test_hold__keeps_other_runs_off_a_name(bench: Lake, monkeypatch: pytest.Monk
 
 def test_hold__that_is_lost_stops_the_run(bench: Lake) -> None:
     name = fresh_name()
-    with pytest.raises(BusyError, match=f"took over mask:{name}"):
-        with bench.run("verb", {"n": name}, {}) as run:
-            run.hold(f"mask:{name}")
-            bench._claims._touch([run._holding[f"mask:{name}"]], 0.0)
-            bench._claims.take(f"mask:{name}")
-            run.append({"masks": masks(name)}, "late")
+    with ExitStack() as stack:
+        stack.enter_context(pytest.raises(BusyError, match=f"took over mask:{name}"))
+        run = stack.enter_context(bench.run("verb", {"n": name}, {}))
+        run.hold(f"mask:{name}")
+        bench._claims._touch([run._holding[f"mask:{name}"]], 0.0)
+        bench._claims.take(f"mask:{name}")
+        run.append({"masks": masks(name)}, "late")
 
 
 def test_append__refuses_a_name_that_was_made_meanwhile(bench: Lake) -> None:

@@ -139,4 +139,4 @@ def test_read_only_folder__is_refused_in_one_line(
         out, err = python(AS_SOMEBODY.format(call=call), folder).communicate()
         assert out.startswith(expected), (out, err)
         assert len(out.splitlines()) == 1
-        assert sorted(os.listdir(folder)) == ["lake"]
+        assert [path.name for path in Path(folder).iterdir()] == ["lake"]

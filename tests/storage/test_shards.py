@@ -31,7 +31,7 @@ def test_grid__covers_every_row_once(grid: Grid) -> None:
 @given(GRIDS, st.integers(0, 210), st.integers(0, 210))
 def test_pieces__are_the_rows_asked_for(grid: Grid, a: int, b: int) -> None:
     start, stop = grid.slice_of(a, b)
-    found = []
+    found: list[int] = []
     for shard, first, after in grid.pieces(start, stop):
         low, high = grid.span(shard)
         assert 0 <= first < after <= high - low
@@ -91,9 +91,9 @@ def test_refuse_committed__knows_what_is_there(bench: Lake) -> None:
 
         refuse()
         refuse(receipt(owner, 0), receipt(owner, 2), receipt(owner, 1, "values"), receipt("p", 1))
-        with pytest.raises(InputError, match="shard 1 of rows .* already committed"):
+        with pytest.raises(InputError, match=r"shard 1 of rows .* already committed"):
             refuse(receipt(owner, 0), receipt(owner, 1))
-        with pytest.raises(InputError, match="shard 0 of rows .* came twice"):
+        with pytest.raises(InputError, match=r"shard 0 of rows .* came twice"):
             refuse(receipt(owner, 0), receipt(owner, 0))
         run.commit(lambda now: now.execute("DELETE FROM shards WHERE owner = $o", o=owner), "undo")
     assert committed_shards(bench._connection(), owner) == set()

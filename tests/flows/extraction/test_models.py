@@ -167,7 +167,7 @@ def test_load__refuses_what_it_does_not_have(tiny_model: ModelMaker) -> None:
     with pytest.raises(InputError, match=r"no device 'tpu9' here: .*; choose auto or cpu"):
         load_model(facts, device="tpu9")
     with pytest.raises(InputError, match="no compute dtype 'int8'; choose one of float32"):
-        load_model(facts, compute_dtype="int8")  # type: ignore[arg-type] # on purpose
+        load_model(facts, compute_dtype="int8")
     with pytest.raises(ModelError, match="attention implementation nonesuch"):
         load_model(facts, attention="nonesuch")
     for layer in (-1, 3):

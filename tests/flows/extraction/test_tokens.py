@@ -87,7 +87,7 @@ def test_long_documents__are_cut_and_never_truncated(
     (rows,) = tokenize_documents(
         make_tokenizer(2, 1),
         [" ".join(words)],
-        windowing=windowing,  # type: ignore[arg-type] # pytest parameters are strings
+        windowing=windowing,
         window=64,
         overlap=10,
     )
@@ -102,7 +102,7 @@ def test_spans__are_code_points_of_the_text(windowing: str) -> None:
     text = "naïve 🙂 ﬁn\u0301"
     tokenizer = byte_tokenizer()
     tokenizer.eos_token = "a"
-    (rows,) = tokenize_documents(tokenizer, [text], windowing=windowing, window=4)  # type: ignore[arg-type] # as above
+    (rows,) = tokenize_documents(tokenizer, [text], windowing=windowing, window=4)
 
     spans = [
         text[a:b]
@@ -139,7 +139,7 @@ def test_document_without_tokens__is_named(make_tokenizer: TokenizerMaker, windo
     documents = tokenize_documents(
         make_tokenizer(1, 1),
         ["w0"] * 70 + [" \n"],
-        windowing=windowing,  # type: ignore[arg-type] # as above
+        windowing=windowing,
         window=8,
     )
     with pytest.raises(CorpusError, match="document 70 gives no tokens"):

@@ -1,6 +1,7 @@
 """A tensor is read as the numpy array that was written."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from actlake.storage.lake import Lake
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["ingest", "ingest_documents", "ingest_tokens"]
 
@@ -119,7 +116,7 @@ def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:
 
 
 def _token_blocks(
-    lake: Lake, plan: RowsetPlan, tokenizer: "PreTrainedTokenizerBase"
+    lake: Lake, plan: RowsetPlan, tokenizer: Any
 ) -> Iterator[dict[str, NDArray[Any]]]:
     from actlake.flows.extraction.tokens import tokenize_documents
 

@@ -106,7 +106,7 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     shown = [
         inspect.Parameter("lake", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str),
         *(
-            parameter
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)  # else Prefect passes by place
             for name, parameter in signature.parameters.items()
             if name not in ("lake", "runner", "call", "progress")
         ),

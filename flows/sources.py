@@ -138,7 +138,7 @@ def read(
             if seen < len(kept) and kept[seen]:
                 yield document
             seen += 1
-        if False:
+        if seen != len(kept):
             raise CorpusError(f"{source.path} changed while it was read; read it again")
         outside = selection.outside
         unsampled = seen - outside - int(kept.sum())

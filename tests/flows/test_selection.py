@@ -5,13 +5,15 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actlake.flows.selection import apportion
+from actlake.flows import sources
+from actlake.flows.selection import apportion, select
 from actlake.flows.sources import Source, read
 from actlake.storage.errors import CorpusError, InputError, QueryError
 from tests.flows.planted_documents import (
@@ -179,14 +181,21 @@ def test_apportion__equals_sainte_lague() -> None:
         apportion([1, 1, 1], 2)
 
 
-def test_read__refuses_a_source_that_changes_between_its_passes(tmp_path: Path) -> None:
+def test_read__refuses_a_source_that_changes_between_its_passes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = replace(population(tmp_path), sample=10)
-    documents = read(source)
-    next(documents)
-    with Path(source.path).open("a") as file:
-        file.write('\n{"id": "late", "text": "t"}')
+    first_pass = select
+
+    def select_then_grow(*given: Any, **named: Any) -> Any:
+        found = first_pass(*given, **named)
+        with Path(source.path).open("a") as file:
+            file.write('\n{"id": "late", "text": "t"}')
+        return found
+
+    monkeypatch.setattr(sources, "select", select_then_grow)
     with pytest.raises(CorpusError, match="changed while it was read"):
-        list(documents)
+        list(read(source))
 
 
 def test_sample__is_the_same_in_every_version(tmp_path: Path) -> None:

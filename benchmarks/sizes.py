@@ -46,7 +46,7 @@ FULL = Sizes(
     model_rows=1 << 12,
     real_model_rows=2000,
 )
-"""About five minutes on two cores; needs 4 GiB of memory and 3 GiB of disk."""
+"""Meant for two quiet cores and a few minutes; a shuffled epoch alone holds some 3 GiB."""
 
 SMALL = Sizes(
     tensor_rows=1 << 15,
@@ -65,4 +65,4 @@ SMALL = Sizes(
     model_rows=1 << 11,
     real_model_rows=0,
 )
-"""Less than a minute: does it run, and is anything badly off. Fixed costs weigh more here."""
+"""Does it run, and is anything badly off? Fixed costs weigh more here."""

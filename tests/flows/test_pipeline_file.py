@@ -115,7 +115,7 @@ def test_site_of__finds_sites_with_colons_and_leaves_full_names(tmp_path: Path) 
         ('"data/*.txt"', '"x"\nmetadata = "y"', ": corpus.source: metadata and metadata_key go"),
         ('"data/*.txt"', '"x"\nstratify = "y"', ": corpus.source: stratify without sample"),
         ('"who=president"', '"who o=p"', ": corpus.source: 'who o' is no name for a label"),
-        ('"topk"', '"topk"\nlearning_rate = nan', ": dictionaries.#1.learning_rate: "),
+        ('"topk"', '"topk"\nlearning_rate = inf', ": dictionaries.#1.learning_rate: "),
         # keys
         ('name = "speeches"', 'nme = "s"', ": corpus: no key 'nme' here; did you mean 'name' (and"),
         ("path =", "pth =", ": corpus.source: no key 'pth' here; did you mean 'path' (and"),
@@ -123,7 +123,11 @@ def test_site_of__finds_sites_with_colons_and_leaves_full_names(tmp_path: Path) 
         ("[documents]", "[documents]\nrows = 1", ": documents: no key 'rows' here; there is none"),
         ('name = "m"', 'name = "m"\nwindw = 5', ": models.m: no key 'windw' here; did you mean 'w"),
         ('"topk"', '"topk"\nstps = 5', ": dictionaries.#1: no key 'stps' here; did you mean 'ste"),
-        ('"identity"', '"identity"\nsteps = 5', ": dictionaries.units: no key 'steps' here;"),
+        (
+            '"identity"',
+            '"identity"\nsteps = 5',
+            ": dictionaries.units: no key 'steps' here; there is 'tensor'",
+        ),
         ('name = "m"', "", ": models.#1.name: it is missing; add it"),
         ('method = "topk"', "", ": dictionaries.#1.method: it is missing; add it"),
         ('"topk"', '"topl"', ": dictionaries.#1.method: no method 'topl'; choose one of 'topk',"),

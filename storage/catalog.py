@@ -154,12 +154,11 @@ class Catalog:
                 connection.execute("ROLLBACK")
 
     def _check_current(self, claims: Sequence[Claim]) -> None:
-        for claim in claims:
-            if not self._claims.is_current(claim):
-                raise BusyError(
-                    f"another process took over {claim.key}, so nothing was committed; "
-                    "run it again to see what is left to do"
-                )
+        if lost := self._claims.lost(claims):
+            raise BusyError(
+                f"another process took over {lost[0].key}, so nothing was committed; "
+                "run it again to see what is left to do"
+            )
 
     def _replayed(
         self,

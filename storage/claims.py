@@ -7,7 +7,7 @@ catalog's: two SQLite libraries in one process drop each other's POSIX locks.
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,11 +152,13 @@ class Claims:
                 statement = sa.update(CLAIMS).where(mine).values(heartbeat=heartbeat)
                 connection.execute(statement, rows)
 
-    def is_current(self, claim: Claim) -> bool:
-        """Whether nobody has taken ``claim`` over."""
-        query = sa.select(CLAIMS.c.fencing_token).where(CLAIMS.c.key == claim.key)
+    def lost(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of ``claims`` that somebody has taken over."""
+        keys = [claim.key for claim in claims]
+        query = sa.select(CLAIMS.c.key, CLAIMS.c.fencing_token).where(CLAIMS.c.key.in_(keys))
         with self._connection() as connection:
-            return connection.execute(query).scalar() == claim.fencing_token
+            current = {(row.key, row.fencing_token) for row in connection.execute(query)}
+        return [claim for claim in claims if (claim.key, claim.fencing_token) not in current]
 
     def is_free(self, key: str) -> bool:
         """Whether no live process holds a claim on ``key``.

@@ -39,8 +39,10 @@ help:
 demo: .venv/.demo
 	@$(BIN)/actlake pipeline demo.toml --lake "$(LAKE)"
 
+# A worker a core, and a thread a worker: torch's threads would only wait for each other.
 test: lint
-	@$(BIN)/pytest -m "not gpu" --cov --cov-report=term --durations=15 $(PYTEST)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" -n auto --maxprocesses 8 --dist loadfile \
+		--cov --cov-report=term --durations=15 $(PYTEST)
 
 lint: .venv/.dev
 	@$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from actlake.flows.default_names import documents_name, rowset_name, tensor_name
 from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.flows.runners import Inline, Runner
+from actlake.flows.threads import default_threads
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -73,6 +73,7 @@ def extract(
     device: str = "auto",
     token_budget: int | None = None,
     torch_threads: int | None = None,
+    random_weights: int | None = None,
     trust_remote_code: bool = False,
     runner: Runner | None = None,
 ) -> list[str]:
@@ -89,12 +90,18 @@ def extract(
     token_budget, torch_threads
         Fixed when the tensors are planned, and recorded; a run that is taken up again keeps them,
         unless it is told others, and each shard records what it was computed with.
+    random_weights
+        Seed of weights drawn anew instead of the checkpoint's: an untrained twin to compare with.
     """
     from actlake.flows.extraction import models
     from actlake.flows.extraction import sites as site_table
 
     facts = models.inspect_model(
-        source, name=model, revision=revision, trust_remote_code=trust_remote_code
+        source,
+        name=model,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        random_weights=random_weights,
     )
     skeleton = models.skeleton(facts)
     # gpt2 and others look for padding among the tokens, which the meta device does not have.
@@ -273,7 +280,7 @@ def _batch_plan(
             continue
     kind = models.choose_device(request.device)
     budget = token_budget or planned.get("token_budget") or TOKEN_BUDGET[kind]
-    threads = torch_threads or planned.get("torch_threads") or os.cpu_count() or 1
+    threads = torch_threads or planned.get("torch_threads") or default_threads()
     return int(budget), int(threads)
 
 

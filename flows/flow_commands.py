@@ -121,6 +121,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--token-budget", type=int, help="Padded tokens a forward pass.")
 @click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")
+@click.option("--random-weights", type=int, help="Seed of an untrained twin, to compare with.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
 def extract(path: Path, runner: str, **options: Any) -> None:
     """Run a model over a corpus and keep its activations.
@@ -201,6 +202,63 @@ def export(path: Path, runner: str, **options: Any) -> None:
 
 
 @click.command(cls=LakeCommand)
+@lake_option
+@runner_option
+@click.option(
+    "--verify-parts",
+    default=7,
+    show_default=True,
+    help="Read one of so many parts, the next one each time; 1 reads all, 0 nothing.",
+)
+@click.option(
+    "--compact/--no-compact",
+    default=True,
+    show_default=True,
+    help="Gather the postings of a feature, which encoding leaves one file a shard.",
+)
+@click.option(
+    "--merge/--no-merge", default=True, show_default=True, help="Small files of a table into few."
+)
+@click.option(
+    "--expire-days",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Forget snapshots that are older and not pinned.",
+)
+@click.option("--no-expire", is_flag=True, help="Forget no snapshot.")
+@click.option(
+    "--keep-snapshots",
+    default=100,
+    show_default=True,
+    help="The newest so many are kept, however old.",
+)
+@click.option(
+    "--grace-hours",
+    type=float,
+    default=24.0,
+    show_default=True,
+    help="Remove files that no snapshot has named for so long.",
+)
+@click.option("--no-remove", is_flag=True, help="Remove no file.")
+@click.option(
+    "--backups", default=7, show_default=True, help="Backups of the catalog to keep; 0 makes none."
+)
+def maintain(path: Path, runner: str, no_expire: bool, no_remove: bool, **options: Any) -> None:
+    """Verify a part of the lake, tidy it, and back its catalog up.
+
+    Every step may be killed, and is taken up by the next call.
+    """
+    from actlake.flows.execution import execute
+
+    if no_expire:
+        options["expire_days"] = None
+    if no_remove:
+        options["grace_hours"] = None
+    execute(runner, "maintain", open_lake(path), options)
+
+
+@click.command(cls=LakeCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @lake_option
 @runner_option
@@ -213,4 +271,4 @@ def pipeline(path: Path, runner: str, file: Path) -> None:
     execute(runner, "pipeline", open_or_create(path), {"file": file})
 
 
-FLOW_COMMANDS = (init, ingest, extract, train, encode, summarize, export, pipeline)
+FLOW_COMMANDS = (init, ingest, extract, train, encode, summarize, export, pipeline, maintain)

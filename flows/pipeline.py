@@ -87,6 +87,7 @@ def _extraction(asked: PipelineFile, model: Model) -> dict[str, Any]:
                 "attention",
                 "device",
                 "token_budget",
+                "random_weights",
                 "trust_remote_code",
             )
         },

@@ -87,6 +87,8 @@ class Model(Table):
     """`cpu`, `cuda`, `mps`, or the best of them."""
     token_budget: Count | None = None
     """Padded tokens in a forward pass; by default what suits the device."""
+    random_weights: Annotated[int, Field(ge=0)] | None = None
+    """Seed of weights drawn anew, for an untrained twin to compare with; give `rowset`, too."""
 
 
 class Mask(Table):

@@ -7,8 +7,11 @@ those of the functions, with the lake as a path.
 import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
+import polars as pl
 from prefect import Flow
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
@@ -16,12 +19,14 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
+from actlake.flows.artifacts import flow_run_id, show_link, show_table
 from actlake.flows.encode import encode as encode_body
 from actlake.flows.export import export as export_body
 from actlake.flows.extract import extract as extract_body
 from actlake.flows.ingest import ingest as ingest_body
 from actlake.flows.ingest import ingest_documents as ingest_documents_body
 from actlake.flows.ingest import ingest_tokens as ingest_tokens_body
+from actlake.flows.maintain import maintain as maintain_body
 from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
 from actlake.flows.summarize import summarize as summarize_body
@@ -38,6 +43,7 @@ __all__ = [
     "ingest",
     "ingest_documents",
     "ingest_tokens",
+    "maintain",
     "pipeline",
     "summarize",
     "train",
@@ -98,9 +104,15 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
 
     def run(lake: str, **parameters: Any) -> Any:
         opened = Lake.open(lake)
+        opened.prefect_run = flow_run_id()
         try:
-            return body(opened, **parameters, **ours, **extra)
+            result = body(opened, **parameters, **ours, **extra)
+            if body is export_body:
+                _show_page(result)
+            return result
         finally:
+            with suppress(LakeError):  # what went wrong before matters more
+                _show_runs(opened)
             opened.close()
 
     shown = [
@@ -113,7 +125,9 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     ]
     run.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in shown}
-    run.__name__, run.__doc__, run.__module__ = body.__name__, body.__doc__, body.__module__
+    # This module, where a deployment finds the flow; the body's own has the plain function.
+    run.__name__ = run.__qualname__ = body.__name__
+    run.__doc__ = body.__doc__
     # One shard at a time: torch uses every core on it already.
     one_thread: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
     return Flow(
@@ -122,6 +136,20 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
         task_runner=one_thread,
         persist_result=False,
     )
+
+
+def _show_runs(lake: Lake) -> None:
+    """A table of what this flow run has done."""
+    ours = lake.table("run_log").filter(pl.col("prefect_run") == lake.prefect_run)
+    columns = ("run", "flow", "state", "seconds", "shards", "shard_bytes", "features", "error")
+    kept = ours.rename({"feature_statistics": "features"}).select(columns)
+    show_table("runs", kept.collect().to_dicts(), f"Runs in {lake.root}")
+
+
+def _show_page(files: Sequence[Path]) -> None:
+    """A link to the page of an export."""
+    for page in (one for one in files if one.suffix == ".html"):
+        show_link("page", page.as_uri(), page.name, f"Exported to {page.parent}")
 
 
 def _call(verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
@@ -137,6 +165,7 @@ train = _as_flow(train_body)
 encode = _as_flow(encode_body)
 summarize = _as_flow(summarize_body)
 export = _as_flow(export_body)
+maintain = _as_flow(maintain_body)
 pipeline = _as_flow(pipeline_body)
 
 FLOWS: dict[str, Flow[..., Any]] = {
@@ -150,6 +179,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
         encode,
         summarize,
         export,
+        maintain,
         pipeline,
     )
 }

@@ -1,6 +1,5 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.statistic import Arrays, Statistic, merge_in_order
 from actlake.flows.progress import progress, say
+from actlake.flows.replacing import deletion, replaced
 from actlake.flows.runners import Inline, Runner
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
@@ -80,7 +80,8 @@ def summarize(
         "tokens": tokens,
     }
     inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "version": CODE_VERSION}
-    inputs["replaces"] = _replaced(lake, parameters, inputs)
+    same = {"codes": codes, "mask": mask}
+    inputs["replaces"] = replaced(lake, "feature_statistics", same, parameters, inputs)
     grid = reader.grid
     under = (lake.mask_rows(rule, reader.rowset, *grid.span(shard)) for shard in range(len(grid)))
     if not any(kept.any() for kept in under):
@@ -123,31 +124,9 @@ def summarize(
         def replace(transaction: Transaction) -> None:
             # An earlier summary, of other parameters or of a run that died before its end.
             for table in tables:
-                statement = f"DELETE FROM {table} WHERE codes = $codes AND mask = $mask"  # noqa: S608
-                transaction.execute(statement, codes=codes, mask=mask)
+                deletion(transaction, table, same)
 
         run.append(tables, f"statistics of {codes} under {mask}", check=replace)
-
-
-def _replaced(lake: Lake, parameters: Mapping[str, object], inputs: Mapping[str, str]) -> str:
-    """The run whose summary this one takes the place of; "" if there is none.
-
-    It is part of the key: to go back to parameters that were replaced since is work to do again,
-    while what wrote the present summary is done.
-    """
-    query = """
-        SELECT r.run, r.parameters, r.inputs FROM runs AS r
-        WHERE r.run = (
-            SELECT max(run) FROM feature_statistics WHERE codes = $codes AND mask = $mask
-        )
-    """
-    found = lake.sql(query, codes=parameters["codes"], mask=parameters["mask"]).rows()
-    for run, its_parameters, its_inputs in found:
-        before = json.loads(str(its_inputs))
-        replaces = str(before.pop("replaces", ""))
-        same = json.loads(str(its_parameters)) == parameters and before == inputs
-        return replaces if same else str(run)
-    return ""
 
 
 def _statistics(examples: int) -> dict[str, Callable[[Block], Statistic]]:

@@ -1,7 +1,6 @@
 """train: learn a dictionary from a tensor, and measure it on documents that it has not seen."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, fields
@@ -21,6 +20,7 @@ from actlake.analytics.dictionaries.training import Checkpoint, LogEntry, Settin
 from actlake.flows.default_names import dictionary_name
 from actlake.flows.progress import progress, say
 from actlake.flows.scores import SplitRows, score_table
+from actlake.flows.threads import default_threads
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.durable import replace_file
 from actlake.storage.errors import IncompleteError, InputError
@@ -160,7 +160,7 @@ def _train_autoencoder(
     """Train, from the last checkpoint if there is one, with a checkpoint a minute."""
     from actlake.analytics.dictionaries.topk import Trainer, set_threads
 
-    set_threads(torch_threads or os.cpu_count() or 1)
+    set_threads(torch_threads or default_threads())
     saved = _load_checkpoint(run)
     trainer = (
         Trainer.start(settings, split.sample(SAMPLE_ROWS)) if saved is None else Trainer(saved)

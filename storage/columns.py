@@ -27,6 +27,7 @@ COLUMNS = {
         inputs VARCHAR JSON list of the names and fingerprints that went into the key
         code_version VARCHAR version of actlake
         host VARCHAR machine it ran on
+        prefect_run VARCHAR? id of the Prefect flow run that carried it out; NULL if none did
     """,
     "models": """
         model VARCHAR name

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from actlake.storage.columns import COLUMNS
+from actlake.storage.finding_columns import FINDING_COLUMNS
 
 __all__ = ["ARRAYS", "TABLES", "Array", "Field", "arrow_schema", "markdown"]
 
@@ -51,7 +52,9 @@ def _fields(text: str) -> tuple[Field, ...]:
     )
 
 
-TABLES: dict[str, tuple[Field, ...]] = {name: _fields(text) for name, text in COLUMNS.items()}
+TABLES: dict[str, tuple[Field, ...]] = {
+    name: _fields(text) for name, text in (COLUMNS | FINDING_COLUMNS).items()
+}
 
 ARRAYS: tuple[Array, ...] = (
     Array("tensors/<id>", ("row", "width"), "float16, bfloat16, float32", "activations, fill NaN"),

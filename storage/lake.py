@@ -36,7 +36,7 @@ from actlake.storage.shards import WIDTH_HINT, committed_shards
 from actlake.storage.snapshots import current_snapshot, snapshots
 from actlake.storage.tensor_writer import TensorPlan
 from actlake.storage.tensors import Tensor, tensor_named
-from actlake.storage.verify import Fault, committed_bytes, verify
+from actlake.storage.verify import WHOLE, Fault, Part, committed_bytes, verify
 from actlake.storage.writers import TensorWriter
 
 __all__ = ["Lake"]
@@ -55,6 +55,8 @@ class Lake:
         self.root = root
         self.settings = settings
         self.snapshot = snapshot
+        self.prefect_run: str | None = None
+        """Id of the Prefect flow run on whose behalf this lake is written, for ``runs``."""
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -209,13 +211,15 @@ class Lake:
         self._claims.pin(snapshot, why)
         return snapshot
 
-    def bytes(self) -> int:
+    def bytes(self, part: Part = WHOLE) -> int:
         """Size of everything that ``verify`` reads."""
-        return committed_bytes(self._connection(), self._claims)
+        return committed_bytes(self._connection(), self._claims, part)
 
-    def verify(self, progress: Callable[[int], object] = int) -> Iterator[Fault]:
-        """Every fault of the lake, found by reading all of it; see ``storage.verify``."""
-        return verify(self.root, self._connection(), self._claims, progress)
+    def verify(
+        self, progress: Callable[[int], object] = int, part: Part = WHOLE
+    ) -> Iterator[Fault]:
+        """Every fault of the lake, or of a part of its files; see ``storage.verify``."""
+        return verify(self.root, self._connection(), self._claims, progress, part)
 
     # Writing
 
@@ -233,6 +237,7 @@ class Lake:
             catalog=self._catalog,
             claims=self._claims,
             reader=self._connection,
+            prefect_run=self.prefect_run,
         )
 
     def create_mask(self, name: str, predicate: str) -> Mask:

@@ -24,7 +24,7 @@ from actlake.storage.settings import FORMAT, actlake_version
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["Run", "started_run"]
+__all__ = ["Run", "pin_of", "started_run"]
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
@@ -157,11 +157,14 @@ def started_run(
     catalog: Catalog,
     claims: Claims,
     reader: Callable[[], duckdb.DuckDBPyConnection],
+    prefect_run: str | None = None,
 ) -> Iterator[Run]:
     """A run of ``flow``, recorded in ``runs``; ``done`` if its key has completed before.
 
     inputs
         Name and fingerprint of everything that the flow reads: with the parameters, its key.
+    prefect_run
+        Id of the Prefect flow run that carries it out.
 
     Waits while a live process runs the same key; BusyError if this very thread does. The
     snapshot that it reads stays pinned until it ends; one that ends by an exception is recorded
@@ -179,9 +182,9 @@ def started_run(
             yield run
             return
         snapshot = current_snapshot(reader())
-        claims.pin(snapshot, _why(run.run))
+        claims.pin(snapshot, pin_of(run.run))
         try:
-            _record_start(run, parameters, inputs, snapshot)
+            _record_start(run, parameters, inputs, snapshot, prefect_run)
             try:
                 yield run
             except BaseException as error:
@@ -191,7 +194,7 @@ def started_run(
                 raise
             _record_end(run, "completed", None)
         finally:
-            claims.unpin(_why(run.run))
+            claims.unpin(pin_of(run.run))
 
 
 @contextmanager
@@ -211,7 +214,11 @@ def _claimed(catalog: Catalog, claims: Claims, key: str) -> Iterator[Claim]:
 
 
 def _record_start(
-    run: Run, parameters: Mapping[str, Json], inputs: Mapping[str, str], snapshot: int
+    run: Run,
+    parameters: Mapping[str, Json],
+    inputs: Mapping[str, str],
+    snapshot: int,
+    prefect_run: str | None,
 ) -> None:
     row = {
         "run": run.run,
@@ -224,6 +231,7 @@ def _record_start(
         "inputs": json.dumps(inputs, sort_keys=True),
         "code_version": actlake_version(),
         "host": socket.gethostname(),
+        "prefect_run": prefect_run,
     }
     staged = run.catalog.stage("runs", pa.Table.from_pylist([row], arrow_schema("runs")))
 
@@ -240,7 +248,7 @@ def _record_start(
     message = f"{run.flow} {run.run}: started"
     crashed, _ = run.catalog.commit(change, message, claims=[run.claim], staged=[staged])
     for (one,) in crashed:
-        run.claims.unpin(_why(str(one)))
+        run.claims.unpin(pin_of(str(one)))
 
 
 def _record_end(run: Run, state: str, error: str | None) -> None:
@@ -258,7 +266,8 @@ def _record_end(run: Run, state: str, error: str | None) -> None:
     run.catalog.commit(change, f"{run.flow} {run.run}: {state}", claims=[run.claim])
 
 
-def _why(run: str) -> str:
+def pin_of(run: str) -> str:
+    """Why the snapshot that a run reads is pinned."""
     return f"read by run {run}"
 
 

@@ -69,6 +69,8 @@ class ModelFacts:
     tokenizer_fingerprint: str
     """SHA-256 over the tokenizer files."""
     trust_remote_code: bool
+    random_weights: int | None = None
+    """Seed of weights drawn anew; None for those of the checkpoint."""
 
     @property
     def default_window(self) -> int:
@@ -98,11 +100,13 @@ def inspect_model(
     name: str | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    random_weights: int | None = None,
 ) -> ModelFacts:
     """The facts of the model at ``source``, named ``name`` or the last part of the source.
 
     Reads config and tokenizer, and hashes the weights without loading them. A hub model is
-    downloaded, and a GGUF file converted, on first use. Raises ModelError.
+    downloaded, and a GGUF file converted, on first use. ``random_weights`` is a seed: the model's
+    untrained twin, of the same architecture and tokenizer. Raises ModelError.
     """
     place = locate(source, revision)
     if place.path.is_dir():
@@ -121,7 +125,14 @@ def inspect_model(
     if place.path.is_dir():
         code = files(path, ["*.py"]) if trust_remote_code else []
         parts = weight_hashes + _hashes([path / "config.json", *code]) + tokenizer_hashes
-    name = name or (place.path.stem if place.path.is_file() else _last_part(source))
+    plain = place.path.stem if place.path.is_file() else _last_part(source)
+    tokenizer, name = name or plain, name or plain
+    if random_weights is not None:
+        if random_weights < 0:
+            raise InputError(f"the seed of random weights is {random_weights}; give 0 or more")
+        parts = [*parts, ("random weights", str(random_weights))]
+        # A twin reads the rows that were cut for the model itself.
+        tokenizer, name = plain, f"{plain}-random{random_weights}" if name == plain else name
     return ModelFacts(
         name=name,
         fingerprint=_digest([*parts, ("revision", place.revision or "")]),
@@ -133,9 +144,10 @@ def inspect_model(
         width=text.hidden_size,
         vocabulary=text.vocab_size,
         window_limit=_window_limit(text),
-        tokenizer=name,
+        tokenizer=tokenizer,
         tokenizer_fingerprint=_digest(tokenizer_hashes),
         trust_remote_code=trust_remote_code,
+        random_weights=random_weights,
     )
 
 
@@ -180,24 +192,17 @@ def load_model(
     chosen = choose_device(device)
     with quiet():
         try:
-            module, info = AutoModel.from_pretrained(
-                facts.path,
-                dtype=_DTYPES[compute_dtype],
-                attn_implementation=None if attention == "auto" else attention,
-                output_loading_info=True,
-                trust_remote_code=facts.trust_remote_code,
-            )
+            module = _module(facts, compute_dtype, None if attention == "auto" else attention)
         except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
             raise ModelError(
                 f"the model {facts.source} cannot be loaded: {first_line(error)}; check its files "
                 f"in {facts.path} and the attention implementation {attention}"
             ) from error
-    _refuse_random_weights(module, info["missing_keys"], facts)
     if last_layer is not None:
         _truncate(module, last_layer)
     module.config.use_cache = False
     module.train(False)
-    module.requires_grad_(False).to(chosen)
+    torch.nn.Module.to(module.requires_grad_(False), chosen)
     return LoadedModel(
         facts=facts,
         module=module,
@@ -207,6 +212,26 @@ def load_model(
         attention=module.config._attn_implementation,
         last_layer=last_layer,
     )
+
+
+def _module(facts: ModelFacts, compute_dtype: str, attention: str | None) -> PreTrainedModel:
+    """The base model with its weights, in memory."""
+    module: PreTrainedModel
+    options = {"attn_implementation": attention, "trust_remote_code": facts.trust_remote_code}
+    dtype = _DTYPES[compute_dtype]
+    if facts.random_weights is None:
+        module, info = AutoModel.from_pretrained(
+            facts.path, dtype=dtype, output_loading_info=True, **options
+        )
+        _refuse_random_weights(module, info["missing_keys"], facts)
+        return module
+    config = read_config(facts.path, facts.source, facts.trust_remote_code)
+    with torch.random.fork_rng(devices=[]):  # whoever calls keeps the numbers that follow
+        torch.manual_seed(facts.random_weights)
+        # Drawn in float32, so that a seed means the same weights in every compute dtype.
+        module = AutoModel.from_config(config, dtype=torch.float32, **options)  # type: ignore[no-untyped-call] # theirs
+    torch.nn.Module.to(module, dtype)  # in place; theirs hides torch's signature
+    return module
 
 
 def set_threads(count: int) -> None:

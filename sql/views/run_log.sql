@@ -1,6 +1,6 @@
 -- run_log: every run, how long it took, and what it wrote.
 -- in:  runs and every table with a column run
--- out: run, flow, state, error, started and ended (UTC), seconds (NULL until it ends), snapshot_before, snapshot_after, code_version, host, parameters; then how many rows it wrote of each kind, and shard_bytes
+-- out: run, flow, state, error, started and ended (UTC), seconds (NULL until it ends), snapshot_before, snapshot_after, code_version, host, parameters, prefect_run (NULL outside Prefect); then how many rows it wrote of each kind, and shard_bytes
 CREATE OR REPLACE VIEW run_log AS
 WITH written AS (
     SELECT
@@ -114,6 +114,7 @@ SELECT
     r.code_version,
     r.host,
     r.parameters,
+    r.prefect_run,
     coalesce(t.models, 0)::BIGINT AS models,
     coalesce(t.corpora, 0)::BIGINT AS corpora,
     coalesce(t.rowsets, 0)::BIGINT AS rowsets,

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from actlake.flows.page import FAINTEST, Piece, _pieces, _specials, _whole, page
+from actlake.flows.cards import FAINTEST, Piece, _pieces, _specials, _whole
+from actlake.flows.page import page
 from actlake.flows.summaries import summaries
 from actlake.storage.contexts import Context, Span
 from actlake.storage.errors import InputError

@@ -20,7 +20,7 @@ from actlake.storage.errors import (
     NameTakenError,
     PrecisionError,
 )
-from tests.storage.conftest import content, fresh_name, payloads, python
+from tests.storage.conftest import Planted, content, fresh_name, payloads, python
 
 ROWS, WIDTH = 37, 3
 VALUES = np.random.default_rng(2).normal(size=(ROWS, WIDTH)).astype(np.float32)
@@ -227,14 +227,14 @@ def nursery() -> Iterator["subprocess.Popen[str]"]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("point", "count"), POINTS)
 def test_killed_writer__is_resumed_to_the_same_bytes(
-    bench: Lake,
+    planted: Planted,
     undisturbed: dict[str, bytes],
     nursery: "subprocess.Popen[str]",
     tmp_path: Path,
     point: tuple[str, str, str],
     count: int,
 ) -> None:
-    root = shutil.copytree(bench.root, tmp_path / "lake")
+    root = shutil.copytree(planted.root, tmp_path / "lake")
     assert nursery.stdin is not None
     assert nursery.stdout is not None
     print(json.dumps([str(root), VALUES.tolist(), point, count]), file=nursery.stdin, flush=True)

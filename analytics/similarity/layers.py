@@ -1,0 +1,86 @@
+"""How alike two tensors are on matched rows, beside what unrelated documents give."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.analytics.similarity.cca import svcca
+from actlake.analytics.similarity.cka import debiased_cka
+from actlake.analytics.similarity.cross_gram import CrossGram
+from actlake.analytics.similarity.permutation import permuted_rows
+from actlake.storage.errors import InputError
+
+Method = Literal["cka", "svcca"]
+METHODS: dict[Method, Callable[[CrossGram], float]] = {
+    "cka": debiased_cka,
+    "svcca": lambda state: svcca(state).mean(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A similarity and its null."""
+
+    value: float
+    """Debiased CKA or mean canonical correlation; NaN if a side is constant."""
+    null_mean: float
+    """Mean over permutations of documents."""
+    p: float
+    """(1 + #{null >= similarity of the same rows}) / (1 + permutations); NaN if the value is."""
+    n: int
+    """Matched rows."""
+    n_documents: int
+    null_share: float
+    """Rows that a permutation keeps, of all."""
+
+
+def compare_rows(
+    x: NDArray[Any],
+    y: NDArray[Any],
+    document: NDArray[np.integer[Any]],
+    method: Method,
+    *,
+    permutations: int = 99,
+    seed: int = 0,
+) -> Comparison:
+    """Similarity of matched rows by ``method``, with the null of documents that trade places.
+
+    x, y
+        Shapes (rows, width_x) and (rows, width_y), one row a unit or token.
+    document
+        Of each row, shape (rows,), never falling.
+
+    The null is that of ``permuted_rows``: two sides that only share what every document has, such
+    as its first rows being odd, lie within it; but not what depends on the place from the end. A
+    permutation cuts rows, on which similarities depend, so each is compared with the similarity of
+    matched rows cut alike. Time is that of 2·permutations + 1 products of (width_x + width_y)² by
+    rows. Raises InputError for sides of different length, fewer than 2 documents, or no
+    permutation.
+    """
+    if not len(x) == len(y) == len(document) or (np.diff(document) < 0).any():
+        raise InputError(
+            f"{len(x)} rows, {len(y)} rows and {len(document)} documents do not match; give both "
+            "sides' rows of the same units, ordered by document"
+        )
+    if permutations < 1:
+        raise InputError(f"permutations is {permutations}; a null needs at least 1")
+    similarity = METHODS[method]
+    value = similarity(CrossGram.of(x, y))
+    null, at_least, kept = np.empty(permutations), 0, 0
+    for permutation in range(permutations):
+        rows_x, rows_y = permuted_rows(document, seed=seed, permutation=permutation)
+        null[permutation] = similarity(CrossGram.of(x[rows_x], y[rows_y]))
+        at_least += bool(null[permutation] >= similarity(CrossGram.of(x[rows_x], y[rows_x])))
+        kept += len(rows_x)
+    p = (1 + at_least) / (1 + permutations)
+    return Comparison(
+        value=value,
+        null_mean=float(null.mean()),
+        p=p if np.isfinite(value) else np.nan,
+        n=len(x),
+        n_documents=len(np.unique(document)),
+        null_share=kept / permutations / len(x),
+    )

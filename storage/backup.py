@@ -1,0 +1,197 @@
+"""Backups of what exists once: the catalog, the claims and ``lake.toml``.
+
+Data files are immutable, so a backup does not copy them: it pins its snapshot, which keeps them.
+It protects against a damaged or deleted catalog; against the loss of the disk, copy the whole lake.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from actlake.storage import sqlite_copy
+from actlake.storage.catalog import Catalog
+from actlake.storage.claims import Claims
+from actlake.storage.durable import Digest, digest, flush, make_folder, publish_folder, staging_path
+from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
+from actlake.storage.lock import locked
+from actlake.storage.settings import actlake_version
+from actlake.storage.snapshots import current_snapshot
+from actlake.storage.transaction import Transaction
+
+__all__ = ["Backup", "back_up", "backups", "restore"]
+
+FOLDER, RECORD = "backups", "backup.json"
+DATABASES = ("catalog.sqlite", "claims.sqlite")
+COPY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup of the lake as it was at one snapshot."""
+
+    snapshot: int
+    made: str
+    """UTC, ISO 8601."""
+    folder: Path
+    files: Mapping[str, Digest]
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.bytes for one in self.files.values())
+
+
+def back_up(root: Path, catalog: Catalog, claims: Claims, *, keep: int) -> Backup:
+    """Copy the catalog at the newest snapshot to ``backups/<snapshot>/``; keep the ``keep`` newest.
+
+    No commit is made meanwhile. The copies are made by a process of their own; see
+    ``sqlite_copy``. What is there already of that snapshot stays. LakeError if a copy fails.
+    """
+    if keep < 1:
+        raise InputError(f"a backup that is made is kept, so at least 1, not {keep}")
+    with catalog.locked():
+        with closing(catalog.attached()) as connection:
+            snapshot = current_snapshot(connection)
+        made = root / FOLDER / str(snapshot)
+        if not made.exists():
+            claims.pin(snapshot, _why(snapshot))  # before the copy, which then holds it too
+            _write(root, made, snapshot)
+    kept = backups(root)
+    for old in kept[:-keep]:
+        shutil.rmtree(old.folder)
+    stay = {_why(one.snapshot) for one in kept[-keep:]}
+    for _, why in claims.pins():
+        if why.startswith(_why("")) and why not in stay:
+            claims.unpin(why)
+    return next(one for one in kept if one.snapshot == snapshot)
+
+
+def backups(root: Path) -> list[Backup]:
+    """Every whole backup of the lake at ``root``, oldest first; CorruptError if one is damaged."""
+    return sorted(
+        (_read(path.parent) for path in (root / FOLDER).glob(f"[0-9]*/{RECORD}")),
+        key=lambda one: one.snapshot,
+    )
+
+
+def restore(root: Path, snapshot: int | None = None) -> int:
+    """Put the catalog of a backup, by default the newest, in its place; its snapshot.
+
+    For when nothing else has the lake open. What is replaced, and backups that are newer, go to
+    ``backups/replaced-<time>/``.
+    Snapshots that the backup knows and whose files have been removed since are forgotten.
+    NotFoundError if there is no such backup, CorruptError if it is not what it was.
+    """
+    found = backups(root)
+    if snapshot is not None:
+        found = [one for one in found if one.snapshot == snapshot]
+    if not found:
+        which = "" if snapshot is None else f" of snapshot {snapshot}"
+        raise NotFoundError(f"no backup{which} in {root / FOLDER}; see which there are")
+    backup = found[-1]
+    for name, expected in backup.files.items():
+        if digest(backup.folder / name) != expected:
+            raise CorruptError(f"{backup.folder / name} is not what was backed up; take another")
+    with locked(root / "catalog.lock"):
+        aside = root / FOLDER / f"replaced-{_now():%Y%m%d-%H%M%S-%f}"
+        make_folder(aside)
+        for name in backup.files:
+            # With its log, which would else be read into the file that comes in its place.
+            for old in sorted(root.glob(f"{name}*"), reverse=True):
+                old.rename(aside / old.name)
+            staged = staging_path(root / name)
+            shutil.copyfile(backup.folder / name, staged)
+            flush(staged)
+            staged.replace(root / name)
+        flush(root)
+        for newer in backups(root):  # of what no longer happened; its numbers will come again
+            if newer.snapshot > backup.snapshot:
+                newer.folder.rename(aside / newer.folder.name)
+    claims = Claims(root)
+    catalog = Catalog(root, claims)
+    try:
+        catalog.commit(partial(_forget_incomplete, root), f"restored backup {backup.snapshot}")
+    finally:
+        catalog.close()
+    return backup.snapshot
+
+
+def _write(root: Path, folder: Path, snapshot: int) -> None:
+    make_folder(folder.parent)
+    staged = staging_path(folder)
+    staged.mkdir()
+    try:
+        pairs = [str(one / name) for name in DATABASES for one in (root, staged)]
+        command = [sys.executable, "-I", sqlite_copy.__file__, *pairs]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=COPY_SECONDS
+        )
+        if done.returncode:
+            reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+            raise LakeError(f"{root} could not be backed up ({reason}); see the disk and try again")
+        shutil.copyfile(root / "lake.toml", staged / "lake.toml")
+        names = (*DATABASES, "lake.toml")
+        record = {
+            "snapshot": snapshot,
+            "made": f"{_now().isoformat(timespec='seconds')}Z",
+            "actlake_version": actlake_version(),
+            "files": {name: asdict(digest(staged / name)) for name in names},
+        }
+        (staged / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        publish_folder(staged, folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _read(folder: Path) -> Backup:
+    try:
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+        files = {name: Digest(**facts) for name, facts in record["files"].items()}
+        return Backup(int(record["snapshot"]), str(record["made"]), folder, files)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptError(f"{folder / RECORD} is damaged; remove that backup") from error
+
+
+def _forget_incomplete(root: Path, transaction: Transaction) -> None:
+    """Expire the snapshots, except the newest, of which a file is not there any more."""
+    files = transaction.rows(
+        """
+        SELECT t.path || f.path, f.begin_snapshot, f.end_snapshot FROM (
+            SELECT table_id, path, begin_snapshot, end_snapshot
+            FROM __ducklake_metadata_lake.ducklake_data_file
+            UNION ALL
+            SELECT table_id, path, begin_snapshot, end_snapshot
+            FROM __ducklake_metadata_lake.ducklake_delete_file
+        ) AS f
+        INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
+        WHERE f.end_snapshot IS NOT NULL
+        """
+    )
+    gone = [
+        (int(str(begin)), int(str(end)))
+        for path, begin, end in files
+        if not (root / "tables" / "main" / str(path)).exists()
+    ]
+    known = transaction.rows("SELECT snapshot_id FROM ducklake_snapshots('lake')")
+    lost = [
+        number
+        for number in (int(str(one)) for (one,) in known)
+        if any(begin <= number < end for begin, end in gone)
+    ]
+    if lost:
+        statement = "CALL ducklake_expire_snapshots('lake', versions => $lost)"
+        transaction.execute(statement, lost=lost)
+
+
+def _why(snapshot: int | str) -> str:
+    return f"backup {snapshot}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

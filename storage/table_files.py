@@ -1,0 +1,94 @@
+"""The Parquet files that a table consists of, and putting others in their place.
+
+DuckLake's own ``merge_adjacent_files`` is not used: what it writes gets the snapshot of the oldest
+file that it replaces, so that no commit records its hash, and the replaced files are forgotten at
+once instead of answering for their snapshots until those expire.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actlake.storage.errors import CorruptError
+from actlake.storage.run import Run
+from actlake.storage.transaction import StagedRows, Transaction
+
+__all__ = ["DataFile", "live_files", "replace_files"]
+
+FOLDER = "tables/main"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A Parquet file that the newest snapshot reads."""
+
+    path: str
+    """In the lake."""
+    rows: int
+    """Without those that were deleted from it."""
+    bytes: int
+    deletes: str | None
+    """The file that lists which of its rows are deleted; it has another name after each change."""
+
+
+def live_files(rows: Callable[..., Sequence[Sequence[Any]]], table: str) -> list[DataFile]:
+    """The files of ``table`` in the order of their rows; ``rows(query, **parameters)`` asks."""
+    query = """
+        SELECT
+            t.path || f.path,
+            f.record_count - coalesce(d.delete_count, 0),
+            f.file_size_bytes,
+            d.path
+        FROM __ducklake_metadata_lake.ducklake_data_file AS f
+        INNER JOIN __ducklake_metadata_lake.ducklake_table AS t
+            ON t.table_id = f.table_id AND t.end_snapshot IS NULL
+        LEFT JOIN __ducklake_metadata_lake.ducklake_delete_file AS d
+            ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL
+        WHERE t.table_name = $table AND f.end_snapshot IS NULL
+        ORDER BY f.row_id_start, f.data_file_id
+    """
+    return [
+        DataFile(f"{FOLDER}/{path}", int(count), int(size), deletes)
+        for path, count, size, deletes in rows(query, table=table)
+    ]
+
+
+def replace_files(
+    run: Run, table: str, old: Sequence[DataFile], new: Sequence[StagedRows], message: str
+) -> bool:
+    """Put ``new``, which holds the same rows, in the place of ``old``, in one transaction.
+
+    False, and nothing changes, if somebody has changed one of ``old`` meanwhile. Snapshots before
+    this one keep reading the old files. DuckLake drops a file whose rows are all deleted without
+    reading it again later, but counts them: about 0.3 microseconds and 11 bytes a row, under the
+    commit lock. CorruptError if the rows are not as many.
+    """
+    count = sum(one.rows for one in old)
+    paths = [str(run.root / one.path) for one in old]
+
+    def change(transaction: Transaction) -> bool:
+        if not set(old) <= set(live_files(transaction.rows, table)):
+            return False
+        for one in new:  # first, as a file that cannot be read ends it before anything is deleted
+            transaction.register(one)
+        size = f"SELECT count(*) FROM {table}"  # noqa: S608 - ours
+        [(with_both,)] = transaction.rows(size)
+        # Not those that were just registered: their names are others.
+        delete = f"DELETE FROM {table} WHERE filename IN (SELECT unnest($paths))"  # noqa: S608
+        transaction.execute(delete, paths=paths)
+        [(after,)] = transaction.rows(size)
+        gone, added = int(str(with_both)) - int(str(after)), _rows(transaction, new)
+        if not gone == added == count:
+            raise CorruptError(
+                f"{count:,} rows of {table} were to be rewritten, {added:,} were written and "
+                f"{gone:,} replaced, so nothing was changed; run `actlake verify`"
+            )
+        return True
+
+    return run.commit(change, message, staged=new)
+
+
+def _rows(transaction: Transaction, staged: Sequence[StagedRows]) -> int:
+    query = "SELECT sum(num_rows) FROM parquet_file_metadata($paths)"
+    [(rows,)] = transaction.rows(query, paths=[str(one.path) for one in staged])
+    return int(str(rows))

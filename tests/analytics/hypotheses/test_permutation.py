@@ -1,0 +1,151 @@
+from itertools import permutations
+
+import numpy as np
+import pytest
+import scipy.stats
+from scipy.sparse import csr_array
+
+from actlake.analytics.hypotheses.permutation import (
+    Units,
+    largest_units,
+    permutation_test,
+    shuffles,
+    smallest_p,
+)
+from actlake.analytics.hypotheses.screening import correlations
+from actlake.storage.errors import InputError
+from tests.analytics.hypotheses.worlds import world
+
+
+def units_of(unit: np.ndarray, within: np.ndarray | None = None) -> Units:
+    return Units(unit, np.zeros_like(unit) if within is None else within)
+
+
+def test_largest_units__are_the_largest_on_which_the_target_is_constant() -> None:
+    group = np.array(["b", "b", "b", "a", "a", "a"])
+    address = np.array([1, 1, 2, 1, 2, 2])  # numbered anew in each group
+    by_group = largest_units(np.array([1.0, 1, 1, 0, 0, 0]), group, address)
+    assert by_group.unit.tolist() == [1, 1, 1, 0, 0, 0]
+    assert by_group.within.tolist() == [0] * 6
+    by_address = largest_units(np.array([1.0, 1, 0, 0, 5, 5]), group, address)
+    assert by_address.unit.tolist() == [2, 2, 3, 0, 1, 1]
+    assert by_address.within.tolist() == [1, 1, 1, 0, 0, 0]
+    for finer in (address, None):
+        by_document = largest_units(np.array([1.0, 0, 0, 0, 5, 5]), group, finer)
+        assert by_document.unit.tolist() == [0, 1, 2, 3, 4, 5]
+        assert by_document.within.tolist() == [1, 1, 1, 0, 0, 0]
+
+
+def test_shuffles__exchange_whole_units_within_strata_uniformly() -> None:
+    unit = np.array([0, 0, 1, 2, 2, 3, 3, 3])
+    within = np.array([0, 0, 0, 0, 0, 1, 1, 1])
+    y = np.array([7.0, 7, 8, 9, 9, 4, 4, 4])
+    drawn = np.concatenate(list(shuffles(y, Units(unit, within), 6000)), axis=1)
+    assert drawn.shape == (8, 6000)
+    assert (drawn[5:] == 4).all()
+    assert (drawn[0] == drawn[1]).all()
+    assert (drawn[3] == drawn[4]).all()
+    orders, count = np.unique(drawn[[0, 2, 3]].T, axis=0, return_counts=True)
+    assert orders.tolist() == [list(order) for order in sorted(permutations([7.0, 8, 9]))]
+    assert scipy.stats.chisquare(count).pvalue > 1e-4
+    again = np.concatenate(list(shuffles(y, Units(unit, within), 6000)), axis=1)
+    np.testing.assert_array_equal(drawn, again)
+    other = np.concatenate(list(shuffles(y, Units(unit, within), 6000, seed=1)), axis=1)
+    assert (drawn != other).any()
+
+
+def test_permutation_test__equals_the_enumeration_of_all_labellings() -> None:
+    features, _ = world(7, documents=60, features=20)
+    group = np.repeat(np.arange(7), [3, 5, 8, 9, 10, 12, 13])
+    label = np.array([1.0, 0, 0, 1, 0, 1, 0])
+    observed = np.abs(correlations(features.values, label[group]))
+    every = sorted(set(permutations(label.tolist())))
+    null = np.abs(np.stack([correlations(features.values, np.array(one)[group]) for one in every]))
+    assert len(every) == 35
+    exact = (null >= observed * (1 - 1e-9)).mean(axis=0)
+    exact_family = (null.max(axis=1)[:, None] >= observed * (1 - 1e-9)).mean(axis=0)
+    draws = 20_000
+    found = permutation_test(features.values, label[group], units_of(group), draws=draws)
+    tolerance = 5 * np.sqrt(0.25 / draws)
+    np.testing.assert_allclose(found.p, exact, atol=tolerance)
+    np.testing.assert_allclose(found.p_family, exact_family, atol=tolerance)
+    assert found.smallest_p == pytest.approx(1 / 35)
+
+
+def test_permutation_test__p_is_never_zero_and_counts_the_observed() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=200)
+    features = csr_array(np.column_stack((y - y.min(), np.zeros(200), rng.random(200))))
+    found = permutation_test(features, y, units_of(np.arange(200)), draws=99)
+    assert found.p[0] == found.p_family[0] == 1 / 100
+    assert np.isnan([found.p[1], found.p_family[1]]).all()
+    assert found.p[2] > 0.01
+    assert found.smallest_p == 1 / 100
+
+
+@pytest.mark.parametrize(
+    ("values", "within", "expected"),
+    [
+        ([1, 1, 1, 0, 0, 0], None, 2 / 20),  # a mirror image correlates as strongly
+        ([1, 1, 0, 0, 0, 0], None, 1 / 15),
+        ([1, 2, 3, 4], None, 2 / 24),
+        ([1, 2, 3, 5], None, 1 / 24),
+        ([1, 0, 1, 0, 5, 5], [0, 0, 1, 1, 2, 2], 1 / 4),
+        ([1, 0, 1, 0], [0, 0, 1, 1], 2 / 4),
+        ([3, 3, 3], None, 1),
+    ],
+)
+def test_smallest_p__counts_distinct_assignments(
+    values: list[float], within: list[int] | None, expected: float
+) -> None:
+    y, unit = np.array(values, np.float64), np.arange(len(values))
+    strata = None if within is None else np.array(within)
+    assert smallest_p(y, units_of(unit, strata)) == pytest.approx(expected)
+    if len(values) == 6 and within is None:  # no feature can do better
+        perfect = csr_array(y[:, None] + 1)
+        found = permutation_test(perfect, y, units_of(unit), draws=5000)
+        assert found.p[0] == pytest.approx(expected, abs=0.02)
+
+
+def test_permutation_test__with_length_as_control_is_not_fooled_by_it() -> None:
+    rng, hits = np.random.default_rng(0), np.zeros(2)
+    for _ in range(100):
+        length = rng.normal(size=(150, 1))
+        feature = np.maximum(0.9 * length[:, 0] + 0.4 * rng.normal(size=150), 0)
+        y = length[:, 0] + rng.normal(size=150)
+        for i, controls in enumerate((None, length)):
+            units = units_of(np.arange(150))
+            found = permutation_test(csr_array(feature[:, None]), y, units, controls, draws=199)
+            hits[i] += found.p[0] <= 0.05
+    assert hits[0] == 100
+    assert hits[1] <= 14  # binomial(100, 0.05) exceeds 14 once in 10,000
+
+
+def test_permutation_test__of_groups_holds_its_rate_where_documents_do_not() -> None:
+    """200 labellings of 20 groups that mean nothing, 480 documents, 300 features."""
+    features, group = world(20)
+    rng, runs = np.random.default_rng(1), 200
+    any_feature = {"groups": 0, "documents, max-T": 0, "documents, Bonferroni": 0}
+    level = 0.0
+    for seed in range(runs):
+        y = rng.permutation(np.arange(20) % 2)[group].astype(np.float64)
+        found = permutation_test(features.values, y, units_of(group), draws=199, seed=seed)
+        any_feature["groups"] += bool((found.p_family <= 0.05).any())
+        level += float((found.p <= 0.05).mean()) / runs
+        naive = correlations(features.values, y)
+        t = np.abs(naive) * np.sqrt(478 / (1 - naive**2))
+        any_feature["documents, Bonferroni"] += bool((scipy.stats.t.sf(t, 478) * 600 < 0.05).any())
+        if seed < 50:
+            alone = permutation_test(
+                features.values, y, units_of(np.arange(480)), draws=99, seed=seed
+            )
+            any_feature["documents, max-T"] += bool((alone.p_family <= 0.05).any())
+    assert any_feature["groups"] <= scipy.stats.binom.isf(1e-4, runs, 0.05)
+    assert level == pytest.approx(0.05, abs=0.005)
+    assert any_feature["documents, Bonferroni"] > 0.9 * runs
+    assert any_feature["documents, max-T"] > 0.9 * 50
+
+
+def test_shuffles__refuse_a_target_that_varies_within_a_unit() -> None:
+    with pytest.raises(InputError, match="varies within a unit of the permutation"):
+        next(shuffles(np.array([0.0, 1]), units_of(np.zeros(2, np.int64)), 1))

@@ -4,7 +4,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 from actlake.flows.progress import progress
 
@@ -55,7 +56,8 @@ def shown_progress(label: str, total: int, unit: str = "rows") -> Iterator[Calla
             return
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-        artifact = create_progress_artifact(0.0, description=label)
+        # Inside an async flow, which ours are not, this would be a coroutine.
+        artifact = cast(UUID, create_progress_artifact(0.0, description=label))
         done, shown = 0, time.monotonic()
 
         def advance_both(count: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from actlake.flows.analysis_commands import compare, hypothesize
 from actlake.flows.command import (
     LakeCommand,
     lake_option,
@@ -271,4 +272,16 @@ def pipeline(path: Path, runner: str, file: Path) -> None:
     execute(runner, "pipeline", open_or_create(path), {"file": file})
 
 
-FLOW_COMMANDS = (init, ingest, extract, train, encode, summarize, export, pipeline, maintain)
+FLOW_COMMANDS = (
+    init,
+    ingest,
+    extract,
+    train,
+    encode,
+    summarize,
+    compare,
+    hypothesize,
+    export,
+    pipeline,
+    maintain,
+)

@@ -143,7 +143,7 @@ def _verify(lake: Lake, run: Run, parts: int) -> Work:
             say(one)
         show_table("faults", [{"fault": one} for one in faults], f"Faults of {lake.root}")
         raise CorruptError(
-            f"{lake.root} has {len(faults):,} faults, so nothing else was done; restore those "
+            f"{lake.root} has {len(faults):,} fault(s), so nothing else was done; restore those "
             "files from a backup"
         )
     return Work("verify", f"part {part.index + 1} of {parts} is as it was committed", bytes=size)

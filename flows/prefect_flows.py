@@ -20,9 +20,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from actlake.flows.artifacts import flow_run_id, show_link, show_table
+from actlake.flows.compare import compare as compare_body
 from actlake.flows.encode import encode as encode_body
 from actlake.flows.export import export as export_body
 from actlake.flows.extract import extract as extract_body
+from actlake.flows.hypothesize import hypothesize as hypothesize_body
 from actlake.flows.ingest import ingest as ingest_body
 from actlake.flows.ingest import ingest_documents as ingest_documents_body
 from actlake.flows.ingest import ingest_tokens as ingest_tokens_body
@@ -37,9 +39,11 @@ from actlake.storage.lake import Lake
 __all__ = [
     "FLOWS",
     "PrefectTasks",
+    "compare",
     "encode",
     "export",
     "extract",
+    "hypothesize",
     "ingest",
     "ingest_documents",
     "ingest_tokens",
@@ -164,6 +168,8 @@ extract = _as_flow(extract_body)
 train = _as_flow(train_body)
 encode = _as_flow(encode_body)
 summarize = _as_flow(summarize_body)
+compare = _as_flow(compare_body)
+hypothesize = _as_flow(hypothesize_body)
 export = _as_flow(export_body)
 maintain = _as_flow(maintain_body)
 pipeline = _as_flow(pipeline_body)
@@ -178,6 +184,8 @@ FLOWS: dict[str, Flow[..., Any]] = {
         train,
         encode,
         summarize,
+        compare,
+        hypothesize,
         export,
         maintain,
         pipeline,

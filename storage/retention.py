@@ -125,15 +125,21 @@ def _live_since(run: Run, transaction: Transaction) -> Iterator[datetime]:
 
 
 def _remove_expired(root: Path, transaction: Transaction, before: datetime) -> Iterator[Removed]:
-    """Let DuckLake remove the files whose snapshots have expired for long enough."""
-    cleanup = "CALL ducklake_cleanup_old_files('lake', dry_run => $dry, older_than => $before)"
-    given = {"before": before.replace(tzinfo=UTC)}
-    paths = [Path(str(path)) for (path,) in transaction.rows(cleanup, dry=True, **given)]
-    sizes = [path.stat().st_size if path.exists() else 0 for path in paths]
-    if paths:
-        transaction.rows(cleanup, dry=False, **given)
-    for path, size in zip(paths, sizes, strict=True):
-        yield Removed(path.relative_to(root).as_posix(), size)
+    """Remove the files whose snapshots have expired for long enough."""
+    query = """
+        SELECT path FROM __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion
+        WHERE schedule_start::TIMESTAMPTZ < $before ORDER BY path
+    """
+    for (name,) in transaction.rows(query, before=before.replace(tzinfo=UTC)):
+        path = root / "tables" / str(name)
+        if path.exists():
+            yield _remove(root, path)
+    # DuckLake's own removal compares days: with ``before`` it would take what was scheduled on
+    # that day after it. So it only forgets here, days later, what is gone already.
+    transaction.execute(
+        "CALL ducklake_cleanup_old_files('lake', older_than => $before)",
+        before=before.replace(tzinfo=UTC) - timedelta(days=2),
+    )
 
 
 def _remove_tables_orphans(

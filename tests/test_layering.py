@@ -28,7 +28,7 @@ STORAGE = SQL | {
     "xxhash",
     "zarr",
 }
-ANALYTICS = STORAGE | {"actlake.analytics", "scipy", "sklearn"}
+ANALYTICS = STORAGE | {"actlake.analytics", "scipy", "sklearn", "statsmodels"}
 FLOWS = ANALYTICS | {
     "actlake.flows",
     "click",

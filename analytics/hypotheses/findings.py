@@ -58,7 +58,7 @@ def find(
 
     Everything has one entry a document: ``y`` is real or 0/1, ``group`` and ``unit`` are labels,
     ``split`` an index into ``SPLITS`` with whole groups on one side. Documents with split -1,
-    without a target, or without kept rows are left out. In order:
+    without a target, a group or a given unit, or without kept rows are left out. In order:
 
     1. *train*: the ``top`` features by |correlation| and the ``top`` by |separation| are selected.
     2. *train and validation*: words of each, from ``texts``, against silent documents matched in
@@ -80,7 +80,8 @@ def find(
     """
     used = (split >= 0) & np.isfinite(y) & (pooled.rows > 0)
     groups = numbered(group)[0]
-    used &= groups >= 0
+    finer = np.arange(len(y)) if unit is None else numbered(unit)[0]
+    used &= (groups >= 0) & (finer >= 0)
     parts = [np.flatnonzero(used & (split == part)) for part in range(len(SPLITS))]
     _require_parts(parts, y, groups)
     length = np.log(np.maximum(pooled.rows, 1))[:, None]
@@ -105,8 +106,7 @@ def find(
     confirmed = np.sign(checked.effect) == _sign(seen, feature, selected_by)
     test = chosen[holdout][:, confirmed].tocsr()
     tested = effects(test, y[holdout], groups[holdout], length[holdout])
-    finer = None if unit is None else unit[holdout]
-    units = largest_units(y[holdout], groups[holdout], finer)
+    units = largest_units(y[holdout], groups[holdout], finer[holdout])
     shuffled = permutation_test(test, y[holdout], units, length[holdout], draws=draws, seed=seed)
 
     def column(of_tested: Floats, otherwise: Floats | float = np.nan) -> Floats:

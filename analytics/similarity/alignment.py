@@ -60,8 +60,8 @@ def align(a: Spans, b: Spans) -> Units:
     """
     sides = (a, b)
     used = [np.flatnonzero(side.keep & (side.stop > side.start)) for side in sides]
-    # One axis for all documents, with a gap after each, so that nothing overlaps across them.
-    stride = 1 + max(int(side.stop.max(initial=0)) for side in sides)
+    # One axis for all documents, end to end; spans that only touch do not overlap.
+    stride = max(int(side.stop.max(initial=0)) for side in sides)
     offset = np.concatenate(
         [stride * _taken(a.document, used[0]), stride * _taken(b.document, used[1])]
     )

@@ -32,6 +32,9 @@ class DecoderMatches:
     null_a: float
     """What ``mmcs_a`` is on average where B's atoms are random directions."""
     null_b: float
+    high_a: float
+    """What 5 % of the largest cosines with random atoms, as many as B's, are above."""
+    high_b: float
 
 
 def match_decoders(
@@ -61,7 +64,10 @@ def match_decoders(
     p_b, mmcs_b, null_b = _against_random(best_b, candidates[1], width)
     features = (np.arange(len(unit_a)), np.arange(len(unit_b)))
     found = matches(features, (best_a, best_b), (p_a, p_b))
-    return DecoderMatches(found, mmcs_a, mmcs_b, null_a, null_b)
+    high_a, high_b = (
+        maximum_quantile(0.05, many, width) if many else np.nan for many in candidates
+    )
+    return DecoderMatches(found, mmcs_a, mmcs_b, null_a, null_b, high_a, high_b)
 
 
 def assign_decoders(

@@ -45,6 +45,7 @@ def compare_rows(
     *,
     permutations: int = 99,
     seed: int = 0,
+    advance: Callable[[int], object] = int,
 ) -> Comparison:
     """Similarity of matched rows by ``method``, with the null of documents that trade places.
 
@@ -52,6 +53,8 @@ def compare_rows(
         Shapes (rows, width_x) and (rows, width_y), one row a unit or token.
     document
         Of each row, shape (rows,), never falling.
+    advance
+        Called with 1 after each of 1 + ``permutations`` comparisons.
 
     The null is that of ``permuted_rows``: two sides that only share what every document has, such
     as its first rows being odd, lie within it; but not what depends on the place from the end. A
@@ -69,12 +72,14 @@ def compare_rows(
         raise InputError(f"permutations is {permutations}; a null needs at least 1")
     similarity = METHODS[method]
     value = similarity(CrossGram.of(x, y))
+    advance(1)
     null, at_least, kept = np.empty(permutations), 0, 0
     for permutation in range(permutations):
         rows_x, rows_y = permuted_rows(document, seed=seed, permutation=permutation)
         null[permutation] = similarity(CrossGram.of(x[rows_x], y[rows_y]))
         at_least += bool(null[permutation] >= similarity(CrossGram.of(x[rows_x], y[rows_x])))
         kept += len(rows_x)
+        advance(1)
     p = (1 + at_least) / (1 + permutations)
     return Comparison(
         value=value,

@@ -1,5 +1,6 @@
 """Which features of two codes fire on the same text, against a null of the best of many."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,10 @@ class FeatureMatches:
     """Units on which the feature of each match fires."""
     n_joint: NDArray[np.int64]
     """Units on which it and its partner both fire; 0 without a partner."""
+    null_mean: Floats
+    """Mean best score under the null of features that fire about as often; NaN if there is none."""
+    null_high: Floats
+    """What 5 % of these scores are above."""
     n_units: int
     n_documents: int
     permutations: int
@@ -44,6 +49,7 @@ def match_features(
     permutations: int = 20,
     seed: int = 0,
     tile_bytes: int = TILE_BYTES,
+    advance: Callable[[int], object] = int,
 ) -> FeatureMatches:
     """The best partner of every feature that fires on at least ``min_fires`` units, both ways.
 
@@ -51,6 +57,8 @@ def match_features(
         Codes pooled over the same units, shapes (units, F_A) and (units, F_B).
     document
         Of each unit, shape (units,), never falling.
+    advance
+        Called with 1 after each search, of which there are 1 + ``permutations``.
     returns
         A row for each tested feature and direction; only tested features can be partners. Scores
         are Pearson correlations over all units, zeros counted. A feature that is constant has no
@@ -59,8 +67,9 @@ def match_features(
     p is that of the best of many. B's documents trade places (``permuted_rows``), the whole search
     is repeated, and the best scores are pooled over permutations and over features of similar
     firing count, in up to 8 strata, since rare features find better partners by chance:
-    p = (1 + #{null >= score}) / (1 + #null), at least about 1/(permutations·F/8). q is by
-    Benjamini and Hochberg over both directions.
+    p = (1 + #{null >= score}) / (1 + #null), at least about 1/(permutations·F/8). Where lengths
+    differ much, permutations have fewer rows and so larger scores, and p errs to the safe side:
+    see ``null_share``. q is by Benjamini and Hochberg over both directions.
 
     Holds about 60 bytes a stored value of either side and five times ``tile_bytes``. Raises
     InputError for fewer than 2 documents, 1 permutation, or sides of different length.
@@ -80,6 +89,7 @@ def match_features(
     n_fires = [side.count_nonzero(axis=0).astype(np.int64) for side in (side_a, side_b)]
 
     best = _search(side_a, side_b, tile_bytes)
+    advance(1)
     null: tuple[list[Floats], list[Floats]] = ([], [])
     kept = 0
     for permutation in range(permutations):
@@ -88,16 +98,19 @@ def match_features(
         for scores, side in zip(null, found, strict=True):
             scores.append(side.score)
         kept += len(rows_a)
-    p_a, p_b = (
-        best_of_many_p(side.score, np.array(scores), fires)
+        advance(1)
+    chances = [
+        best_of_many(side.score, np.array(scores), fires)
         for side, scores, fires in zip(best, null, n_fires, strict=True)
-    )
+    ]
     return FeatureMatches(
-        matches((features_a, features_b), best, (p_a, p_b)),
+        matches((features_a, features_b), best, (chances[0].p, chances[1].p)),
         np.concatenate(n_fires),
         np.concatenate(
             (_joint(side_a, side_b, best[0].partner), _joint(side_b, side_a, best[1].partner))
         ),
+        null_mean=np.concatenate([chance.mean for chance in chances]),
+        null_high=np.concatenate([chance.high for chance in chances]),
         n_units=a.rows,
         n_documents=len(np.unique(document)),
         permutations=permutations,
@@ -105,7 +118,17 @@ def match_features(
     )
 
 
-def best_of_many_p(score: Floats, null: Floats, n_fires: NDArray[np.int64]) -> Floats:
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """What best scores are by chance, for each feature; NaN where there is no score to pool."""
+
+    p: Floats
+    mean: Floats
+    high: Floats
+    """The 95 % quantile."""
+
+
+def best_of_many(score: Floats, null: Floats, n_fires: NDArray[np.int64]) -> Chance:
     """p of each best score, shape (features,), against pooled best scores of permutations.
 
     ``null`` has shape (permutations, features); -inf stands for no score, which has p NaN and no
@@ -114,14 +137,16 @@ def best_of_many_p(score: Floats, null: Floats, n_fires: NDArray[np.int64]) -> F
     """
     features = len(score)
     strata = min(max(features // STRATUM_FEATURES, 1), STRATA)
-    p = np.full(features, np.nan)
+    p, mean, high = np.full((3, features), np.nan)
     for stratum in np.array_split(np.argsort(n_fires, kind="stable"), strata):
         pool = np.sort(null[:, stratum], axis=None)
         pool = pool[np.searchsorted(pool, -np.inf, side="right") :]
         at_least = len(pool) - np.searchsorted(pool, score[stratum], side="left")
         p[stratum] = (1 + at_least) / (1 + len(pool))
+        if len(pool):
+            mean[stratum], high[stratum] = pool.mean(), np.quantile(pool, 0.95)
     p[score == -np.inf] = np.nan
-    return p
+    return Chance(p, mean, high)
 
 
 def _frequent(codes: Csr, min_fires: int) -> tuple[NDArray[np.int64], csr_array]:

@@ -15,7 +15,7 @@ def pool_max(codes: Csr, unit: NDArray[np.int64], units: int) -> Csr:
     """The largest value of each feature over the rows of each unit; (units, n_features), float32.
 
     ``unit``, shape (rows,), is in [-1, units); rows of unit -1 are left out. A unit none of whose
-    rows has a value is an empty row. Sparse throughout, about 50 bytes a stored value.
+    rows has a value is an empty row. Sparse throughout, about 60 bytes a stored value.
     """
     unit_of_value = unit[codes.row_of_value()]
     pooled = unit_of_value >= 0

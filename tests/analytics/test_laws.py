@@ -20,6 +20,9 @@ from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
+from actlake.analytics.hypotheses.pooling import DocumentPool
+from actlake.analytics.similarity.correlation import CoGram
+from actlake.analytics.similarity.cross_gram import CrossGram
 from actlake.analytics.statistic import Statistic, merge_in_order
 from actlake.storage.csr import Csr, csr_from_dense
 
@@ -110,6 +113,21 @@ CASES = {
     "FeatureTokens": Case(
         empty=lambda: FeatureTokens.empty(FEATURES),
         of=lambda rows: FeatureTokens.of(rows.codes, rows.mask, token_id=rows.token_id),
+        exact=False,
+    ),
+    "CoGram": Case(
+        empty=lambda: CoGram.empty(1, 4, FEATURES),
+        of=lambda rows: CoGram.of(rows.codes, rows.codes, start=1, stop=4),
+        exact=False,
+    ),
+    "CrossGram": Case(
+        empty=lambda: CrossGram.empty(WIDTH, WIDTH),
+        of=lambda rows: CrossGram.of(rows.dense, rows.rebuilt),
+        exact=False,
+    ),
+    "DocumentPool": Case(
+        empty=lambda: DocumentPool.empty(6, FEATURES),
+        of=lambda rows: DocumentPool.of(rows.codes, rows.token_id, rows.mask, documents=6),
         exact=False,
     ),
     "ReconstructionSums": Case(

@@ -135,27 +135,43 @@ def test_find__exchanges_the_finer_unit_where_the_target_varies_within_groups() 
     found = find(pooled, y, group, split_groups(group), unit=address, draws=99)
     alone = find(pooled, y, group, split_groups(group), draws=99)
     np.testing.assert_array_equal(found.columns["p"], alone.columns["p"])
-    assert (found.columns["p_permutation"] != alone.columns["p_permutation"]).any()
+    tested = found.columns["split"] == "holdout"
+    p = [one.columns["p_permutation"][tested] for one in (found, alone)]
+    assert (np.abs(p[0] - p[1]) > 0).any()
 
 
 def test_find__leaves_out_documents_without_target_group_split_or_rows() -> None:
     pooled, y, group = planted()
     split = split_groups(group)
     some = np.arange(len(y)) % 10
-    gone = some < 4
+    gone = some < 5
     labels = group.astype(np.float64)
     labels[some == 0] = np.nan
+    unit = np.array([None if one == 4 else i for i, one in enumerate(some)], dtype=object)
     changed = find(
         replace(pooled, rows=np.where(some == 1, 0, pooled.rows)),
         np.where(some == 2, np.nan, y),
         labels,
         np.where(some == 3, -1, split).astype(np.int8),
+        unit=unit,
         draws=99,
     )
     kept = Pooled(pooled.values[~gone].tocsr(), pooled.rows[~gone])
     expected = find(kept, y[~gone], group[~gone], split[~gone], draws=99)
     for name, column in expected.columns.items():
         np.testing.assert_array_equal(changed.columns[name], column, err_msg=name)
+
+
+def test_find__keeps_features_of_which_none_is_confirmed() -> None:
+    pooled, y, group = planted()
+    split = split_groups(group)
+    turned = np.where(split == 1, 1 - y, y)  # validation says the opposite
+    found = find(pooled, turned, group, split, top=1, draws=99)
+    assert found.columns["feature"].tolist() == [PLANTED]
+    assert found.columns["split"].tolist() == ["validation"]
+    assert (found.n_tests, found.columns["n_tests"].tolist()) == (0, [0])
+    assert np.isnan([found.columns["q"][0], found.smallest_p]).all()
+    assert found.columns["effect"][0] < 0
 
 
 def test_find__says_that_six_groups_of_a_label_of_groups_support_nothing() -> None:

@@ -3,6 +3,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import scipy.stats
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from actlake.analytics.hypotheses.permutation import (
@@ -54,18 +55,25 @@ def test_shuffles__exchange_whole_units_within_strata_uniformly() -> None:
     assert (drawn != other).any()
 
 
-def test_permutation_test__equals_the_enumeration_of_all_labellings() -> None:
+@pytest.mark.parametrize("controlled", [False, True])
+def test_permutation_test__equals_the_enumeration_of_all_labellings(controlled: bool) -> None:
     features, _ = world(7, documents=60, features=20)
     group = np.repeat(np.arange(7), [3, 5, 8, 9, 10, 12, 13])
     label = np.array([1.0, 0, 0, 1, 0, 1, 0])
-    observed = np.abs(correlations(features.values, label[group]))
+    # A control that goes with the groups, so that it matters which of them are labelled.
+    control = (group % 3 + np.random.default_rng(5).random(60))[:, None] if controlled else None
+
+    def statistic(labels: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.abs(correlations(features.values, labels[group], control))
+
+    observed = statistic(label)
     every = sorted(set(permutations(label.tolist())))
-    null = np.abs(np.stack([correlations(features.values, np.array(one)[group]) for one in every]))
+    null = np.stack([statistic(np.array(one)) for one in every])
     assert len(every) == 35
     exact = (null >= observed * (1 - 1e-9)).mean(axis=0)
     exact_family = (null.max(axis=1)[:, None] >= observed * (1 - 1e-9)).mean(axis=0)
     draws = 20_000
-    found = permutation_test(features.values, label[group], units_of(group), draws=draws)
+    found = permutation_test(features.values, label[group], units_of(group), control, draws=draws)
     tolerance = 5 * np.sqrt(0.25 / draws)
     np.testing.assert_allclose(found.p, exact, atol=tolerance)
     np.testing.assert_allclose(found.p_family, exact_family, atol=tolerance)

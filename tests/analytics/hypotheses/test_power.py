@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from scipy.sparse import csr_array
+from statsmodels.stats.power import TTestIndPower
 
 from actlake.analytics.hypotheses.power import (
     correlation_within,
@@ -27,6 +28,13 @@ def test_power__is_the_share_of_simulated_trials_that_find_the_effect(
     said = power(effect, groups=groups, documents_per_group=size, correlation_within=rho)
     error = np.sqrt(said * (1 - said) / trials)
     assert np.mean(p < 0.05) == pytest.approx(said, abs=4 * error)
+
+
+def test_power__of_groups_of_one_document_is_that_of_a_t_test() -> None:
+    for groups, effect in ((8, 1.5), (20, 0.7), (20, -0.7), (60, 0.0)):
+        said = power(effect, groups=groups, documents_per_group=1, correlation_within=0.4)
+        expected = TTestIndPower().power(abs(effect), groups / 2, 0.05)
+        assert said == pytest.approx(expected, abs=1e-9)
 
 
 def test_detectable_effect__is_found_with_the_wanted_chance() -> None:
@@ -66,10 +74,12 @@ def test_correlation_within__recovers_what_was_planted_in_groups_of_unequal_size
 
 def test_correlation_within__equals_the_analysis_of_variance() -> None:
     rng = np.random.default_rng(2)
-    group = np.repeat(np.arange(5), 6)
-    x = rng.exponential(1, 30) * (rng.random(30) < 0.6) + 0.2 * group
-    f = scipy.stats.f_oneway(*(x[group == g] for g in range(5))).statistic
-    assert correlation_within(csr_array(x[:, None]), group)[0] == pytest.approx((f - 1) / (f + 5))
+    group = np.repeat(np.arange(4), [2, 3, 10, 25])
+    x = rng.exponential(1, 40) * (rng.random(40) < 0.6) + 0.4 * group
+    f = scipy.stats.f_oneway(*(x[group == g] for g in range(4))).statistic
+    typical = (40 - (2**2 + 3**2 + 10**2 + 25**2) / 40) / 3
+    expected = (f - 1) / (f - 1 + typical)
+    assert correlation_within(csr_array(x[:, None]), group)[0] == pytest.approx(expected)
 
 
 def test_correlation_within__is_nan_where_undefined() -> None:

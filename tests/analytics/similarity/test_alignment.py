@@ -13,9 +13,9 @@ from actlake.analytics.similarity.alignment import Coverage, Spans, Units, align
 
 def spans(*tokens: tuple[int, int, int], keep: list[bool] | None = None) -> Spans:
     """Tokens given as (document, start, stop)."""
-    columns = np.array(tokens, np.int64).reshape(-1, 3).T
-    kept = np.ones(columns.shape[1], np.bool_) if keep is None else np.array(keep)
-    return Spans(*columns, kept)
+    document, start, stop = np.array(tokens, np.int64).reshape(-1, 3).T
+    kept = np.ones(len(document), np.bool_) if keep is None else np.array(keep)
+    return Spans(document, start, stop, kept)
 
 
 def units(a: Spans, b: Spans) -> tuple[list[int], list[int], list[int]]:
@@ -156,7 +156,8 @@ def test_align__document_by_document_is_all_at_once(a: Spans, b: Spans) -> None:
 
 
 def test_align__takes_narrow_integers() -> None:
-    narrow = Spans(*(np.array([v], np.uint16) for v in (60_000, 60_000, 60_005)), np.array([True]))
+    document, start, stop = (np.array([v], np.uint16) for v in (60_000, 60_000, 60_005))
+    narrow = Spans(document, start, stop, np.array([True]))
     assert align(narrow, narrow).document.tolist() == [60_000]
 
 

@@ -46,6 +46,12 @@ def test_correlation__is_nan_for_constant_and_silent_features() -> None:
     assert found[2, 3] <= 1
 
 
+def test_correlation__knows_constants_of_any_value() -> None:
+    levels = np.random.default_rng(3).lognormal(0, 3, 40)
+    codes = csr_from_dense(np.tile(levels, (997, 1)))
+    assert np.isnan(CoGram.of(codes, codes, start=0, stop=40).correlation()).all()
+
+
 def test_correlation__of_indicators_is_phi_and_its_products_are_joint_counts() -> None:
     """analytics.G6, for two codes."""
     rng = np.random.default_rng(1)

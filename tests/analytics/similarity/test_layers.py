@@ -17,7 +17,8 @@ def by_document(rng: np.random.Generator, width: int) -> np.ndarray:
     documents = rng.standard_normal((30, width))[DOCUMENT]
     place = np.arange(len(DOCUMENT)) - np.searchsorted(DOCUMENT, DOCUMENT)
     first = 8 * (place == 0)[:, None] * np.ones(width)
-    return documents + first + rng.standard_normal((len(DOCUMENT), width))
+    rows: np.ndarray = documents + first + rng.standard_normal((len(DOCUMENT), width))
+    return rows
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -44,8 +45,8 @@ def test_compare_rows__what_documents_and_places_alone_do_is_null(method: Method
         found = compare_rows(x, y, DOCUMENT, method, permutations=19, seed=seed)
         p.append(found.p)
     # p <= 0.1 has probability 0.1: more than 15 of 60 by chance in one of 5,000 runs. Permuted rows
-    # would break what places share and give the smallest p nearly always; comparing with uncut rows,
-    # a mean p of 0.72.
+    # would break what places share and give the smallest p nearly always; comparing with uncut
+    # rows, a mean p of 0.72.
     assert 1 <= np.sum(np.array(p) <= 0.1) <= 15
     assert np.mean(p) == pytest.approx(0.525, abs=5 * 0.29 / np.sqrt(60))
 

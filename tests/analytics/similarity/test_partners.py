@@ -41,6 +41,11 @@ def test_best_partners__in_tiles_are_those_of_the_matrix(
     assert_best(column, similarity.T)
 
 
+def test_best_partners__of_a_tie_across_tiles_is_the_first() -> None:
+    _, column = best_partners([np.array([[0.5]]), np.array([[0.5]])], 1)
+    assert (column.partner[0], column.score[0], column.second[0]) == (0, 0.5, 0.5)
+
+
 def test_matches__tell_mutual_pairs_margins_and_q() -> None:
     similarity = np.array([[0.9, 0.2, 0.1], [0.8, 0.3, 0.1], [np.nan, np.nan, np.nan]])
     best = best_partners([similarity], 3)

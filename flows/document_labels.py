@@ -1,0 +1,90 @@
+"""Labels of documents as columns: what hypotheses are about, and what keeps documents together."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.analytics.hypotheses.labels import numbered, one_versus_rest
+from actlake.flows.source_files import nearest
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.lake import Lake
+
+__all__ = ["Target", "document_label", "target_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a feature may go with, a number a document."""
+
+    label: str
+    level: str
+    """The class that is 1 where others are 0; empty for a number."""
+    values: NDArray[np.float64]
+    """Shape (documents,); NaN where the document lacks the label."""
+    classes: NDArray[Any] | None
+    """The label itself where it has classes, to balance the split by."""
+
+    def __str__(self) -> str:
+        return f"{self.label} = {self.level}" if self.level else self.label
+
+
+def document_label(lake: Lake, corpus: str, label: str, documents: int) -> NDArray[Any]:
+    """The values of a label, shape (documents,), floats or text; None where one is missing.
+
+    NotFoundError with the nearest names for an unknown label; InputError for one with several
+    values in a document, or of spans only.
+    """
+    query = """
+        SELECT document, value_text, value_real FROM labels
+        WHERE corpus = $corpus AND label = $label AND char_start IS NULL ORDER BY document
+    """
+    found = lake.sql(query, corpus=corpus, label=label).arrow()
+    if found.num_rows == 0:
+        known = lake.sql(
+            "SELECT DISTINCT label FROM labels WHERE corpus = $corpus AND char_start IS NULL "
+            "ORDER BY label",
+            corpus=corpus,
+        )
+        names = [str(name) for (name,) in known.rows()]
+        raise NotFoundError(
+            f"no label {label!r} on the documents of {corpus}; {nearest(label, names)}"
+        )
+    document = found["document"].to_numpy()
+    if (np.diff(document) == 0).any():
+        raise InputError(f"label {label} of {corpus} has several values in one document")
+    values = np.full(documents, None, object)
+    real = found["value_real"]
+    column = found["value_text"] if real.null_count else real
+    values[document] = column.to_pylist()
+    return values
+
+
+def target_of(values: NDArray[Any], label: str, level: str | None) -> Target:
+    """The target that ``level`` of a label is against all others, or the label's number.
+
+    A label of two classes needs no level: the first in order is taken. InputError for a level
+    that is not there, for a label of numbers with a level, and for more than two classes without.
+    """
+    present = [value for value in values.tolist() if value is not None]
+    is_number = all(isinstance(value, float) for value in present)
+    if is_number and level is None:
+        numbers = np.array([np.nan if value is None else value for value in values.tolist()])
+        return Target(label, "", numbers, None)
+    texts = np.array([None if value is None else _text(value) for value in values.tolist()], object)
+    classes = numbered(texts)[1].tolist()
+    if level is None and len(classes) > 2:
+        raise InputError(
+            f"label {label} has {len(classes)} classes; choose one of them with --level, such as "
+            f"{', '.join(classes[:5])}"
+        )
+    chosen = classes[0] if level is None else level
+    if chosen not in classes:
+        raise NotFoundError(f"no document has {label} {chosen!r}; {nearest(chosen, classes)}")
+    columns = one_versus_rest(texts)[0]
+    return Target(label, chosen, columns[:, classes.index(chosen)], texts)
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

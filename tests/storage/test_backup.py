@@ -1,0 +1,137 @@
+"""Backups: whole copies of the catalog, and lakes that come back from them."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from actlake.storage import Lake, backup, sqlite_copy
+from actlake.storage.backup import back_up, backups, restore
+from actlake.storage.durable import digest
+from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
+from actlake.storage.retention import expire_snapshots, remove_unnamed
+from tests.storage.conftest import fresh_name
+from tests.storage.test_retention import NOW
+
+
+def backed_up(lake: Lake, keep: int = 7) -> backup.Backup:
+    return back_up(lake.root, lake._catalog, lake._claims, keep=keep)
+
+
+def masks(lake: Lake) -> list[str]:
+    return sorted(lake.table("masks").collect()["mask"])
+
+
+def test_back_up__copies_every_fact_and_pins_its_snapshot(fresh: Lake) -> None:
+    made = backed_up(fresh)
+    snapshot = fresh.newest_snapshot()
+    assert (made.snapshot, made.folder) == (snapshot, fresh.root / f"backups/{snapshot}")
+    assert backups(fresh.root) == [made]
+    assert {*made.files} == {"catalog.sqlite", "claims.sqlite", "lake.toml"}
+    for name, expected in made.files.items():
+        assert digest(made.folder / name) == expected
+    with closing(sqlite3.connect(made.folder / "claims.sqlite")) as copied:
+        assert copied.execute("SELECT snapshot FROM pins").fetchall() == [(snapshot,)]
+    assert not [*made.folder.glob("*-wal")]
+    assert backed_up(fresh) == made  # nothing was committed since
+
+
+def test_back_up__keeps_the_newest_and_drops_the_pins_of_others(fresh: Lake) -> None:
+    fresh._claims.pin(1, "kept by the test")
+    made = []
+    for _ in range(3):
+        fresh.create_mask(fresh_name(), "position > 4")
+        made.append(backed_up(fresh, keep=2).snapshot)
+    assert [one.snapshot for one in backups(fresh.root)] == made[1:]
+    assert [why for _, why in fresh._claims.pins()] == [
+        "kept by the test",
+        *(f"backup {one}" for one in made[1:]),
+    ]
+    with pytest.raises(InputError, match="at least 1, not 0"):
+        backed_up(fresh, keep=0)
+
+
+def test_restore__brings_a_lost_catalog_back(fresh: Lake) -> None:
+    fresh.create_mask("before", "position > 4")
+    made = backed_up(fresh)
+    fresh.create_mask("after", "position > 5")
+    newer = backed_up(fresh)
+    fresh.close()
+    for name in ("catalog.sqlite", "claims.sqlite", "lake.toml"):
+        (fresh.root / name).write_bytes(b"lost")
+
+    assert restore(fresh.root, made.snapshot) == made.snapshot
+
+    found = Lake.open(fresh.root)
+    assert {"before"} == {*masks(found)} - {"all", "no_special", "not_first"}
+    assert [*found.verify()] == []
+    assert found._claims.pins() == [(made.snapshot, f"backup {made.snapshot}")]
+    # What came after did not happen; it can happen again, under the same numbers.
+    assert [one.snapshot for one in backups(found.root)] == [made.snapshot]
+    [aside] = found.root.glob("backups/replaced-*")
+    assert (aside / "catalog.sqlite").read_bytes() == b"lost"
+    assert (aside / str(newer.snapshot) / "catalog.sqlite").exists()
+    found.create_mask("after", "position > 5")
+    assert [*found.verify()] == []
+    found.close()
+
+
+def test_restore__survives_that_older_files_are_gone(fresh: Lake) -> None:
+    for index in range(3):
+        fresh.create_mask(f"m{index}", f"position > {index}")
+    made = backed_up(fresh)
+    fresh._catalog.commit(lambda now: now.execute("DELETE FROM masks WHERE mask = 'm1'"), "test")
+    with fresh.run("test", {"expire": True}, {}) as run:
+        expire_snapshots(run, older_than=NOW, keep=1)
+    with fresh.run("test", {"remove": True}, {}) as run:
+        assert remove_unnamed(run, grace=NOW)
+    fresh.close()
+
+    restore(fresh.root)
+
+    found = Lake.open(fresh.root)
+    assert "m1" in masks(found)  # since the backup's pin kept its file
+    assert [*found.verify()] == []
+    with pytest.raises(NotFoundError, match="no snapshot 4"):
+        found.at(4)
+    assert len(found.at(made.snapshot).table("masks").collect()) == 6
+    found.close()
+
+
+def test_restore__refuses_what_is_not_whole(fresh: Lake) -> None:
+    with pytest.raises(NotFoundError, match=f"no backup in {fresh.root / 'backups'}"):
+        restore(fresh.root)
+    made = backed_up(fresh)
+    with pytest.raises(NotFoundError, match="no backup of snapshot 99"):
+        restore(fresh.root, 99)
+    catalog = made.folder / "catalog.sqlite"
+    catalog.write_bytes(catalog.read_bytes()[:-1])
+    with pytest.raises(CorruptError, match=r"catalog\.sqlite is not what was backed up"):
+        restore(fresh.root)
+    (made.folder / "backup.json").write_text(json.dumps({"snapshot": 3}))
+    with pytest.raises(CorruptError, match="is damaged; remove that backup"):
+        backups(fresh.root)
+    assert masks(fresh) == ["all", "no_special", "not_first"]
+
+
+def test_back_up__that_fails_leaves_nothing(fresh: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "DATABASES", ("catalog.sqlite", "missing.sqlite"))
+    with pytest.raises(LakeError, match=r"could not be backed up \(.*missing\.sqlite: unable"):
+        backed_up(fresh)
+    assert [*(fresh.root / "backups").iterdir()] == []
+
+
+def test_copy__runs_without_duckdb_and_finds_damage(tmp_path: Path) -> None:
+    code = f"import sys; sys.argv = ['x']; import runpy; runpy.run_path({sqlite_copy.__file__!r})"
+    code += "; print('duckdb' in sys.modules, 'actlake' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False False\n"
+    (tmp_path / "bad").write_bytes(b"no database at all, whatever its name says")
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite_copy.copy_sqlite(tmp_path / "bad", tmp_path / "copy")

@@ -18,7 +18,7 @@ __all__ = ["compare", "hypothesize"]
 @click.option("--mask", default="no_special", show_default=True, help="Rows that count.")
 @click.option("--min-fires", default=20, show_default=True, help="Least firings of a feature.")
 @click.option("--permutations", type=int, help="Of documents: 20 for codes, 99 for tensors.")
-@click.option("--most-rows", default=16_384, show_default=True, help="Rows of tensors to compare.")
+@click.option("--most-rows", default=8_192, show_default=True, help="Rows of tensors to compare.")
 @click.option("--seed", default=0, show_default=True, help="Of the permutations.")
 def compare(path: Path, runner: str, **options: Any) -> None:
     """Match the features of two codes, or see how alike two tensors are.

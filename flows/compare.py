@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
 from actlake.analytics.similarity.decoders import match_decoders
-from actlake.analytics.similarity.layers import METHODS, compare_rows
+from actlake.analytics.similarity.layers import compare_rows
 from actlake.analytics.similarity.matching import match_features
 from actlake.analytics.similarity.partners import Matches
 from actlake.flows.aligned import aligned_codes, aligned_rows, require_one_corpus
@@ -39,7 +39,7 @@ def compare(
     mask: str = "no_special",
     min_fires: int = 20,
     permutations: int | None = None,
-    most_rows: int = 16_384,
+    most_rows: int = 8_192,
     seed: int = 0,
 ) -> None:
     """Fill feature_matches and comparisons for two codes, or similarities for two tensors.
@@ -251,37 +251,35 @@ def _compare_tensors(
         run.hold(f"comparison:{a.name}:{b.name}:{mask.name}")
         aligned = aligned_rows(lake, a, b, mask, most_rows=most_rows, seed=seed)
         label = f"compare {a.name} with {b.name}"
-        rows: list[dict[str, Any]] = []
-        with progress(label, len(METHODS) * (permutations + 1), "comparisons") as advance:
-            for method in METHODS:
-                found = compare_rows(
-                    aligned.a,
-                    aligned.b,
-                    aligned.document,
-                    method,
-                    permutations=permutations,
-                    seed=seed,
-                    advance=advance,
-                )
-                if not np.isfinite(found.value):
-                    raise InputError(
-                        f"{a.name} or {b.name} is constant under the mask {mask.name}; choose "
-                        "another mask or tensor"
-                    )
-                rows.append(
-                    same
-                    | {
-                        "method": method,
-                        "value": found.value,
-                        "null_mean": found.null_mean,
-                        "n": found.n,
-                        "documents": found.n_documents,
-                        "text_aligned": aligned.coverage.finish()["text"],
-                        "permutations": permutations,
-                        "p": found.p,
-                        "run": run.run,
-                    }
-                )
+        with progress(label, permutations + 1, "comparisons") as advance:
+            found = compare_rows(
+                aligned.a,
+                aligned.b,
+                aligned.document,
+                permutations=permutations,
+                seed=seed,
+                advance=advance,
+            )
+        if not all(np.isfinite(one.value) for one in found.values()):
+            raise InputError(
+                f"{a.name} or {b.name} is constant under the mask {mask.name}; choose another "
+                "mask or tensor"
+            )
+        rows: list[dict[str, Any]] = [
+            same
+            | {
+                "method": method,
+                "value": one.value,
+                "null_mean": one.null_mean,
+                "n": one.n,
+                "documents": one.n_documents,
+                "text_aligned": aligned.coverage.finish()["text"],
+                "permutations": permutations,
+                "p": one.p,
+                "run": run.run,
+            }
+            for method, one in found.items()
+        ]
         corrected = false_discovery_control([row["p"] for row in rows])
         for row, q in zip(rows, corrected, strict=True):
             row["q"] = float(q)

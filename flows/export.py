@@ -20,7 +20,8 @@ from actlake.storage.settings import FOLDERS, actlake_version
 
 __all__ = ["export"]
 
-RECORD, README, PAGE, PLOTS_FOLDER = "export.json", "README.txt", "features.html", "plots"
+RECORD, README, PLOTS_FOLDER = "export.json", "README.txt", "plots"
+PAGE, REPORT = "features.html", "report.html"
 CSV_ROWS = 1_000_000
 """Of the largest table that is also written as CSV: what a spreadsheet takes."""
 
@@ -28,7 +29,12 @@ PLOTS = {
     "fvu": "unexplained variance of each dictionary on held-out rows, and of its baselines",
     "density": "how often the features of each codes fire",
     "l0": "how many features of each codes fire on a row",
+    "front": "unexplained variance of each dictionary against features a row",
+    "matches": "scores of best partners across codes against those by chance",
+    "layers": "similarity of tensors",
+    "hypotheses": "effects of hypotheses on held-out groups",
 }
+ON_PAGE = ("fvu", "density", "l0")
 
 
 def export(
@@ -191,9 +197,10 @@ def _write(reading: Lake, claims: Claims, folder: Path, arguments: Mapping[str, 
 def _draw(
     reading: Lake, folder: Path, snapshot: Snapshot, features: int, mask: str | None
 ) -> dict[str, str]:
-    """Plots and the page; what could not be made, and why."""
+    """Plots, page and report; what could not be made, and why."""
     from actlake.flows.page import page
     from actlake.flows.plots import plot, save
+    from actlake.flows.report import report
 
     (folder / PLOTS_FOLDER).mkdir()
     missing: dict[str, str] = {}
@@ -205,7 +212,8 @@ def _draw(
         except InputError as error:
             missing[f"{PLOTS_FOLDER}/{kind}"] = str(error)
         else:
-            pictures.append((title, svg.read_text("utf-8")))
+            if kind in ON_PAGE:
+                pictures.append((title, svg.read_text("utf-8")))
     try:
         text = page(
             reading,
@@ -219,6 +227,14 @@ def _draw(
         missing[PAGE] = str(error)
     else:
         (folder / PAGE).write_text(text, "utf-8")
+    text = report(
+        reading,
+        snapshot=snapshot.number,
+        committed=snapshot.committed,
+        features=features,
+        mask=mask,
+    )
+    (folder / REPORT).write_text(text, "utf-8")
     return missing
 
 
@@ -228,7 +244,12 @@ def _readme(
     number = facts["snapshot"]
     lines = [f"Export of {facts['lake']}, at snapshot {number}", ""]
     lines += [f"{name:16}{value}" for name, value in facts.items()]
-    lines += ["", "Files", ""]
+    lines += [
+        "",
+        "Files",
+        "",
+        f"{REPORT:24}the lake whole: what it holds, how well, what was found",
+    ]
     if PAGE not in missing:
         lines.append(f"{PAGE:24}the most characteristic features, with their contexts")
     lines += [

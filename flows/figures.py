@@ -5,9 +5,10 @@ tell apart.
 """
 
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
+from io import StringIO
 from pathlib import Path
 from typing import ParamSpec
 
@@ -15,7 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "head", "save", "short", "styled", "tail"]
+__all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "head", "save", "short", "styled", "svg_text", "tail"]
 
 P = ParamSpec("P")
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#666666"
@@ -67,9 +68,23 @@ def tail(text: str, length: int) -> str:
 def save(figure: Figure, stem: Path) -> list[Path]:
     """``stem``.png at 150 dots an inch and ``stem``.svg; equal figures give equal files."""
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": stem.name}):
-        # Where the font lacks a token's script, its box is shown, which is all there is to say.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with _drawing(stem.name):
         figure.savefig(png, dpi=150, metadata={"Software": None})
         figure.savefig(svg, metadata={"Creator": "actlake", "Date": None})
     return [png, svg]
+
+
+def svg_text(figure: Figure, name: str) -> str:
+    """The figure as SVG; equal figures of equal ``name`` give equal text."""
+    buffer = StringIO()
+    with _drawing(name):
+        figure.savefig(buffer, format="svg", metadata={"Creator": "actlake", "Date": None})
+    return buffer.getvalue()
+
+
+@contextmanager
+def _drawing(name: str) -> Iterator[None]:
+    with warnings.catch_warnings(), rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        # Where the font lacks a token's script, its box is shown, which is all there is to say.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield

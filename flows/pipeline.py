@@ -35,8 +35,10 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
         name: call("train", lake, _training(one, tensors))
         for name, one in _named(asked.dictionaries)
     }
-    for codes in _encode(lake, asked, call, tensors, dictionaries):
-        _summarize(lake, asked, call, codes)
+    codes = _encode(lake, asked, call, tensors, dictionaries)
+    for name in codes.values():
+        _summarize(lake, asked, call, name)
+    _ask(lake, asked, call, tensors | codes)
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
         call("export", lake, {"folder": folder, "features": asked.export.features})
@@ -110,11 +112,15 @@ def _encode(
     call: Call,
     tensors: Mapping[str, str],
     dictionaries: Mapping[str, str],
-) -> list[str]:
+) -> dict[str, str]:
+    """The names of all codes, by what this file calls them: by their dictionary, or by a name."""
     if asked.codes is None:
-        return [call("encode", lake, {"dictionary": name}) for name in dictionaries.values()]
-    return [
-        call(
+        return {
+            called: call("encode", lake, {"dictionary": name})
+            for called, name in dictionaries.items()
+        }
+    return {
+        codes.name or codes.dictionary: call(
             "encode",
             lake,
             {
@@ -125,7 +131,16 @@ def _encode(
             },
         )
         for codes in asked.codes
-    ]
+    }
+
+
+def _ask(lake: Lake, asked: PipelineFile, call: Call, known: Mapping[str, str]) -> None:
+    """Comparisons and hypotheses over ``known`` codes and tensors, or those of full names."""
+    for pair in asked.comparisons:
+        sides = {"a": known.get(pair.a, pair.a), "b": known.get(pair.b, pair.b)}
+        call("compare", lake, pair.model_dump() | sides)
+    for one in asked.hypotheses:
+        call("hypothesize", lake, one.model_dump() | {"codes": known.get(one.codes, one.codes)})
 
 
 def _summarize(lake: Lake, asked: PipelineFile, call: Call, codes: str) -> None:

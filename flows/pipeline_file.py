@@ -16,10 +16,12 @@ from actlake.flows.default_names import tensor_name
 from actlake.flows.packages import PACKAGE
 from actlake.flows.pipeline_tables import (
     Codes,
+    Comparison,
     Corpus,
     Dictionary,
     Documents,
     Export,
+    Hypotheses,
     Mask,
     Model,
     Summary,
@@ -48,6 +50,8 @@ class PipelineFile(Table):
     dictionaries: tuple[Dictionary, ...] = ()
     codes: tuple[Codes, ...] | None = None
     summary: Summary | None = None
+    comparisons: tuple[Comparison, ...] = ()
+    hypotheses: tuple[Hypotheses, ...] = ()
     export: Export | None = None
 
     def site_of(self, tensor: str) -> tuple[Model, str] | None:
@@ -68,7 +72,27 @@ class PipelineFile(Table):
         for mask in self.summary.masks if self.summary else ():
             if mask not in masks:
                 raise InputError(f"summary.masks: no mask {mask!r}; {nearest(mask, masks)}")
+        self._check_findings(masks)
         return self
+
+    def _check_findings(self, masks: list[str]) -> None:
+        used: list[tuple[str, Comparison | Hypotheses]] = [
+            (f"comparisons.#{i}", one) for i, one in enumerate(self.comparisons, 1)
+        ]
+        used += [(f"hypotheses.#{i}", one) for i, one in enumerate(self.hypotheses, 1)]
+        dictionaries = [one.name for one in self.dictionaries if one.name is not None]
+        for place, one in used:
+            if one.mask not in masks:
+                raise InputError(f"{place}.mask: no mask {one.mask!r}; {nearest(one.mask, masks)}")
+            keys = ("codes",) if isinstance(one, Hypotheses) else ("a", "b")
+            for key in keys:
+                name = getattr(one, key)
+                known = name in dictionaries or "@" in name
+                if not known and (key == "codes" or self.site_of(name) is None):
+                    raise InputError(
+                        f"{place}.{key}: {name!r} is not in this file; "
+                        f"{nearest(name, dictionaries)}; or give a full name"
+                    )
 
     def _check_models(self) -> None:
         _refuse_twice("models", [model.name for model in self.models])

@@ -190,8 +190,54 @@ class Summary(Table):
     """Tokens to keep of each feature, by count and by lift."""
 
 
+class Comparison(Table):
+    """Two codes whose features are matched, or two tensors that are compared."""
+
+    a: str
+    """`model:site` or a dictionary's name in this file, or the full name of a tensor or codes."""
+    b: str
+    """The same of the other."""
+    mask: str = "no_special"
+    """Rows of both that count; documents are compared under `all`."""
+    min_fires: Annotated[int, Field(ge=2)] = 20
+    """Units that a feature must fire on to be matched."""
+    permutations: Count | None = None
+    """Of documents, for the null: by default 20 for codes, 99 for tensors."""
+    most_rows: Annotated[int, Field(ge=100)] = 8_192
+    """Rows of tensors to compare, as whole documents drawn at random."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the permutations."""
+
+
+class Hypotheses(Table):
+    """A label that features may go with, tested on groups that were held out."""
+
+    codes: str
+    """A dictionary's name in this file, or the full name of codes."""
+    target: str
+    """Label of the documents."""
+    level: str | None = None
+    """Class of the label, against all others; needed where there are more than two."""
+    group: str
+    """Label whose values stay on one side of the split."""
+    unit: str | None = None
+    """Finer label over whose values the target is permuted."""
+    mask: str = "no_special"
+    """Rows that are pooled."""
+    pooling: Literal["max", "mean", "sum", "any"] = "max"
+    """How the rows of a document become one value."""
+    top: Count = 20
+    """Features to select, by each of two screens."""
+    min_documents: Annotated[int, Field(ge=2)] = 10
+    """Documents of train that a feature must fire in."""
+    draws: Annotated[int, Field(ge=19)] = 9999
+    """Permutations of the target."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Of the split and the permutations."""
+
+
 class Export(Table):
-    """Present: tables, plots and a page of features as files."""
+    """Present: tables, plots, a page of features and a report as files."""
 
     folder: str | None = None
     """By default `export` in the lake."""

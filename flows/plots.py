@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from actlake.flows.feature_plots import feature, histogram
 from actlake.flows.figures import BLUE, GREEN, GREY, ORANGE, head, save, short, styled
+from actlake.flows.finding_plots import front, hypotheses, layers, matches
 from actlake.flows.summaries import Summary, scores, summaries
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
@@ -125,9 +126,13 @@ def fvu(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure
 KINDS: dict[str, Callable[..., Figure]] = {
     "density": density,
     "feature": feature,
+    "front": front,
     "fvu": fvu,
     "histogram": histogram,
+    "hypotheses": hypotheses,
     "l0": l0,
+    "layers": layers,
+    "matches": matches,
 }
 """Kinds of plot by the name that ``actlake plot`` takes."""
 

@@ -31,8 +31,8 @@ __all__ = ["Group", "Range", "compact", "cut", "uncompacted"]
 
 GROUP_POSTINGS = 1 << 26
 RANGE_POSTINGS = 1 << 22
-"""Of a new file at most, about 15 MB; while it is written, its postings are in memory up to four
-times (read, sorted, as Arrow, encoded): 300 MB."""
+"""Of a new file at most, about 15 MB; while it is written, its postings are in memory several times
+(read, sorted, as Arrow, encoded): 0.5 GB at the peak, however many postings there are."""
 
 
 @dataclass(frozen=True, slots=True)

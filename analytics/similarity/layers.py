@@ -41,13 +41,12 @@ def compare_rows(
     x: NDArray[Any],
     y: NDArray[Any],
     document: NDArray[np.integer[Any]],
-    method: Method,
     *,
     permutations: int = 99,
     seed: int = 0,
     advance: Callable[[int], object] = int,
-) -> Comparison:
-    """Similarity of matched rows by ``method``, with the null of documents that trade places.
+) -> dict[Method, Comparison]:
+    """Similarity of matched rows by each method, with the null of documents that trade places.
 
     x, y
         Shapes (rows, width_x) and (rows, width_y), one row a unit or token.
@@ -70,22 +69,31 @@ def compare_rows(
         )
     if permutations < 1:
         raise InputError(f"permutations is {permutations}; a null needs at least 1")
-    similarity = METHODS[method]
-    value = similarity(CrossGram.of(x, y))
+    value = _similarities(x, y)
     advance(1)
-    null, at_least, kept = np.empty(permutations), 0, 0
+    null, cut, kept = [], [], 0
     for permutation in range(permutations):
         rows_x, rows_y = permuted_rows(document, seed=seed, permutation=permutation)
-        null[permutation] = similarity(CrossGram.of(x[rows_x], y[rows_y]))
-        at_least += bool(null[permutation] >= similarity(CrossGram.of(x[rows_x], y[rows_x])))
+        null.append(_similarities(x[rows_x], y[rows_y]))
+        cut.append(_similarities(x[rows_x], y[rows_x]))
         kept += len(rows_x)
         advance(1)
-    p = (1 + at_least) / (1 + permutations)
-    return Comparison(
-        value=value,
-        null_mean=float(null.mean()),
-        p=p if np.isfinite(value) else np.nan,
-        n=len(x),
-        n_documents=len(np.unique(document)),
-        null_share=kept / permutations / len(x),
-    )
+    found = {}
+    for method in METHODS:
+        by_chance = np.array([one[method] for one in null])
+        at_least = int((by_chance >= np.array([one[method] for one in cut])).sum())
+        p = (1 + at_least) / (1 + permutations)
+        found[method] = Comparison(
+            value=value[method],
+            null_mean=float(by_chance.mean()),
+            p=p if np.isfinite(value[method]) else np.nan,
+            n=len(x),
+            n_documents=len(np.unique(document)),
+            null_share=kept / permutations / len(x),
+        )
+    return found
+
+
+def _similarities(x: NDArray[Any], y: NDArray[Any]) -> dict[Method, float]:
+    state = CrossGram.of(x, y)
+    return {method: similarity(state) for method, similarity in METHODS.items()}

@@ -82,6 +82,30 @@ WITH written AS (
         0
     FROM evaluations
     GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'match',
+        count(*),
+        0
+    FROM feature_matches
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'similarity',
+        count(*),
+        0
+    FROM similarities
+    GROUP BY run
+    UNION ALL
+    SELECT
+        run,
+        'hypothesis',
+        count(*),
+        0
+    FROM hypotheses
+    GROUP BY run
 ),
 
 totals AS (
@@ -97,6 +121,9 @@ totals AS (
         sum(n) FILTER (WHERE kind = 'partial') AS partials,
         sum(n) FILTER (WHERE kind = 'feature_statistics') AS feature_statistics,
         sum(n) FILTER (WHERE kind = 'evaluation') AS evaluations,
+        sum(n) FILTER (WHERE kind = 'match') AS feature_matches,
+        sum(n) FILTER (WHERE kind = 'similarity') AS similarities,
+        sum(n) FILTER (WHERE kind = 'hypothesis') AS hypotheses,
         sum(bytes) AS shard_bytes
     FROM written
     GROUP BY run
@@ -125,6 +152,9 @@ SELECT
     coalesce(t.partials, 0)::BIGINT AS partials,
     coalesce(t.feature_statistics, 0)::BIGINT AS feature_statistics,
     coalesce(t.evaluations, 0)::BIGINT AS evaluations,
+    coalesce(t.feature_matches, 0)::BIGINT AS feature_matches,
+    coalesce(t.similarities, 0)::BIGINT AS similarities,
+    coalesce(t.hypotheses, 0)::BIGINT AS hypotheses,
     coalesce(t.shard_bytes, 0)::BIGINT AS shard_bytes
 FROM runs AS r
 LEFT JOIN totals AS t USING (run);

@@ -12,7 +12,7 @@ from resource import RUSAGE_CHILDREN, getrusage
 import click
 import pytest
 
-from actlake.flows import encode, extract, summarize, train
+from actlake.flows import compare, encode, extract, hypothesize, summarize, train
 from actlake.flows.cli import main
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
@@ -33,7 +33,8 @@ def commands() -> Iterator[click.Command]:
 def test_help__is_there_for_every_command_and_option() -> None:
     names = [command.name for command in commands()]
     assert names == [
-        *("init", "ingest", "extract", "train", "encode", "summarize", "export", "pipeline"),
+        *("init", "ingest", "extract", "train", "encode", "summarize", "compare", "hypothesize"),
+        *("export", "pipeline", "maintain"),
         *("ls", "show", "log", "sql", "verify", "plot"),
     ]
     for command in commands():
@@ -43,12 +44,19 @@ def test_help__is_there_for_every_command_and_option() -> None:
                 assert parameter.help, f"{command.name} {parameter.opts}"
         options = {option for parameter in command.params for option in parameter.opts}
         assert "--lake" in options
-        assert ("--runner" in options) == (command.name in names[1:8])
+        assert ("--runner" in options) == (command.name in names[1:11])
 
 
 def test_options__have_the_defaults_of_the_flows() -> None:
     """A command that forgets a default of its flow would be another flow."""
-    flows = {"extract": extract, "train": train, "encode": encode, "summarize": summarize}
+    flows = {
+        "extract": extract,
+        "train": train,
+        "encode": encode,
+        "summarize": summarize,
+        "compare": compare,
+        "hypothesize": hypothesize,
+    }
     for command in commands():
         if command.name not in flows:
             continue

@@ -9,11 +9,23 @@ from typing import Any
 import pytest
 
 from actlake.analytics.dictionaries.training import Settings
+from actlake.flows.compare import compare
 from actlake.flows.encode import encode
 from actlake.flows.extract import extract
+from actlake.flows.hypothesize import hypothesize
 from actlake.flows.ingest import ingest_tokens
 from actlake.flows.pipeline_file import PipelineFile, read_pipeline
-from actlake.flows.pipeline_tables import Autoencoder, Codes, Identity, Model, Pca, Random, Table
+from actlake.flows.pipeline_tables import (
+    Autoencoder,
+    Codes,
+    Comparison,
+    Hypotheses,
+    Identity,
+    Model,
+    Pca,
+    Random,
+    Table,
+)
 from actlake.flows.summarize import summarize
 from actlake.flows.train import train
 
@@ -41,6 +53,8 @@ def test_keys__are_the_parameters_that_they_become() -> None:
     check(Codes, encode, renamed={"name": "codes"})
     for table in (Autoencoder, Random, Pca):
         check(table, train, renamed={"name": "dictionary"})
+    check(Comparison, compare, renamed={})
+    check(Hypotheses, hypothesize, renamed={})
     assert {"masks", "examples", "tokens"} == set(
         PipelineFile.model_json_schema()["$defs"]["Summary"]["properties"]
     )
@@ -87,6 +101,8 @@ TABLES = {
     "Identity": "[[dictionaries]] with method = identity",
     "Codes": "[[codes]]",
     "Summary": "[summary]",
+    "Comparison": "[[comparisons]]",
+    "Hypotheses": "[[hypotheses]]",
     "Export": "[export]",
 }
 

@@ -60,6 +60,8 @@ def test_query__of_unknown_codes_is_empty(name: str, tiny: Lake) -> None:
         "text": "the",
         "document": 0,
         "label": "party",
+        "others": "none",
+        "q": 0.05,
     }
     wanted = set(re.findall(r"\$(\w+)", header(sql.text("queries", name), "in")))
     assert ask(tiny, name, **{key: given[key] for key in wanted}) == []

@@ -9,7 +9,7 @@ import pytest
 from actlake.storage import Lake, merging
 from actlake.storage.merging import merge_small_files
 from actlake.storage.run import Run
-from actlake.storage.table_files import live_files
+from actlake.storage.table_files import live_files, replace_files
 from tests.storage.conftest import fresh_name
 
 MASKS = "SELECT mask, predicate, fingerprint FROM masks ORDER BY mask"
@@ -70,7 +70,7 @@ def test_merge__leaves_few_and_large_files_alone(
 def test_merge__takes_in_what_another_commits_meanwhile(
     many: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    replace, other = merging.replace_files, Lake.open(many.root)
+    replace, other = replace_files, Lake.open(many.root)
     late: list[str] = []
 
     def slow(run: Run, table: str, *rest: Any) -> bool:

@@ -176,10 +176,13 @@ def _compare_codes(
 
 
 def _share_a_space(lake: Lake, a: Codes, b: Codes) -> bool:
-    """Whether both dictionaries are of the same place in the same model."""
+    """Whether both dictionaries are of the same place in the same model.
+
+    A model that the lake does not know, of rows made elsewhere, is the same only in one tensor.
+    """
     query = """
-        SELECT DISTINCT t.model, m.fingerprint, t.module, t.side FROM dictionaries AS d
-        JOIN tensors AS t USING (tensor) JOIN models AS m USING (model)
+        SELECT DISTINCT coalesce(m.model, t.tensor), t.module, t.side FROM dictionaries AS d
+        JOIN tensors AS t USING (tensor) LEFT JOIN models AS m USING (model)
         WHERE d.dictionary IN ($a, $b)
     """
     return a.dictionary != b.dictionary and (

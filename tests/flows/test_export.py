@@ -21,7 +21,7 @@ from actlake.storage.corpora import Document
 from actlake.storage.errors import InputError
 from actlake.storage.fields import TABLES
 from actlake.storage.lake import Lake
-from tests.flows.small_lake import shared_small_lake  # noqa: F401 - a fixture
+from tests.flows.found_lake import shared_found_lake  # noqa: F401 - a fixture
 
 READER = """
 import sys, duckdb
@@ -33,10 +33,10 @@ assert not [name for name in sys.modules if name.startswith("actlake")]
 
 
 @pytest.fixture(scope="module")
-def lake(small_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def lake(found_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A copy: an export leaves a pin."""
     copy = tmp_path_factory.mktemp("exported") / "lake"
-    return Lake.open(shutil.copytree(small_lake.root, copy))
+    return Lake.open(shutil.copytree(found_lake.root, copy))
 
 
 @pytest.fixture(scope="module")
@@ -112,11 +112,13 @@ def test_export__explains_itself(lake: Lake, folder: Path) -> None:
 
 def test_export__has_plots_and_the_page(lake: Lake, folder: Path) -> None:
     assert {path.name for path in (folder / "plots").iterdir()} == {
-        f"{kind}.{suffix}" for kind in ("density", "fvu", "l0") for suffix in ("png", "svg")
+        f"{kind}.{suffix}" for kind in module.PLOTS for suffix in ("png", "svg")
     }
+    assert len(module.PLOTS) == 7
     text = (folder / "features.html").read_text("utf-8")
     assert f"{lake.newest_snapshot()}, committed 20" in text
     assert text.count('<img alt="') == 3
+    assert "Report on lake" in (folder / "report.html").read_text("utf-8")
 
 
 def test_export__is_not_made_twice(lake: Lake, folder: Path) -> None:

@@ -22,6 +22,7 @@ from actlake.flows.visible import visible, visible_token
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
+from tests.flows.found_lake import shared_found_lake  # noqa: F401 - a fixture
 from tests.flows.small_lake import (
     DEAD,
     FEATURES,
@@ -132,14 +133,14 @@ def test_feature__shows_the_planted_word_first(small_lake: Lake) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_save__writes_the_same_readable_files_each_time(
-    small_lake: Lake, tmp_path: Path, kind: str
+    found_lake: Lake, tmp_path: Path, kind: str
 ) -> None:
     of_one = kind in ("feature", "histogram")
     files = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         codes, number = (CODES, 1) if of_one else (None, None)
-        figure = plot(small_lake, kind, codes=codes, feature=number)
+        figure = plot(found_lake, kind, codes=codes, feature=number)
         files.append(save(figure, folder / "plot.v1"))
     assert [file.name for file in files[0]] == ["plot.v1.png", "plot.v1.svg"]
     for first, second in zip(*files, strict=True):
@@ -164,6 +165,11 @@ def test_save__writes_the_same_readable_files_each_time(
         ("l0", {"codes": CODES, "mask": "all"}, "not summarized under the mask all"),
         ("density", {"mask": "all"}, "no codes are summarized under the mask all"),
         ("fvu", {"mask": "all"}, "no dictionary is evaluated"),
+        ("front", {"mask": "all"}, "no dictionary is evaluated"),
+        ("matches", {}, "run `actlake compare` first"),
+        ("layers", {}, "run `actlake compare` first"),
+        ("layers", {"codes": CODES}, "leave the codes out"),
+        ("hypotheses", {}, "run `actlake hypothesize` first"),
         ("fvu", {"codes": codes_name(IDENTITY)}, "no dictionary is evaluated"),
     ],
 )

@@ -1,0 +1,48 @@
+"""The small lake with findings: matched codes, compared tensors, hypotheses about a label.
+
+A test module that imports ``shared_found_lake`` has it as the fixture ``found_lake``.
+"""
+
+import shutil
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actlake.flows.compare import compare
+from actlake.flows.hypothesize import hypothesize
+from actlake.storage import Lake
+from tests.flows.small_lake import FEATURES, IDENTITY, MASK, ROWSET, TENSOR, TOPK, codes_name
+from tests.flows.small_lake import _built as built_small_lake
+
+OTHER_TENSOR = "toy:other@speeches"
+TARGET = "party"
+
+
+@pytest.fixture(name="found_lake", scope="session")
+def shared_found_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """The lake with findings of this session; copy it before writing."""
+    return _built(tmp_path_factory.getbasetemp())
+
+
+@cache  # every module that imports the fixture has one of its own
+def _built(base: Path) -> Lake:
+    small = built_small_lake(base / "small-lake")
+    lake = Lake.open(shutil.copytree(small.root, base / "found-lake"))
+    rows = lake.tensor(TENSOR)[:]
+    turned = rows @ np.linalg.qr(np.random.default_rng(1).normal(size=(FEATURES, FEATURES)))[0]
+    with lake.create_tensor(OTHER_TENSOR, rowset=ROWSET, width=FEATURES, dtype="float32") as writer:
+        writer.append(turned.astype(np.float32))
+    compare(lake, a=codes_name(TOPK), b=codes_name(IDENTITY), mask=MASK, permutations=3)
+    compare(lake, a=TENSOR, b=OTHER_TENSOR, mask=MASK, permutations=3)
+    hypothesize(
+        lake,
+        codes=codes_name(IDENTITY),
+        target=TARGET,
+        group="year",
+        mask=MASK,
+        min_documents=5,
+        draws=19,
+    )
+    return lake

@@ -95,6 +95,7 @@ def run(markdown: str, name: str, folder: Path) -> None:
     """Run the blocks of ``markdown`` in ``folder``; a failure shows the line of the document."""
     code = f"{PRELUDE}exec(compile({script(markdown)!r}, {name!r}, 'exec'))"
     environment = os.environ | {
+        "ACTLAKE_RUNNER": "inline",  # tests of flows start Prefect, a document need not
         "MPLBACKEND": "agg",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from actlake.flows.figures import BLUE, GREEN, GREY, ORANGE, head, short, styled
@@ -43,6 +43,8 @@ def front(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
         if pca:
             axes.plot(*zip(*pca, strict=True), "^", color=colour, alpha=0.5)
     axes.set_xscale("log")
+    for axis in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.set_ylim(0, max(1.0, axes.get_ylim()[1]))
     axes.set_xlabel("L0: features a row, on held-out rows (log scale)")
     axes.set_ylabel("FVU (0 is perfect)")

@@ -246,13 +246,14 @@ def _designs(
         share = float(of_unit.mean()) if aim.level else 0.5
         smallest = None
         if len(sizes) > 2 and 0 < share < 1:
-            smallest = detectable_effect(
+            found_effect = detectable_effect(
                 groups=len(sizes),
                 documents_per_group=float(sizes.mean()),
                 correlation_within=max(within, 0.0),
                 n_tests=max(found.n_tests, 1),
                 share=share,
             )
+            smallest = found_effect if np.isfinite(found_effect) else None
         rows.append(
             {
                 "split": name,
@@ -283,7 +284,11 @@ def _tell(found: Findings, aim: Target, codes: str, holdout: Mapping[str, Any], 
     q = found.columns["q"]
     held = int((q <= 0.05).sum())
     effect = holdout["smallest_effect"]
-    able = "" if effect is None else f"; 0.8 power needs {effect:.2g} standard deviations"
+    able = (
+        "; no effect has power 0.8 with so few units"
+        if effect is None
+        else f"; 0.8 power needs {effect:.2g} standard deviations"
+    )
     say(
         f"hypothesize: {aim} in {codes}: {held} of {found.n_tests} hypotheses hold at q <= 0.05 on "
         f"{holdout['documents']:,} documents of {holdout['n_groups']} groups ({holdout['n_units']} "

@@ -7,7 +7,7 @@ from actlake.flows.figures import short, svg_text
 from actlake.flows.page import data_uri, template
 from actlake.flows.plots import plot
 from actlake.flows.summaries import scores
-from actlake.flows.visible import visible
+from actlake.flows.visible import visible, visible_token
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
@@ -159,7 +159,7 @@ def _tokens(lake: Lake, codes: str, feature: int) -> list[str]:
         ORDER BY t.mask, t.rank LIMIT 5
     """
     found = lake.sql(query, codes=codes, feature=feature).rows()
-    return [visible(str(text)) for (text,) in found]
+    return [visible_token(str(text)) for (text,) in found]
 
 
 def _designs(lake: Lake) -> list[dict[str, Any]]:

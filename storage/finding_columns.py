@@ -107,7 +107,7 @@ FINDING_COLUMNS: dict[str, str] = {
         n_groups BIGINT groups in it
         n_units BIGINT units in it on which the target is constant
         smallest_p DOUBLE? smallest p that permuting the units can give
-        smallest_effect DOUBLE? effect that has power 0.8 at 0.05 / n_tests, in standard deviations
+        smallest_effect DOUBLE? with power 0.8 at 0.05 / n_tests, in sd of the feature; NULL: none
         intraclass DOUBLE? correlation of two documents of one group, mean over the features tested
     """,
 }

@@ -10,6 +10,7 @@ import pytest
 
 from actlake.flows.compare import compare
 from actlake.flows.encode import encode
+from actlake.flows.summarize import summarize
 from actlake.flows.train import train
 from actlake.storage import Document, Lake
 from actlake.storage.errors import InputError, LakeError, NotFoundError
@@ -103,6 +104,60 @@ def test_tensors__are_alike_beyond_chance(compared: Lake) -> None:
         assert row["p"] == 1 / 20
         assert row["n"] <= 3600
     assert rows["cka"]["value"] < 0.95  # a third of the features are each side's own
+
+
+def test_universal_features__are_those_with_a_sure_partner(compared: Lake) -> None:
+    asked = {"codes": A, "mask": "all", "q": 0.05, "limit": 100}
+    found = compared.query("universal_features", **asked).pl()
+    partners = dict(zip(found["feature"], found["partners"], strict=True))
+    planted = enumerate(partner_of().tolist())
+    held = sum(partners.get(feature, [None])[0] == f"{B} {other}" for feature, other in planted)
+    assert held >= 0.95 * SHARED
+    assert found["n_codes"].to_list() == [1] * found.height
+    # The other side asks the same and hears the same.
+    back = compared.query("universal_features", **{**asked, "codes": B}).pl()
+    assert sorted(back["mean_score"]) == pytest.approx(sorted(found["mean_score"]))
+
+
+def test_orphans__are_the_features_of_one_side(compared: Lake) -> None:
+    asked = {"mask": "all", "q": 0.05, "limit": 100}
+    for codes, others, shared in ((A, B, set(range(SHARED))), (B, A, {*partner_of().tolist()})):
+        found = compared.query("orphans", codes=codes, others=others, **asked).pl()
+        assert len(set(found["feature"]) & shared) <= 1
+        assert len(set(found["feature"]) - shared) >= ALONE - 2
+        assert (found["q"] > 0.05).all()
+
+
+def test_matches_of_feature__name_its_partner(compared: Lake) -> None:
+    summarize(compared, codes=A, mask="all", examples=2)
+    summarize(compared, codes=B, mask="all", examples=2)
+    asked = {"codes": A, "mask": "all", "feature": 0, "limit": 2}
+    [row] = compared.query("matches_of_feature", **asked).pl().to_dicts()
+    assert (row["other_codes"], row["other_feature"]) == (B, int(partner_of()[0]))
+    assert row["is_mutual"]
+    word = row["contexts"][0].split("«")[1].split("»")[0].strip()
+    piece = row["other_contexts"][0].split("«")[1].split("»")[0]
+    assert len(row["contexts"]) == len(row["other_contexts"]) == 2
+    assert 2 <= len(word) < 8
+    assert 1 <= len(piece) <= 2
+
+
+def test_runs__are_told_by_flow_and_between_snapshots(compared: Lake) -> None:
+    flows = {
+        row["flow"]: row for row in compared.query("runs_and_schedules", days=1).pl().to_dicts()
+    }
+    assert flows["compare"]["runs"] == flows["compare"]["completed"] == 2
+    assert flows["compare"]["under_prefect"] == 0
+    assert flows["compare"]["hours_between"] < 1
+    newest = compared.newest_snapshot()
+    changes = compared.query("changes_between", first=0, last=newest).pl()
+    matched = changes.filter(kind="feature_matches").to_dicts()
+    assert [(row["flow"], row["n"]) for row in matched] == [("compare", 72)]
+    after = matched[0]["snapshot_after"]
+    assert compared.query("changes_between", first=newest, last=newest).pl().height == 0
+    assert after in set(
+        compared.query("changes_between", first=after - 1, last=after).pl()["snapshot_after"]
+    )
 
 
 def test_same_comparison__is_not_made_twice_and_another_replaces_it(own: Lake) -> None:

@@ -1,6 +1,6 @@
 -- keys_stored_twice: tables in which a key that should name one row names several.
--- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, evaluations, partials, vocabulary, training_logs
--- out: owner (codes, tokenizer or dictionary), what is wrong; one row a table and owner
+-- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, evaluations, partials, vocabulary, training_logs, feature_matches, similarities, hypotheses
+-- out: owner (codes, tokenizer, dictionary or tensor), what is wrong; one row a table and owner
 WITH repeated AS (
     SELECT
         'feature_statistics' AS stored_in,
@@ -64,6 +64,36 @@ WITH repeated AS (
         count(*)
     FROM vocabulary
     GROUP BY tokenizer, token_id
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_matches',
+        codes_a,
+        count(*)
+    FROM feature_matches
+    GROUP BY
+        codes_a,
+        codes_b,
+        mask,
+        method,
+        best_of,
+        CASE best_of WHEN 'a' THEN feature_a ELSE feature_b END
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'similarities',
+        tensor_a,
+        count(*)
+    FROM similarities
+    GROUP BY tensor_a, tensor_b, mask, method
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'hypotheses',
+        codes,
+        count(*)
+    FROM hypotheses
+    GROUP BY run, codes, feature
     HAVING count(*) > 1
 )
 SELECT

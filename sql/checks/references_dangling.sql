@@ -177,6 +177,62 @@ WITH named AS (
         'mask',
         mask
     FROM evaluations
+    UNION ALL
+    SELECT DISTINCT
+        'comparisons',
+        codes_a || ' with ' || codes_b,
+        'codes',
+        codes_a
+    FROM comparisons
+    UNION ALL
+    SELECT DISTINCT
+        'comparisons',
+        codes_a || ' with ' || codes_b,
+        'codes',
+        codes_b
+    FROM comparisons
+    UNION ALL
+    SELECT DISTINCT
+        'comparisons',
+        codes_a || ' with ' || codes_b,
+        'mask',
+        mask
+    FROM comparisons
+    UNION ALL
+    SELECT DISTINCT
+        'similarities',
+        tensor_a || ' with ' || tensor_b,
+        'tensor',
+        tensor_a
+    FROM similarities
+    UNION ALL
+    SELECT DISTINCT
+        'similarities',
+        tensor_a || ' with ' || tensor_b,
+        'tensor',
+        tensor_b
+    FROM similarities
+    UNION ALL
+    SELECT DISTINCT
+        'similarities',
+        tensor_a || ' with ' || tensor_b,
+        'mask',
+        mask
+    FROM similarities
+    UNION ALL
+    SELECT DISTINCT
+        'hypotheses',
+        run,
+        'codes',
+        codes
+    FROM hypotheses
+    UNION ALL
+    SELECT DISTINCT
+        'hypotheses',
+        run,
+        'mask',
+        mask
+    FROM hypotheses
 ),
 
 known AS (

@@ -67,6 +67,42 @@ WITH written AS (
         dictionary,
         run
     FROM evaluations
+    UNION ALL
+    SELECT DISTINCT
+        'comparisons',
+        codes_a,
+        run
+    FROM comparisons
+    UNION ALL
+    SELECT DISTINCT
+        'feature_matches',
+        codes_a,
+        run
+    FROM feature_matches
+    UNION ALL
+    SELECT DISTINCT
+        'similarities',
+        tensor_a,
+        run
+    FROM similarities
+    UNION ALL
+    SELECT DISTINCT
+        'hypotheses',
+        codes,
+        run
+    FROM hypotheses
+    UNION ALL
+    SELECT DISTINCT
+        'hypothesis_phrases',
+        codes,
+        run
+    FROM hypothesis_phrases
+    UNION ALL
+    SELECT DISTINCT
+        'designs',
+        codes,
+        run
+    FROM designs
 )
 SELECT
     w.owner,

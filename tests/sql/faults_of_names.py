@@ -6,6 +6,16 @@ it says.
 
 from tests.sql.tiny import CODES
 
+FINDINGS = {
+    "comparisons": "'gone', 'gone', 'gone', 'x', 1, 1, 1.0, 1.0, 1.0, 2, 1, 1, 1, 1, 'gone'",
+    "feature_matches": "'gone', 1, 'gone', 2, 'gone', 'x', 'a', 0.5, NULL, 9, 9, 0.1, 0.2, 0.5, "
+    "0.5, false, 'gone'",
+    "similarities": "'gone', 'gone', 'gone', 'x', 0.5, 0.0, 9, 2, 1.0, 1, 0.5, 0.5, 'gone'",
+    "hypotheses": "'gone', 'year', '', 'gone', 'gone', 'max', 1, 'correlation', 'it goes', "
+    "'holdout', 0.1, 0.1, 0.1, 0.0, 0.2, 9, 2, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 1",
+}
+"""A row of each table of findings, which names nothing that there is."""
+
 FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
     "keys_stored_twice": [
         (f"INSERT INTO {name} FROM {name} LIMIT 1", owner, f"1 keys have several rows in {name}")
@@ -30,6 +40,11 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "FROM (VALUES (1.0), (2.0)) AS losses (value)",
             "d",
             "in training_logs",
+        ),
+        *(
+            (f"INSERT INTO {name} VALUES ({row}), ({row})", "gone", f"several rows in {name}")
+            for name, row in FINDINGS.items()
+            if name != "comparisons"
         ),
     ],
     "names_taken_twice": [
@@ -99,6 +114,21 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "gone",
             "training_logs name the dictionary gone",
         ),
+        *(
+            (
+                f"INSERT INTO {name} VALUES ({FINDINGS[name]})",
+                "gone with gone" if name != "hypotheses" else "gone",
+                f"{name} name the {kind} gone",
+            )
+            for name, kind in (
+                ("comparisons", "codes"),
+                ("comparisons", "mask"),
+                ("similarities", "tensor"),
+                ("similarities", "mask"),
+                ("hypotheses", "codes"),
+                ("hypotheses", "mask"),
+            )
+        ),
     ],
     "runs_disagree": [
         ("UPDATE runs SET run = 'r', ended = NULL", "r", "is completed and has no end"),
@@ -134,6 +164,10 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "INSERT INTO training_logs VALUES ('d', 10, 100, 'loss', 1.0, 'gone')",
             "d",
             "rows of training_logs",
+        ),
+        *(
+            (f"INSERT INTO {name} VALUES ({row})", "gone", f"rows of {name}")
+            for name, row in FINDINGS.items()
         ),
     ],
 }

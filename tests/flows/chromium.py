@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 CHROMIUM = next(
     (
@@ -27,7 +28,7 @@ START_SECONDS = 60.0
 class Page:
     """What a page did while it was opened, and a way to ask it more."""
 
-    _socket: ClientConnection
+    _socket: Connection
     complaints: list[str] = field(default_factory=list)
     """Errors and warnings of the console, exceptions, and dialogs."""
     requested: list[str] = field(default_factory=list)

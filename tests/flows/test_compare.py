@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -41,7 +42,7 @@ def own(pair: Lake, tmp_path: Path) -> Iterator[Lake]:
     lake.close()
 
 
-def matches(lake: Lake, **where: str) -> pl.DataFrame:
+def matches(lake: Lake, **where: object) -> pl.DataFrame:
     table = lake.table("feature_matches").collect()
     return table.filter(**where) if where else table
 
@@ -107,7 +108,7 @@ def test_tensors__are_alike_beyond_chance(compared: Lake) -> None:
 
 
 def test_universal_features__are_those_with_a_sure_partner(compared: Lake) -> None:
-    asked = {"codes": A, "mask": "all", "q": 0.05, "limit": 100}
+    asked: dict[str, Any] = {"codes": A, "mask": "all", "q": 0.05, "limit": 100}
     found = compared.query("universal_features", **asked).pl()
     partners = dict(zip(found["feature"], found["partners"], strict=True))
     planted = enumerate(partner_of().tolist())
@@ -120,7 +121,7 @@ def test_universal_features__are_those_with_a_sure_partner(compared: Lake) -> No
 
 
 def test_orphans__are_the_features_of_one_side(compared: Lake) -> None:
-    asked = {"mask": "all", "q": 0.05, "limit": 100}
+    asked: dict[str, Any] = {"mask": "all", "q": 0.05, "limit": 100}
     for codes, others, shared in ((A, B, set(range(SHARED))), (B, A, {*partner_of().tolist()})):
         found = compared.query("orphans", codes=codes, others=others, **asked).pl()
         assert len(set(found["feature"]) & shared) <= 1
@@ -131,7 +132,7 @@ def test_orphans__are_the_features_of_one_side(compared: Lake) -> None:
 def test_matches_of_feature__name_its_partner(compared: Lake) -> None:
     summarize(compared, codes=A, mask="all", examples=2)
     summarize(compared, codes=B, mask="all", examples=2)
-    asked = {"codes": A, "mask": "all", "feature": 0, "limit": 2}
+    asked: dict[str, Any] = {"codes": A, "mask": "all", "feature": 0, "limit": 2}
     [row] = compared.query("matches_of_feature", **asked).pl().to_dicts()
     assert (row["other_codes"], row["other_feature"]) == (B, int(partner_of()[0]))
     assert row["is_mutual"]
@@ -234,7 +235,7 @@ def test_two_dictionaries_of_one_site__are_also_matched_by_direction(own: Lake) 
 def test_bad_input__is_one_line_and_changes_nothing(
     pair: Lake, arguments: dict[str, str], error: type[LakeError], message: str
 ) -> None:
-    if "nowhere" not in dict(pair.sql("SELECT mask, predicate FROM masks").rows()):
+    if "nowhere" not in pair.table("masks").collect()["mask"]:
         pair.create_mask("nowhere", "position < 0")
         pair.create_corpus("other", [Document(f"o{i}", f"text {i} here") for i in range(30)])
         pair.create_rowset("other@a", corpus="other", columns={"document": np.arange(30)})

@@ -185,7 +185,8 @@ def test_bad_input__is_one_line_and_changes_nothing(
     lake: Lake, arguments: dict[str, Any], error: type[LakeError], message: str
 ) -> None:
     before = lake.table("hypotheses").collect()
-    given = {"codes": CODES, "target": "about", "group": "speaker", "draws": 99} | arguments
+    usual = {"codes": CODES, "target": "about", "group": "speaker", "draws": 99}
+    given: dict[str, Any] = usual | arguments
     with pytest.raises(error, match=message) as raised:
         hypothesize(lake, **given)
     assert "\n" not in str(raised.value)

@@ -10,7 +10,6 @@ from actlake.flows.default_names import documents_name, rowset_name, tensor_name
 from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.flows.runners import Inline, Runner
-from actlake.flows.threads import default_threads
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -28,6 +27,7 @@ from actlake.storage.tensor_writer import (
     seal,
     tensor_fingerprint,
 )
+from actlake.storage.threads import default_threads
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
     from actlake.flows.extraction.models import LoadedModel, ModelFacts

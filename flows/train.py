@@ -20,7 +20,6 @@ from actlake.analytics.dictionaries.training import Checkpoint, LogEntry, Settin
 from actlake.flows.default_names import dictionary_name
 from actlake.flows.progress import progress, say
 from actlake.flows.scores import SplitRows, score_table
-from actlake.flows.threads import default_threads
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.durable import replace_file
 from actlake.storage.errors import IncompleteError, InputError
@@ -28,6 +27,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.run import Run
+from actlake.storage.threads import default_threads
 
 __all__ = ["METHODS", "train"]
 

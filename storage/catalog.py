@@ -10,6 +10,7 @@ import getpass
 import os
 import random
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -58,9 +59,11 @@ class Catalog:
     def attached(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
         """A new read-only connection without views, at ``snapshot`` or following the newest.
 
+        A query that needs more memory than the connection has goes on in the temporary folder.
         NotFoundError if there is no such snapshot.
         """
-        connection = connect()
+        # A folder of its own: DuckDB makes it when it must, removes it, and shares it with nobody.
+        connection = connect(spill=Path(tempfile.gettempdir()) / f"actlake-spill-{uuid4().hex}")
         attach_lake(connection, self._file, self._tables, read_only=True, snapshot=snapshot)
         return connection
 
@@ -259,7 +262,7 @@ class Catalog:
 
     def _writing(self) -> duckdb.DuckDBPyConnection:
         if self._writer is None:
-            connection = connect()
+            connection = connect(threads=1)  # commits are short: a second thread slows them
             attach_lake(connection, self._file, self._tables, read_only=False, snapshot=None)
             self._writer = connection
         return self._writer

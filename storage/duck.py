@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 
 from actlake.storage.errors import BusyError, FormatError, InputError, LakeError, NotFoundError
+from actlake.storage.threads import default_threads
 
 __all__ = ["LAKE", "attach_lake", "connect", "literal", "load_extension", "one_line"]
 
@@ -20,6 +21,11 @@ LAKE = "lake"
 """The name under which every connection attaches the lake."""
 
 BUSY_TIMEOUT_MS = 10_000
+EXTENSIONS = ("ducklake", "sqlite_scanner")
+
+_Identity = tuple[str, int, int, int]
+_verified: set[_Identity] = set()
+"""Extension files of which DuckDB has checked the signature in this process."""
 
 _KIND = re.compile(r"^(?:TransactionContext Error: )?[A-Z][A-Za-z ]* Error: ")
 _SOURCE_LINE = re.compile(r"\n\s*LINE \d+: .*", re.DOTALL)
@@ -32,25 +38,41 @@ def connect(
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory connection that can attach lakes, and loads nothing by itself.
 
-    ``threads`` defaults to one a core. Larger-than-memory work spills under ``spill``, and fails
-    where there is none. Python variables are not tables, timestamps are in UTC.
+    ``threads`` defaults to one a core that this process may use. Larger-than-memory work spills
+    under ``spill``, and fails where there is none. Python variables are not tables, timestamps are
+    in UTC.
 
     Raises LakeError when an extension is neither installed nor downloadable.
     """
+    # A signature costs half a second of a core for every connection, and a library that is loaded
+    # is not loaded again: so it is checked once a process, unless the file has changed.
+    identities = {_identity(name) for name in EXTENSIONS}
+    verified = identities <= _verified
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit,
+        "threads": threads or default_threads(),
+        "allow_unsigned_extensions": verified,
         "temp_directory": "" if spill is None else str(spill),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "python_enable_replacements": "false",
     }
-    if threads is not None:
-        config["threads"] = threads
     con = duckdb.connect(config=config)
     con.execute("SET GLOBAL TimeZone = 'UTC'")
-    load_extension(con, "ducklake")
-    load_extension(con, "sqlite_scanner")
+    for name in EXTENSIONS:
+        load_extension(con, name)
+    con.execute("SET GLOBAL allow_unsigned_extensions = false")  # cannot be set back
+    _verified.update(one for one in identities if one is not None)
     return con
+
+
+def _identity(name: str) -> _Identity | None:
+    """What changes when the file of an extension does; None where DuckDB has it, not a wheel."""
+    file = _extension_file(name)
+    if file is None:
+        return None
+    facts = file.stat()
+    return str(file), facts.st_ino, facts.st_size, facts.st_ctime_ns
 
 
 def load_extension(con: duckdb.DuckDBPyConnection, name: str) -> None:

@@ -66,7 +66,7 @@ class Lake:
         connection = lake._catalog.attached()  # without views, which need the newest tables
         if applied(connection) < len(sql.names("schema")):
             migrate(lake._catalog)
-        lake.__dict__["_reader"] = lake._catalog.with_views(connection)
+        lake.__dict__["_reader"] = lake._walled(connection)
         return lake
 
     @classmethod
@@ -94,10 +94,9 @@ class Lake:
     def close(self) -> None:
         """Close the lake's connections; a later call opens them again."""
         self._catalog.close()
-        for name in ("_reader", "_sandbox"):
-            connection = self.__dict__.pop(name, None)
-            if connection is not None:
-                connection.close()
+        connection = self.__dict__.pop("_reader", None)
+        if connection is not None:
+            connection.close()
 
     @cached_property
     def _claims(self) -> Claims:
@@ -109,13 +108,11 @@ class Lake:
 
     @cached_property
     def _reader(self) -> duckdb.DuckDBPyConnection:
-        return self._catalog.with_views(self._catalog.attached(self.snapshot))
+        return self._walled(self._catalog.attached(self.snapshot))
 
-    @cached_property
-    def _sandbox(self) -> duckdb.DuckDBPyConnection:
-        connection = self._catalog.with_views(self._catalog.attached(self.snapshot))
-        sandboxed(connection, [self.root / "tables"])
-        return connection
+    def _walled(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        # Ours and people's queries share it: attaching a lake costs more than most queries.
+        return sandboxed(self._catalog.with_views(connection), [self.root / "tables"])
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """A cursor of our own: threads may read at the same time, each through one of these."""
@@ -181,7 +178,7 @@ class Lake:
         one SELECT, calls a function that reaches outside the lake, or takes longer than
         ``seconds``.
         """
-        return run_select(self._sandbox, select, parameters, seconds=seconds)
+        return run_select(self._reader, select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of a query from ``sql/queries``; NotFoundError if there is none."""
@@ -189,7 +186,7 @@ class Lake:
             text = sql.text("queries", name)
         except KeyError as error:
             raise NotFoundError(error.args[0]) from None
-        return run_select(self._sandbox, text, parameters, seconds=seconds)
+        return run_select(self._reader, text, parameters, seconds=seconds)
 
     def table(self, name: str) -> pl.LazyFrame:
         """A table or view as a lazy frame; columns, conditions and limits go into DuckDB."""

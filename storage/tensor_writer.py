@@ -16,7 +16,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
 from actlake.storage.names import means_the_same
-from actlake.storage.precision import cast, nonfinite, stored_dtype
+from actlake.storage.precision import cast, stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
@@ -203,7 +203,7 @@ def publish_shard(
         span,
         chunk,
         run.run,
-        nonfinite=nonfinite(stored),
+        nonfinite=0,  # else cast would have refused them
         norm_mean=float(norms.mean()),
         token_budget=token_budget,
         torch_threads=torch_threads,

@@ -16,6 +16,7 @@ from actlake.storage import catalog as module
 from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import BusyError, CorruptError, InputError, LakeError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.guard import sandboxed
 from actlake.storage.transaction import StagedRows, Transaction
 from tests.storage.conftest import content, fresh_name, python
 
@@ -44,6 +45,23 @@ def stored(lake: Lake, *names: str) -> int:
 
 def parquet(lake: Lake) -> set[Path]:
     return {*(lake.root / "tables").rglob("*.parquet")}
+
+
+def test_reader__spills_what_its_memory_cannot_hold(
+    bench: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    reader = bench._catalog.attached()
+    reader.execute("SET memory_limit = '50MB'")
+    reader.execute("SET threads = 1")
+    sandboxed(reader, [bench.root / "tables"])
+    query = "SELECT i, hash(i) AS h FROM range(4_000_000) AS t(i) ORDER BY h"
+    rows = reader.execute(query)
+    assert rows.fetchone() is not None
+    [spill] = tmp_path.iterdir()
+    assert any(spill.iterdir())
+    reader.close()
+    assert not spill.exists()
 
 
 def test_commit__adds_rows_files_and_a_snapshot(bench: Lake) -> None:

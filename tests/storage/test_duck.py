@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from actlake.storage import duck
 from actlake.storage.duck import attach_lake, connect, literal, load_extension, one_line
 from actlake.storage.errors import FormatError, InputError, LakeError, NotFoundError
 
@@ -16,7 +17,7 @@ AWKWARD = ["plain", "with space", "it's", 'a"b', "a;b--c", "día-日本", "{data
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    con = connect(threads=1)  # half a second: DuckDB verifies two signed binaries
+    con = connect(threads=1)
     yield con
     con.close()
 
@@ -60,6 +61,31 @@ def test_connect__states_its_limits(tmp_path: Path) -> None:
     loaded = con.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
     assert {("ducklake",), ("sqlite_scanner",)} <= set(loaded)
     con.close()
+
+
+def test_connect__checks_the_signature_of_a_changed_file_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {}
+    for name in duck.EXTENSIONS:
+        source = duck._extension_file(name)
+        assert source is not None, "the wheels of the extensions are not installed"
+        files[name] = Path(shutil.copy(source, tmp_path))
+    monkeypatch.setattr(duck, "_extension_file", files.get)
+    for _ in range(2):
+        con = connect()
+        unsigned = con.execute("SELECT current_setting('allow_unsigned_extensions')").fetchone()
+        assert unsigned == (False,)
+        with pytest.raises(duckdb.InvalidInputException, match="Cannot change"):
+            con.execute("SET GLOBAL allow_unsigned_extensions = true")
+        con.close()
+    changed = files["ducklake"]
+    content = bytearray(changed.read_bytes())
+    content[-1] ^= 1  # of the signature
+    changed.unlink()  # a file that is mapped is not written to
+    changed.write_bytes(content)
+    with pytest.raises(LakeError, match="signature"):
+        connect()
 
 
 def test_connect__spills_only_where_it_is_told(tmp_path: Path) -> None:

@@ -109,18 +109,25 @@ def _over(table: str, expression: str) -> Node:
     return node
 
 
+_STORED_TEXT = f"""
+    SELECT name FROM (
+        SELECT view_name AS name, begin_snapshot, end_snapshot
+        FROM __ducklake_metadata_{LAKE}.ducklake_view
+        UNION ALL
+        SELECT macro_name AS name, begin_snapshot, end_snapshot
+        FROM __ducklake_metadata_{LAKE}.ducklake_macro
+    ), {LAKE}.current_snapshot() AS now
+    WHERE begin_snapshot <= now.id AND (end_snapshot IS NULL OR end_snapshot > now.id)
+"""  # noqa: S608 - a constant; DuckDB's own listing of functions takes forty milliseconds
+
+
 def sandboxed(con: duckdb.DuckDBPyConnection, allowed: Iterable[Path]) -> duckdb.DuckDBPyConnection:
     """``con``, from now on reading files in the folders ``allowed`` only, its settings locked.
 
     Attach the lake and make views (in ``memory``) before. Raises FormatError for a lake that brings
     views or macros of its own: their text would run without ever being checked.
     """
-    stored = con.execute(
-        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND database_name = $lake "
-        "UNION ALL "
-        "SELECT function_name FROM duckdb_functions() WHERE NOT internal AND database_name = $lake",
-        {"lake": LAKE},
-    ).fetchone()
+    stored = con.execute(_STORED_TEXT).fetchone()
     if stored is not None:
         raise FormatError(f"the lake's catalog holds {stored[0]}, a view or macro; drop it first")
     folders = ", ".join(literal(f"{folder}/") for folder in allowed)

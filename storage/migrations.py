@@ -19,14 +19,13 @@ def applied(connection: duckdb.DuckDBPyConnection) -> int:
 
     FormatError if it has one that this version does not know.
     """
-    exists = """
-        SELECT count(*) FROM duckdb_tables()
-        WHERE database_name = 'lake' AND table_name = 'migrations'
+    newest = """
+        SELECT coalesce(max(version), 0), max_by(actlake_version, version) FROM lake.migrations
     """
-    if connection.execute(exists).fetchone() == (0,):
+    try:
+        version, writer = connection.execute(newest).fetchall()[0]
+    except duckdb.CatalogException:  # no such table; to list the tables would take ten times longer
         return 0
-    newest = "SELECT coalesce(max(version), 0), max_by(actlake_version, version) FROM migrations"
-    version, writer = connection.execute(newest).fetchall()[0]
     if version > len(sql.names("schema")):
         raise FormatError(
             f"the lake's tables have schema {version} and this actlake knows "

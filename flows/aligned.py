@@ -22,11 +22,22 @@ __all__ = ["AlignedCodes", "AlignedRows", "aligned_codes", "aligned_rows", "requ
 
 BLOCK_ROWS = 1 << 18
 """Rows of either side that are aligned together, some 50 MB; a longer document is taken whole."""
+FEWEST_DOCUMENTS = 32
+"""Rows are drawn from at least so many documents, which a null needs, if there are so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Which documents take part, and how far into their text; shapes (documents,)."""
+
+    chosen: NDArray[np.bool_]
+    chars: NDArray[np.int64]
+    """Only what begins before this code point."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Some whole documents, aligned."""
+    """Some neighbouring documents, aligned."""
 
     units: Units
     """Its documents are numbered as in the corpus."""
@@ -66,14 +77,18 @@ def require_one_corpus(a: Rowset, b: Rowset) -> None:
         )
 
 
-def aligned_codes(lake: Lake, a: Codes, b: Codes, mask: Mask) -> AlignedCodes:
+def aligned_codes(
+    lake: Lake, a: Codes, b: Codes, mask: Mask, *, most_rows: int, seed: int
+) -> AlignedCodes:
     """Both codes over the units of text that they share under ``mask``.
 
-    InputError if there is no such unit.
+    If the first has more than ``most_rows`` rows, of documents drawn by ``seed``, as
+    ``aligned_rows`` draws them. InputError if there is no such unit.
     """
     coverage, pooled_a, pooled_b, documents = Coverage.empty(), [], [], []
+    drawn = _drawn(lake, a.rowset, most_rows, seed)
     with progress(f"align {a.name} with {b.name}", a.rowset.rows) as advance:
-        for block, part in _blocks(lake, a.rowset, b.rowset, mask):
+        for block, part in _blocks(lake, a.rowset, b.rowset, mask, drawn):
             units = block.units
             pooled_a.append(pool_max(a[block.rows_a], units.unit_a, units.count))
             pooled_b.append(pool_max(b[block.rows_b], units.unit_b, units.count))
@@ -90,20 +105,15 @@ def aligned_rows(
 ) -> AlignedRows:
     """Both tensors over the units that they share under ``mask``, of documents drawn at random.
 
-    Documents are drawn by ``seed`` until they hold ``most_rows`` rows of the first tensor, at
-    least two. InputError if there is no unit.
+    Documents are drawn by ``seed`` until they hold ``most_rows`` rows of the first tensor; of one
+    that is longer than the 32nd part of that, its beginning. InputError if there is no unit.
     """
-    rows_of = np.diff(_first_rows(a.rowset, _documents(lake, a.rowset.corpus)))
-    order = np.random.default_rng(seed).permutation(len(rows_of))
-    before = np.cumsum(rows_of[order]) - rows_of[order]
-    chosen = np.zeros(len(rows_of), bool)
-    chosen[order[before < most_rows]] = True
-    chosen[order[:2]] = True
     coverage, rows_a, rows_b, documents = Coverage.empty(), [], [], []
-    for block, part in _blocks(lake, a.rowset, b.rowset, mask, chosen):
+    drawn = _drawn(lake, a.rowset, most_rows, seed)
+    for block, part in _blocks(lake, a.rowset, b.rowset, mask, drawn):
         units = block.units
-        rows_a.append(pool_mean(a[block.rows_a], units.unit_a, units.count))
-        rows_b.append(pool_mean(b[block.rows_b], units.unit_b, units.count))
+        rows_a.append(_pooled(a, block.rows_a, units.unit_a, units.count))
+        rows_b.append(_pooled(b, block.rows_b, units.unit_b, units.count))
         documents.append(units.document)
         coverage = coverage.merge(part)
     document = np.concatenate([np.zeros(0, np.int64), *documents])
@@ -111,36 +121,62 @@ def aligned_rows(
     return AlignedRows(np.concatenate(rows_a), np.concatenate(rows_b), document, coverage)
 
 
+def _pooled(
+    tensor: Tensor, rows: slice, unit: NDArray[np.int64], count: int
+) -> NDArray[np.float32]:
+    """Means over units; only rows that are in one are read."""
+    used = np.flatnonzero(unit >= 0)
+    return pool_mean(tensor.rows(rows.start + used), unit[used], count)
+
+
+def _drawn(lake: Lake, rowset: Rowset, most_rows: int, seed: int) -> Drawn:
+    first = _first_rows(rowset, _documents(lake, rowset.corpus))
+    rows_of, documents = np.diff(first), len(first) - 1
+    whole = np.full(documents, np.iinfo(np.int64).max)
+    if rowset.rows <= most_rows:
+        return Drawn(np.ones(documents, bool), whole)
+    most_of_one = max(most_rows // min(FEWEST_DOCUMENTS, documents), 1)
+    order = np.random.default_rng(seed).permutation(documents)
+    taken = np.minimum(rows_of, most_of_one)[order]
+    chosen = np.zeros(documents, bool)
+    chosen[order[np.cumsum(taken) - taken < most_rows]] = True
+    for document in np.flatnonzero(chosen & (rows_of > most_of_one)):
+        last = int(first[document]) + most_of_one
+        whole[document] = rowset.column("char_start", last, last + 1)[0]
+    return Drawn(chosen, whole)
+
+
 def _blocks(
-    lake: Lake, a: Rowset, b: Rowset, mask: Mask, chosen: NDArray[np.bool_] | None = None
+    lake: Lake, a: Rowset, b: Rowset, mask: Mask, drawn: Drawn
 ) -> Iterator[tuple[Block, Coverage]]:
-    """The documents, or the ``chosen`` ones, aligned a block of neighbours at a time."""
+    """The documents that were drawn, aligned a block of neighbours at a time."""
     lengths = _lengths(lake, a.corpus)
-    chosen = np.ones(len(lengths), bool) if chosen is None else chosen
     first_a, first_b = _first_rows(a, len(lengths)), _first_rows(b, len(lengths))
     edges = _edges(np.maximum(np.diff(first_a), np.diff(first_b)))
     for low, high in pairwise(edges):
-        here = chosen[low:high]
+        here = drawn.chosen[low:high]
         if not here.any():
             continue
         rows_a = slice(int(first_a[low]), int(first_a[high]))
         rows_b = slice(int(first_b[low]), int(first_b[high]))
         side_a, side_b = (
-            _spans(lake, rowset, rows, mask, chosen) for rowset, rows in ((a, rows_a), (b, rows_b))
+            _spans(lake, rowset, rows, mask, drawn) for rowset, rows in ((a, rows_a), (b, rows_b))
         )
         units = align(side_a, side_b)
-        text_chars = int(lengths[low:high][here].sum())
+        text_chars = int(np.minimum(lengths, drawn.chars)[low:high][here].sum())
         coverage = Coverage.of(side_a, side_b, units, text_chars=text_chars)
         yield Block(units, rows_a, rows_b), coverage
 
 
-def _spans(lake: Lake, rowset: Rowset, rows: slice, mask: Mask, chosen: NDArray[np.bool_]) -> Spans:
+def _spans(lake: Lake, rowset: Rowset, rows: slice, mask: Mask, drawn: Drawn) -> Spans:
     document = rowset.column("document", rows.start, rows.stop)
+    start = rowset.column("char_start", rows.start, rows.stop)
+    keep = drawn.chosen[document] & (start < drawn.chars[document])
     return Spans(
         document,
-        rowset.column("char_start", rows.start, rows.stop),
+        start,
         rowset.column("char_stop", rows.start, rows.stop),
-        lake.mask_rows(mask, rowset, rows.start, rows.stop) & chosen[document],
+        lake.mask_rows(mask, rowset, rows.start, rows.stop) & keep,
     )
 
 

@@ -18,8 +18,8 @@ __all__ = ["compare", "hypothesize"]
 @click.option("--mask", default="no_special", show_default=True, help="Rows that count.")
 @click.option("--min-fires", default=20, show_default=True, help="Least firings of a feature.")
 @click.option("--permutations", type=int, help="Of documents: 20 for codes, 99 for tensors.")
-@click.option("--most-rows", default=8_192, show_default=True, help="Rows of tensors to compare.")
-@click.option("--seed", default=0, show_default=True, help="Of the permutations.")
+@click.option("--most-rows", type=int, help="Rows: 1,000,000 of codes, 8,192 of tensors.")
+@click.option("--seed", default=0, show_default=True, help="Of rows drawn and permutations.")
 def compare(path: Path, runner: str, **options: Any) -> None:
     """Match the features of two codes, or see how alike two tensors are.
 
@@ -43,7 +43,13 @@ def compare(path: Path, runner: str, **options: Any) -> None:
 @click.option("--top", default=20, show_default=True, help="Features to select, by each screen.")
 @click.option("--min-documents", default=10, show_default=True, help="Firing documents of each.")
 @click.option("--draws", default=9999, show_default=True, help="Permutations of the target.")
-@click.option("--seed", default=0, show_default=True, help="Of split and permutations.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of split and permutations.",
+)
 def hypothesize(path: Path, runner: str, **options: Any) -> None:
     """Find features of CODES that may go with a label, tested once on unseen groups."""
     from actlake.flows.execution import execute

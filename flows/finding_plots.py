@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from actlake.flows.figures import BLUE, GREEN, GREY, ORANGE, head, short, styled
 from actlake.flows.summaries import scores
+from actlake.flows.visible import visible
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
@@ -122,16 +123,16 @@ def layers(lake: Lake, codes: str | None = None, mask: str | None = None) -> Fig
     ).pl()
     if rows.height == 0:
         raise InputError(f"no tensors are compared in {lake.root}; run `actlake compare` first")
-    methods = sorted(rows["method"].unique().to_list())
+    kinds = rows.select("method", "mask").unique().sort("method", "mask").rows()
     names = sorted({*rows["tensor_a"].to_list(), *rows["tensor_b"].to_list()})
     place = {name: index for index, name in enumerate(names)}
     size = 1.6 + 0.75 * len(names)
-    figure = Figure(figsize=(2.6 + size * len(methods), size + 0.9))
-    panels = figure.subplots(1, len(methods), squeeze=False, sharey=True)[0]
-    for axes, method in zip(panels, methods, strict=True):
+    figure = Figure(figsize=(2.6 + size * len(kinds), size + 0.9))
+    panels = figure.subplots(1, len(kinds), squeeze=False, sharey=True)[0]
+    for axes, (method, under) in zip(panels, kinds, strict=True):
         grid: NDArray[np.float64] = np.full((len(names), len(names)), np.nan)
         for row in rows.iter_rows(named=True):
-            if row["method"] != method:
+            if (row["method"], row["mask"]) != (method, under):
                 continue
             x, y = place[row["tensor_a"]], place[row["tensor_b"]]
             grid[x, y] = grid[y, x] = row["value"]
@@ -146,7 +147,8 @@ def layers(lake: Lake, codes: str | None = None, mask: str | None = None) -> Fig
             range(len(names)), [short(name, 30) for name in names], rotation=35, ha="right"
         )
         axes.set_yticks(range(len(names)), [short(name, 30) for name in names])
-        axes.set_title({"cka": "debiased linear CKA", "svcca": "SVCCA"}.get(method, method))
+        title = {"cka": "debiased linear CKA", "svcca": "SVCCA"}.get(method, method)
+        axes.set_title(f"{title}, mask {under}")
     figure.colorbar(
         image, ax=panels.tolist(), shrink=0.7, label="similarity (in brackets: by chance)"
     )
@@ -159,10 +161,12 @@ def hypotheses(lake: Lake, codes: str | None = None, mask: str | None = None) ->
     rows = lake.sql(
         """
         SELECT target, level, codes, feature, effect, ci_low, ci_high, q, n, n_groups, n_tests
-        FROM hypotheses
-        WHERE split = 'holdout' AND effect IS NOT NULL AND codes = coalesce($codes, codes)
-            AND mask = coalesce($mask, mask)
-        QUALIFY run = max(run) OVER (PARTITION BY target, level, codes)
+        FROM (
+            SELECT * FROM hypotheses
+            WHERE codes = coalesce($codes, codes) AND mask = coalesce($mask, mask)
+            QUALIFY run = max(run) OVER (PARTITION BY target, level, codes)
+        )
+        WHERE split = 'holdout' AND effect IS NOT NULL
         ORDER BY target, level, codes, effect
         """,
         codes=codes,
@@ -183,12 +187,13 @@ def hypotheses(lake: Lake, codes: str | None = None, mask: str | None = None) ->
         for y, index in enumerate(order.tolist()):
             row = group.row(index, named=True)
             colour = BLUE if (row["q"] or 1.0) <= 0.05 else GREY
-            axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour)
+            if row["ci_low"] is not None:
+                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour)
             axes.plot(row["effect"], y, "o", color=colour, markersize=4)
         axes.axvline(0, color="k", linewidth=0.8)
         labels = [f"{group['feature'][index]}" for index in order.tolist()]
         axes.set_yticks(range(len(order)), labels, fontsize=7)
-        name = first["target"] + (f" = {first['level']}" if first["level"] else "")
+        name = first["target"] + (f" = {visible(first['level'])}" if first["level"] else "")
         held = int((q <= 0.05).sum())
         head(
             axes,

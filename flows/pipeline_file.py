@@ -69,6 +69,7 @@ class PipelineFile(Table):
         self._check_dictionaries(masks)
         for codes in self.codes or ():
             self._check_codes(codes)
+        _refuse_twice("codes", self._codes_called())
         for mask in self.summary.masks if self.summary else ():
             if mask not in masks:
                 raise InputError(f"summary.masks: no mask {mask!r}; {nearest(mask, masks)}")
@@ -80,19 +81,39 @@ class PipelineFile(Table):
             (f"comparisons.#{i}", one) for i, one in enumerate(self.comparisons, 1)
         ]
         used += [(f"hypotheses.#{i}", one) for i, one in enumerate(self.hypotheses, 1)]
-        dictionaries = [one.name for one in self.dictionaries if one.name is not None]
         for place, one in used:
             if one.mask not in masks:
                 raise InputError(f"{place}.mask: no mask {one.mask!r}; {nearest(one.mask, masks)}")
-            keys = ("codes",) if isinstance(one, Hypotheses) else ("a", "b")
-            for key in keys:
-                name = getattr(one, key)
-                known = name in dictionaries or "@" in name
-                if not known and (key == "codes" or self.site_of(name) is None):
-                    raise InputError(
-                        f"{place}.{key}: {name!r} is not in this file; "
-                        f"{nearest(name, dictionaries)}; or give a full name"
-                    )
+            if isinstance(one, Hypotheses):
+                self._check_side(f"{place}.codes", one.codes, tensors=False)
+                continue
+            kinds = {self._check_side(f"{place}.{key}", getattr(one, key)) for key in "ab"}
+            if one.a == one.b:
+                raise InputError(f"{place}: {one.a!r} is given twice; name two different ones")
+            if {"codes", "tensor"} <= kinds:
+                raise InputError(
+                    f"{place}: {one.a!r} and {one.b!r} are codes and a tensor; compare two codes "
+                    "or two tensors"
+                )
+
+    def _codes_called(self) -> list[str]:
+        """What this file calls its codes: by a name, or by their dictionary."""
+        if self.codes is None:
+            return [one.name for one in self.dictionaries if one.name is not None]
+        return [one.name or one.dictionary for one in self.codes]
+
+    def _check_side(self, place: str, name: str, *, tensors: bool = True) -> str:
+        """What ``name`` refers to: codes, a tensor, or something of the lake by its full name."""
+        if name in self._codes_called():
+            return "codes"
+        if tensors and self.site_of(name) is not None:
+            return "tensor"
+        if "@" in name:
+            return "full name"
+        raise InputError(
+            f"{place}: {name!r} is not in this file; {nearest(name, self._codes_called())}; or "
+            "give a full name"
+        )
 
     def _check_models(self) -> None:
         _refuse_twice("models", [model.name for model in self.models])

@@ -203,10 +203,10 @@ class Comparison(Table):
     """Units that a feature must fire on to be matched."""
     permutations: Count | None = None
     """Of documents, for the null: by default 20 for codes, 99 for tensors."""
-    most_rows: Annotated[int, Field(ge=100)] = 8_192
-    """Rows of tensors to compare, as whole documents drawn at random."""
+    most_rows: Annotated[int, Field(ge=100)] | None = None
+    """Rows to compare, of documents drawn: by default 1,000,000 of codes, 8,192 of tensors."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Of the permutations."""
+    """Of the rows drawn and the permutations."""
 
 
 class Hypotheses(Table):

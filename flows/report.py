@@ -113,10 +113,16 @@ def _coverage(lake: Lake) -> list[dict[str, Any]]:
 
 
 def _lineage(lake: Lake) -> list[dict[str, Any]]:
-    """The newest runs: what each did, from which snapshot to which."""
+    """The runs behind the lake, newest first: what each did, from which snapshot to which.
+
+    Those of ``maintain`` wrote no fact, and only the last few are shown.
+    """
     query = """
         SELECT run, flow, state, started, seconds, snapshot_before, snapshot_after, prefect_run
-        FROM run_log ORDER BY run DESC LIMIT $limit
+        FROM run_log
+        QUALIFY row_number() OVER (PARTITION BY flow = 'maintain' ORDER BY run DESC)
+            <= if(flow = 'maintain', 3, $limit)
+        ORDER BY run DESC
     """
     rows: list[dict[str, Any]] = lake.sql(query, limit=RUNS).arrow().to_pylist()
     return rows
@@ -146,19 +152,22 @@ def _matched(lake: Lake) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = lake.sql(query, limit=MATCHES).arrow().to_pylist()
     for row in rows:
         for side in ("a", "b"):
-            row[f"tokens_{side}"] = _tokens(lake, row[f"codes_{side}"], row[f"feature_{side}"])
+            row[f"tokens_{side}"] = _tokens(
+                lake, row[f"codes_{side}"], row[f"feature_{side}"], row["mask"]
+            )
     return rows
 
 
-def _tokens(lake: Lake, codes: str, feature: int) -> list[str]:
+def _tokens(lake: Lake, codes: str, feature: int, mask: str) -> list[str]:
     query = """
         SELECT v.text FROM feature_tokens AS t
         JOIN codes AS c USING (codes) JOIN rowsets AS r USING (rowset)
         JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
         WHERE t.codes = $codes AND t.feature = $feature AND t.kind = 'count' AND t.rank <= 5
-        ORDER BY t.mask, t.rank LIMIT 5
+        QUALIFY t.mask = first_value(t.mask) OVER (ORDER BY t.mask <> $mask, t.mask)
+        ORDER BY t.rank
     """
-    found = lake.sql(query, codes=codes, feature=feature).rows()
+    found = lake.sql(query, codes=codes, feature=feature, mask=mask).rows()
     return [visible_token(str(text)) for (text,) in found]
 
 
@@ -171,6 +180,8 @@ def _designs(lake: Lake) -> list[dict[str, Any]]:
         ORDER BY d.target, d.level, d.codes
     """
     rows: list[dict[str, Any]] = lake.sql(query).arrow().to_pylist()
+    for row in rows:
+        row["level"] = visible(row["level"])
     return rows
 
 
@@ -200,4 +211,5 @@ def _hypotheses(lake: Lake) -> list[dict[str, Any]]:
             for one in found
         ]
         row["statement"] = visible(row["statement"])
+        row["level"] = visible(row["level"])
     return rows

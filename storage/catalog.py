@@ -26,7 +26,7 @@ from actlake import sql
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, one_line
 from actlake.storage.durable import Digest, digest, flush, make_folder, publish
-from actlake.storage.errors import BusyError, CorruptError, LakeError, NotFoundError
+from actlake.storage.errors import BusyError, CorruptError, LakeError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lock import locked
 from actlake.storage.snapshots import current_snapshot
@@ -68,17 +68,13 @@ class Catalog:
         return connection
 
     def with_views(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """``connection`` with the views; NotFoundError if the tables are not those of today."""
+        """``connection`` with the views, all but those of tables that its snapshot does not have."""
         # They live beside the lake, in this connection's own memory, and follow its snapshot.
         connection.execute("SET search_path = 'memory.main,lake.main'")
-        try:
-            for view in sql.names("views"):
+        for view in sql.names("views"):
+            # A snapshot from before a table or column was added has no more to show.
+            with suppress(duckdb.CatalogException, duckdb.BinderException):
                 connection.execute(sql.text("views", view))
-        except (duckdb.CatalogException, duckdb.BinderException) as error:
-            raise NotFoundError(
-                f"{self.root} had other tables at that snapshot than this actlake reads; "
-                "take a later one from `actlake log`"
-            ) from error
         connection.execute(SEARCH_PATH)
         return connection
 

@@ -49,12 +49,14 @@ FINDING_COLUMNS: dict[str, str] = {
         method VARCHAR cka: debiased, linear; svcca: mean correlation of the axes kept
         value DOUBLE the similarity, 1 for the same up to rotation and scale
         null_mean DOUBLE mean of it over permuted documents
+        cut_mean DOUBLE mean of it over the matched rows that permutations keep, beside null_mean
+        null_share DOUBLE share of the rows that permutations keep
         n BIGINT aligned units it was computed over
         documents BIGINT documents that hold them
         text_aligned DOUBLE share of the documents' characters that lie in a unit
         permutations INTEGER how often documents were permuted
         p DOUBLE share of permutations, and of the truth itself, that are as similar
-        q DOUBLE p after Benjamini-Hochberg over the methods and pairs of the run
+        q DOUBLE p after Benjamini-Hochberg over the methods; of all pairs: similarity_tests
         run VARCHAR run that wrote this row
     """,
     "hypotheses": """
@@ -71,16 +73,16 @@ FINDING_COLUMNS: dict[str, str] = {
         correlation DOUBLE? of feature and target over the documents of train
         separation DOUBLE? mean target where the feature fires most, less where silent, on train
         effect DOUBLE? change of the target for one standard deviation of the feature
-        ci_low DOUBLE? lower end of its 95 % interval, clustered by group
+        ci_low DOUBLE? lower end of its 95 % interval, clustered by group; NULL where too few documents fire
         ci_high DOUBLE? upper end
         n BIGINT documents
         n_groups BIGINT groups that they are of
         n_tests BIGINT hypotheses tested together
-        p DOUBLE? of the effect, clustered by group
-        p_permutation DOUBLE? of its correlation, target permuted over units on which it is constant
+        p DOUBLE? of the effect, clustered by group; NULL where ci_low is
+        p_permutation DOUBLE? of its correlation, target permuted over units as designs says
         p_family DOUBLE? as p_permutation, of the strongest of all n_tests
-        p_bonferroni DOUBLE? the larger of p and p_permutation, times n_tests
-        q DOUBLE? the larger of p and p_permutation after Benjamini-Hochberg over n_tests
+        p_bonferroni DOUBLE? the larger of p, if any, and p_permutation, times n_tests
+        q DOUBLE? the larger of p, if any, and p_permutation after Benjamini-Hochberg over n_tests
         look INTEGER how often runs had looked at this holdout for this target, this run included
     """,
     "hypothesis_phrases": """
@@ -101,13 +103,13 @@ FINDING_COLUMNS: dict[str, str] = {
         level VARCHAR as in hypotheses
         codes VARCHAR name of the codes
         grouped_by VARCHAR label whose values stay on one side of the split
-        unit VARCHAR label over whose values the target was permuted
+        unit VARCHAR label on whose values the target is constant and was permuted; empty: documents
         split VARCHAR train, validation or holdout
         documents BIGINT documents in the split
         n_groups BIGINT groups in it
-        n_units BIGINT units in it on which the target is constant
+        n_units BIGINT units in it; smaller than groups, they are permuted in theirs, its mean among groups
         smallest_p DOUBLE? smallest p that permuting the units can give
-        smallest_effect DOUBLE? with power 0.8 at 0.05 / n_tests, in sd of the feature; NULL: none
-        intraclass DOUBLE? correlation of two documents of one group, mean over the features tested
+        smallest_effect DOUBLE? sd of the feature with power 0.8 at 0.05 / n_tests, of classes of groups; else NULL
+        intraclass DOUBLE? correlation of two documents of one group, median over features selected
     """,
 }

@@ -12,6 +12,8 @@ from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
 
 Floats = NDArray[np.float64]
+Sums = tuple[NDArray[np.int64], Floats, Floats]
+"""Firing rows, sum and sum of squares of each feature."""
 TILE_BYTES = 16 << 20
 """Of a tile's products. While one is made, about four times as much is held."""
 
@@ -50,17 +52,20 @@ class CoGram:
     @classmethod
     def of(cls, a: Csr, b: Csr, *, start: int, stop: int) -> Self:
         """Sums of two codes of the same rows; ``start`` and ``stop`` cut A's features."""
-        return cls._of_sparse(_features_first(sparse(a)), sparse(b), start, stop)
+        of_b = sparse(b)
+        return cls._of_sparse(_features_first(sparse(a)), of_b, _column_sums(of_b), start, stop)
 
     @classmethod
-    def _of_sparse(cls, a_features: csr_array, b: csr_array, start: int, stop: int) -> Self:
+    def _of_sparse(
+        cls, a_features: csr_array, b: csr_array, sums_b: Sums, start: int, stop: int
+    ) -> Self:
         tile = a_features[start:stop]
         feature_a = np.repeat(np.arange(stop - start), np.diff(tile.indptr))
         return cls(
             b.shape[0],
             start,
             *_sums(feature_a, tile.data, stop - start),
-            *_sums(b.indices, b.data, b.shape[1]),
+            *sums_b,
             (tile @ b).toarray(),
         )
 
@@ -110,9 +115,10 @@ def correlation_tiles(
     """
     a_features, (features_a, features_b) = _features_first(a), (a.shape[1], b.shape[1])
     tile = max(tile_bytes // (8 * max(features_b, 1)), 1)
+    sums_b = _column_sums(b)
     for start in range(0, features_a, tile):
         stop = min(start + tile, features_a)
-        yield CoGram._of_sparse(a_features, b, start, stop).correlation()
+        yield CoGram._of_sparse(a_features, b, sums_b, start, stop).correlation()
 
 
 def sparse(codes: Csr) -> csr_array:
@@ -125,9 +131,11 @@ def _features_first(a: csr_array) -> csr_array:
     return a.T.tocsr()
 
 
-def _sums(
-    feature: NDArray[Any], values: Floats, features: int
-) -> tuple[NDArray[np.int64], Floats, Floats]:
+def _column_sums(matrix: csr_array) -> Sums:
+    return _sums(matrix.indices, matrix.data, matrix.shape[1])
+
+
+def _sums(feature: NDArray[Any], values: Floats, features: int) -> Sums:
     return (
         np.bincount(feature, minlength=features).astype(np.int64),
         np.bincount(feature, values, minlength=features).astype(np.float64),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from actlake.analytics.similarity.cca import svcca
 from actlake.analytics.similarity.cka import debiased_cka
 from actlake.analytics.similarity.cross_gram import CrossGram
-from actlake.analytics.similarity.permutation import permuted_rows
+from actlake.analytics.similarity.permutation import least_p, permuted_rows
 from actlake.storage.errors import InputError
 
 Method = Literal["cka", "svcca"]
@@ -27,9 +27,13 @@ class Comparison:
     value: float
     """Debiased CKA or mean canonical correlation; NaN if a side is constant."""
     null_mean: float
-    """Mean over permutations of documents."""
+    """Mean over permutations of documents; NaN if none has enough rows."""
+    cut_mean: float
+    """Mean over the matched rows that a permutation keeps: what ``null_mean`` compares with."""
     p: float
-    """(1 + #{null >= similarity of the same rows}) / (1 + permutations); NaN if the value is."""
+    """(1 + #{null >= similarity of the same rows}) / (1 + permutations), at least ``least_p`` of
+    the documents; NaN if the value or every permutation is. A permutation whose rows are too few
+    speaks for the null."""
     n: int
     """Matched rows."""
     n_documents: int
@@ -69,6 +73,7 @@ def compare_rows(
         )
     if permutations < 1:
         raise InputError(f"permutations is {permutations}; a null needs at least 1")
+    documents = len(np.unique(document))
     value = _similarities(x, y)
     advance(1)
     null, cut, kept = [], [], 0
@@ -81,14 +86,17 @@ def compare_rows(
     found = {}
     for method in METHODS:
         by_chance = np.array([one[method] for one in null])
-        at_least = int((by_chance >= np.array([one[method] for one in cut])).sum())
-        p = (1 + at_least) / (1 + permutations)
+        matched = np.array([one[method] for one in cut])
+        known = np.isfinite(by_chance) & np.isfinite(matched)
+        below = int((by_chance[known] < matched[known]).sum())
+        p = max((1 + permutations - below) / (1 + permutations), least_p(documents))
         found[method] = Comparison(
             value=value[method],
-            null_mean=float(by_chance.mean()),
-            p=p if np.isfinite(value[method]) else np.nan,
+            null_mean=float(by_chance[known].mean()) if known.any() else np.nan,
+            cut_mean=float(matched[known].mean()) if known.any() else np.nan,
+            p=p if np.isfinite(value[method]) and known.any() else np.nan,
             n=len(x),
-            n_documents=len(np.unique(document)),
+            n_documents=documents,
             null_share=kept / permutations / len(x),
         )
     return found

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from actlake.analytics.similarity.correlation import TILE_BYTES, correlation_tiles, sparse
 from actlake.analytics.similarity.partners import Best, Matches, best_partners, matches
-from actlake.analytics.similarity.permutation import permuted_rows
+from actlake.analytics.similarity.permutation import least_p, permuted_rows
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
 
@@ -67,7 +67,8 @@ def match_features(
     p is that of the best of many. B's documents trade places (``permuted_rows``), the whole search
     is repeated, and the best scores are pooled over permutations and over features of similar
     firing count, in up to 8 strata, since rare features find better partners by chance:
-    p = (1 + #{null >= score}) / (1 + #null), at least about 1/(permutations·F/8). Where lengths
+    p = (1 + #{null >= score}) / (1 + #null), at least about 1/(permutations·F/8), and at least
+    ``least_p`` of the documents. Where lengths
     differ much, permutations have fewer rows and so larger scores, and p errs to the safe side:
     see ``null_share``. q is by Benjamini and Hochberg over both directions.
 
@@ -103,8 +104,14 @@ def match_features(
         best_of_many(side.score, np.array(scores), fires)
         for side, scores, fires in zip(best, null, n_fires, strict=True)
     ]
+    documents = len(np.unique(document))
+    least = least_p(documents)
     return FeatureMatches(
-        matches((features_a, features_b), best, (chances[0].p, chances[1].p)),
+        matches(
+            (features_a, features_b),
+            best,
+            (np.maximum(chances[0].p, least), np.maximum(chances[1].p, least)),
+        ),
         np.concatenate(n_fires),
         np.concatenate(
             (_joint(side_a, side_b, best[0].partner), _joint(side_b, side_a, best[1].partner))
@@ -112,7 +119,7 @@ def match_features(
         null_mean=np.concatenate([chance.mean for chance in chances]),
         null_high=np.concatenate([chance.high for chance in chances]),
         n_units=a.rows,
-        n_documents=len(np.unique(document)),
+        n_documents=documents,
         permutations=permutations,
         null_share=kept / permutations / a.rows,
     )

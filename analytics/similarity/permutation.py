@@ -1,5 +1,6 @@
 """Pairings that break the link between two sides and keep what documents do by themselves."""
 
+from math import exp, lgamma
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,20 @@ from actlake.storage.errors import InputError
 GROUP = 8
 """Documents of neighbouring lengths that trade places: the more, the more permutations there are,
 and the more is cut from the longer of two."""
+
+
+def least_p(documents: int) -> float:
+    """The smallest p that permutations of so many documents can give, in (0, 0.5]; NaN below 2.
+
+    Two documents can trade places in one way, so half of all labelings look like the truth; from
+    some ten documents on, the number of permutations drawn is the limit.
+    """
+    if documents < 2:
+        return float("nan")
+    groups = max(documents // GROUP, 1)
+    sizes = [GROUP] * (groups - 1) + [documents - GROUP * (groups - 1)]
+    log_ways = sum(lgamma(size) for size in sizes)  # (size - 1)! circles in each group
+    return 1 / (1 + exp(min(log_ways, 700)))
 
 
 def permuted_rows(

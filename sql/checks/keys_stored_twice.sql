@@ -68,24 +68,24 @@ WITH repeated AS (
     UNION ALL
     SELECT
         'feature_matches',
-        codes_a,
+        least(codes_a, codes_b),
         count(*)
     FROM feature_matches
     GROUP BY
-        codes_a,
-        codes_b,
+        least(codes_a, codes_b),
+        greatest(codes_a, codes_b),
         mask,
         method,
-        best_of,
+        CASE best_of WHEN 'a' THEN codes_a ELSE codes_b END,
         CASE best_of WHEN 'a' THEN feature_a ELSE feature_b END
     HAVING count(*) > 1
     UNION ALL
     SELECT
         'similarities',
-        tensor_a,
+        least(tensor_a, tensor_b),
         count(*)
     FROM similarities
-    GROUP BY tensor_a, tensor_b, mask, method
+    GROUP BY least(tensor_a, tensor_b), greatest(tensor_a, tensor_b), mask, method
     HAVING count(*) > 1
     UNION ALL
     SELECT

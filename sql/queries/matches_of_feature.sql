@@ -44,17 +44,26 @@ shown AS (
     FROM partners
 ),
 
--- Where rows of a feature are kept under several masks, any of them shows what it does.
+-- Codes that are not summarized under the mask, such as those of documents, show another one's.
+masks_shown AS (
+    SELECT
+        e.codes,
+        arg_min(e.mask, (e.mask <> $mask, e.mask)) AS mask
+    FROM feature_examples AS e
+    WHERE e.codes IN (SELECT s.codes FROM shown AS s)
+    GROUP BY e.codes
+),
+
 examples AS (
     SELECT
         e.codes,
         e.feature,
         e."row",
-        max(e.value) AS value
+        e.value
     FROM feature_examples AS e
     INNER JOIN shown AS s ON s.codes = e.codes AND s.feature = e.feature
+    INNER JOIN masks_shown AS m ON m.codes = e.codes AND m.mask = e.mask
     WHERE e.kind = 'top' AND e.rank <= $limit
-    GROUP BY e.codes, e.feature, e."row"
 ),
 
 texts AS (

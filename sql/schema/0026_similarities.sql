@@ -8,6 +8,8 @@ CREATE TABLE similarities (
     method VARCHAR NOT NULL,
     value DOUBLE NOT NULL,
     null_mean DOUBLE NOT NULL,
+    cut_mean DOUBLE NOT NULL,
+    null_share DOUBLE NOT NULL,
     n BIGINT NOT NULL,
     documents BIGINT NOT NULL,
     text_aligned DOUBLE NOT NULL,

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from actlake.flows.aligned import aligned_rows
 from actlake.flows.compare import compare
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
@@ -175,6 +176,41 @@ def test_same_comparison__is_not_made_twice_and_another_replaces_it(own: Lake) -
     assert row["permutations"] == 2
 
 
+def test_pair__is_one_whichever_way_round(own: Lake) -> None:
+    compare(own, a=A, b=B, mask="all", permutations=2)
+    there = matches(own).filter(best_of="a")
+    compare(own, a=B, b=A, mask="all", permutations=2)
+    assert set(matches(own)["codes_a"]) == {B}
+    assert own.table("comparisons").collect()["codes_a"].to_list() == [B]
+    back = matches(own).filter(best_of="b")  # B was named first, so these are those of A
+    assert back.sort("feature_b")["score"].to_list() == pytest.approx(
+        there.sort("feature_a")["score"].to_list()
+    )
+    newest = own.newest_snapshot()
+    compare(own, a=B, b=A, mask="all", permutations=2)
+    assert own.newest_snapshot() == newest
+    orphans = own.query("orphans", codes=A, others=B, mask="all", q=0.05, limit=100).pl()
+    assert orphans["feature"].is_unique().all()
+    for a, b in ((TENSOR_A, TENSOR_B), (TENSOR_B, TENSOR_A)):
+        compare(own, a=a, b=b, mask="all", permutations=2)
+    assert own.table("similarities").collect()["tensor_a"].to_list() == [TENSOR_B] * 2
+
+
+def test_few_rows__are_of_many_documents(pair: Lake) -> None:
+    one, other, mask = pair.tensor(TENSOR_A), pair.tensor(TENSOR_B), pair.mask("all")
+    aligned = aligned_rows(pair, one, other, mask, most_rows=640, seed=3)
+    documents, counts = np.unique(aligned.document, return_counts=True)
+    assert len(documents) >= 32
+    assert counts.max() <= 640 // 32
+    # What was drawn is the beginning of each document, the same text on both sides.
+    whole = aligned_rows(pair, one, other, mask, most_rows=1 << 30, seed=3)
+    for document in documents[:3]:
+        begun = aligned.document == document
+        full = np.flatnonzero(whole.document == document)[: begun.sum()]
+        np.testing.assert_array_equal(aligned.a[begun], whole.a[full])
+        np.testing.assert_array_equal(aligned.b[begun], whole.b[full])
+
+
 def test_unrelated_codes__stay_near_chance(own: Lake) -> None:
     rng = np.random.default_rng(8)
     rows = own.rowset("planted@b").rows
@@ -228,7 +264,12 @@ def test_two_dictionaries_of_one_site__are_also_matched_by_direction(own: Lake) 
         ({"a": A, "b": B, "mask": "unknown"}, NotFoundError, "no mask 'unknown'"),
         ({"a": A, "b": B, "min_fires": 1}, InputError, "cannot be compared"),
         ({"a": A, "b": B, "permutations": -1}, InputError, "permutations is -1"),
+        ({"a": A, "b": B, "permutations": 0}, InputError, "permutations is 0"),
+        ({"a": A, "b": B, "min_fires": 10**6}, InputError, "smaller --min-fires"),
+        ({"a": A, "b": B, "most_rows": 3}, InputError, "too few"),
+        ({"a": A, "b": B, "seed": -1}, InputError, "the seed is -1"),
         ({"a": TENSOR_A, "b": TENSOR_B, "most_rows": 3}, InputError, "too few"),
+        ({"a": TENSOR_A, "b": TENSOR_B, "permutations": 0}, InputError, "permutations is 0"),
         ({"a": A, "b": "other-codes"}, InputError, "compared over one corpus"),
     ],
 )

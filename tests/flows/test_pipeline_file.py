@@ -182,6 +182,49 @@ def test_read__two_dictionaries_of_one_default_name_are_refused(tmp_path: Path) 
     read_pipeline(write(tmp_path, sized))
 
 
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        (
+            '[[codes]]\ndictionary = "units"\nname = "mine"\n'
+            '[[comparisons]]\na = "units"\nb = "m:embed@s"',
+            ": comparisons.#1.a: 'units' is not in this file; there is 'mine'",
+        ),
+        (
+            '[[comparisons]]\na = "units"\nb = "units"',
+            ": comparisons.#1: 'units' is given twice",
+        ),
+        (
+            '[[comparisons]]\na = "units"\nb = "other:embed"',
+            ": comparisons.#1: 'units' and 'other:embed' are codes and a tensor",
+        ),
+        (
+            '[[hypotheses]]\ncodes = "other:embed"\ntarget = "year"\ngroup = "who"',
+            ": hypotheses.#1.codes: 'other:embed' is not in this file",
+        ),
+        (
+            '[[codes]]\ndictionary = "units"\n[[codes]]\ndictionary = "units"\ntensor = "m:e@s"',
+            ": codes: 'units' is there twice; give each a name of its own",
+        ),
+    ],
+)
+def test_read__refuses_questions_that_could_not_be_asked(
+    added: str, message: str, tmp_path: Path
+) -> None:
+    assert refusal(tmp_path, GOOD.replace("[export]", f"{added}\n[export]")).startswith(message)
+
+
+def test_read__takes_questions_about_codes_by_their_name(tmp_path: Path) -> None:
+    added = (
+        '[[codes]]\ndictionary = "units"\nname = "mine"\n'
+        '[[comparisons]]\na = "mine"\nb = "elsewhere@s"\n'
+        '[[comparisons]]\na = "m:resid_post.1"\nb = "other:embed"\n'
+        '[[hypotheses]]\ncodes = "mine"\ntarget = "year"\ngroup = "who"\n'
+    )
+    found = read_pipeline(write(tmp_path, GOOD.replace("[export]", f"{added}[export]")))
+    assert [one.a for one in found.comparisons] == ["mine", "m:resid_post.1"]
+
+
 def test_read__codes_may_name_what_is_in_the_lake(tmp_path: Path) -> None:
     codes = '[[codes]]\ndictionary = "topk:x:y:8"\ntensor = "x:y@elsewhere"\n[summary]'
     found = read_pipeline(write(tmp_path, GOOD.replace("[summary]", codes)))

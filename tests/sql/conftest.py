@@ -172,8 +172,30 @@ def build(path: Path) -> Lake:
         for split, n in (("train", 14), ("holdout", 4))
         for metric, value in (("fvu", 0.25), ("fvu_pca", 0.5), ("l0", 1.5))
     ]
+    merged["similarities"] = [similarity("toy:resid@tiny", "toy:pooled@tiny", p=0.03)]
     write(lake, merged, "summaries")
     return lake
+
+
+def similarity(a: str, b: str, *, p: float) -> dict[str, Any]:
+    """A row of ``similarities``; its p is all that differs."""
+    return {
+        "tensor_a": a,
+        "tensor_b": b,
+        "mask": "all",
+        "method": "cka",
+        "value": 0.5,
+        "null_mean": 0.125,
+        "cut_mean": 0.375,
+        "null_share": 0.75,
+        "n": 4,
+        "documents": 4,
+        "text_aligned": 1.0,
+        "permutations": 99,
+        "p": p,
+        "q": p,
+        "run": "",
+    }
 
 
 @pytest.fixture(scope="session")

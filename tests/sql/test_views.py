@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control
 
 from actlake import sql
 from actlake.storage.errors import IncompleteError
 from actlake.storage.lake import Lake
-from tests.sql.conftest import write
+from tests.sql.conftest import similarity, write
 from tests.sql.tiny import (
     CAT,
     CODES,
@@ -46,6 +47,17 @@ def summary(lake: Lake, codes: str = CODES, mask: str = "all") -> list[dict[str,
 @pytest.mark.parametrize("view", sql.names("views"))
 def test_view__is_a_table_of_the_lake(view: str, tiny: Lake) -> None:
     assert len(rows(tiny, f"SELECT * FROM {view}")) == tiny.table(view).collect().height > 0
+
+
+def test_similarity_tests__are_corrected_over_all_pairs(copied: Lake) -> None:
+    p = {"w": 0.01, "x": 0.2, "y": 0.03, "z": 0.9}
+    added = [similarity("toy:resid@tiny", name, p=one) for name, one in p.items()]
+    write(copied, {"similarities": added}, "more pairs")
+    found = rows(copied, "SELECT tensor_b, p, q_pairs, n_tests, excess FROM similarity_tests")
+    right = false_discovery_control([one["p"] for one in found])
+    assert [one["q_pairs"] for one in found] == pytest.approx(right.tolist())
+    assert {one["n_tests"] for one in found} == {5}
+    assert {one["excess"] for one in found} == {0.25}
 
 
 def test_tokens_text__slices_code_points(tiny: Lake) -> None:

@@ -39,6 +39,10 @@ def test_open__brings_an_older_lake_up_to_date(
         Lake.create(tmp_path / "lake").close()
 
     lake = Lake.open(tmp_path / "lake")
+    before = lake.at(lake.newest_snapshot() - 1)
+    assert before.table("runs").collect().is_empty()
+    assert before.table("tokens_text").collect().is_empty()  # a view over tables of then
+    before.close()
 
     assert lake.table("migrations").collect()["name"].sort().to_list() == files
     assert lake.table("feature_summary").collect().is_empty()  # a view over new tables

@@ -57,6 +57,42 @@ def test_compare_rows__of_a_constant_side_is_nan() -> None:
     assert np.isnan([found.value, found.null_mean, found.p]).all()
 
 
+@pytest.mark.parametrize(("documents", "least"), [(2, 1 / 2), (3, 1 / 3), (4, 1 / 7)])
+def test_compare_rows__of_few_documents_claims_no_small_p(documents: int, least: float) -> None:
+    document = np.repeat(np.arange(documents), 50)
+    x = np.random.default_rng(3).standard_normal((len(document), 4))
+    found = compare_rows(x, x, document, permutations=19)
+    assert [one.p for one in found.values()] == pytest.approx([least] * 2)
+
+
+def test_compare_rows__a_permutation_without_rows_is_no_evidence() -> None:
+    # Documents of 1 and 100 rows share one row when they trade places: nothing is defined there.
+    document = np.repeat([0, 1], [1, 100])
+    rng = np.random.default_rng(4)
+    x, y = rng.standard_normal((101, 3)), rng.standard_normal((101, 3))
+    found = compare_rows(x, y, document, permutations=19)["cka"]
+    assert np.isfinite(found.value)
+    assert np.isnan([found.null_mean, found.cut_mean, found.p]).all()
+    # With y constant in the rows that some permutations keep, these count for the null.
+    document = np.repeat(np.arange(6), [3, 100, 100, 100, 100, 100])
+    x = rng.standard_normal((503, 3))
+    y = np.where((document == 0)[:, None], 0.0, x)
+    found = compare_rows(x, y, document, permutations=19)["cka"]
+    assert found.p == 1 / 20
+    y = np.where((np.arange(503) % 100 > 4)[:, None] & (document > 0)[:, None], x, 0.0)
+    assert 0 < compare_rows(x, y, document, permutations=19)["svcca"].p <= 1
+
+
+def test_compare_rows__gives_what_the_null_compares_with() -> None:
+    rng = np.random.default_rng(5)
+    x = by_document(rng, 4)
+    found = compare_rows(x, x, DOCUMENT, permutations=5)["cka"]
+    assert found.cut_mean == pytest.approx(1)
+    y = x + rng.standard_normal(x.shape)
+    found = compare_rows(x, y, DOCUMENT, permutations=5)["cka"]
+    assert found.cut_mean == pytest.approx(found.value, abs=0.1)
+
+
 def test_compare_rows__refuses_what_does_not_match() -> None:
     x = np.ones((4, 2))
     with pytest.raises(InputError, match="4 rows, 3 rows and 4 documents"):

@@ -153,6 +153,14 @@ def test_match_features__without_candidates_has_rows_without_partners() -> None:
     assert np.isnan(table.q).all()
 
 
+def test_match_features__of_few_documents_claims_no_small_p() -> None:
+    a, b, document, _ = planted()
+    for documents, least in ((2, 1 / 2), (3, 1 / 3), (5, 1 / 25)):
+        few = document * documents // (document.max() + 1)
+        found = match_features(a, b, few, permutations=2)
+        assert np.nanmin(found.matches.p) >= least
+
+
 def test_match_features__refuses_what_has_no_null() -> None:
     a, b, document, _ = planted()
     with pytest.raises(InputError, match="permutations is 0"):

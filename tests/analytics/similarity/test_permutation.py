@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actlake.analytics.similarity.permutation import GROUP, permuted_rows
+from actlake.analytics.similarity.permutation import GROUP, least_p, permuted_rows
 from actlake.storage.errors import InputError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -59,6 +59,25 @@ def test_permuted_rows__depend_on_seed_and_number_alone() -> None:
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     assert (first != seeded).any()
+
+
+@pytest.mark.parametrize("documents", [2, 3, 4, 5])
+def test_least_p__is_that_of_all_pairings_there_are(documents: int) -> None:
+    document = np.repeat(np.arange(documents), 3)
+    seen = {
+        tuple(permuted_rows(document, seed=0, permutation=number)[1].tolist())
+        for number in range(300)
+    }
+    # A pairing that gives every document another one in a circle; the truth is one more.
+    assert least_p(documents) == pytest.approx(1 / (1 + len(seen)))
+
+
+def test_least_p__falls_with_documents_and_needs_two() -> None:
+    found = [least_p(documents) for documents in (2, 7, 8, 16, 40, 10_000)]
+    assert found == sorted(found, reverse=True)
+    assert found[0] == 0.5
+    assert found[-1] < 1e-300
+    assert np.isnan(least_p(1))
 
 
 @pytest.mark.parametrize("document", [[], [4, 4, 4]])

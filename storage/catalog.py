@@ -68,7 +68,7 @@ class Catalog:
         return connection
 
     def with_views(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """``connection`` with the views, all but those of tables that its snapshot does not have."""
+        """``connection`` with the views, but those of tables that its snapshot does not have."""
         # They live beside the lake, in this connection's own memory, and follow its snapshot.
         connection.execute("SET search_path = 'memory.main,lake.main'")
         for view in sql.names("views"):

@@ -8,16 +8,30 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from actlake.flows.compare import compare
 from actlake.flows.hypothesize import hypothesize
 from actlake.storage import Lake
-from tests.flows.small_lake import FEATURES, IDENTITY, MASK, ROWSET, TENSOR, TOPK, codes_name
+from actlake.storage.fields import arrow_schema
+from tests.flows.small_lake import (
+    CORPUS,
+    DOCUMENTS,
+    FEATURES,
+    IDENTITY,
+    MASK,
+    ROWSET,
+    TENSOR,
+    TOPK,
+    codes_name,
+)
 from tests.flows.small_lake import _built as built_small_lake
 
 OTHER_TENSOR = "toy:other@speeches"
 TARGET = "party"
+HOSTILE_LEVEL = "left\x01\u202e<i>right"
+"""A value of the label ``side``: what a report or a plot must show and never obey."""
 
 
 @pytest.fixture(name="found_lake", scope="session")
@@ -36,13 +50,26 @@ def _built(base: Path) -> Lake:
         writer.append(turned.astype(np.float32))
     compare(lake, a=codes_name(TOPK), b=codes_name(IDENTITY), mask=MASK, permutations=3)
     compare(lake, a=TENSOR, b=OTHER_TENSOR, mask=MASK, permutations=3)
-    hypothesize(
-        lake,
-        codes=codes_name(IDENTITY),
-        target=TARGET,
-        group="year",
-        mask=MASK,
-        min_documents=5,
-        draws=19,
-    )
+    sides = [
+        {
+            "corpus": CORPUS,
+            "label": "side",
+            "document": one,
+            "value_text": (HOSTILE_LEVEL, "x")[one % 2],
+        }
+        for one in range(DOCUMENTS)
+    ]
+    with lake.run("test", {"labels": "side"}, {}) as run:
+        run.append({"labels": pa.Table.from_pylist(sides, arrow_schema("labels"))}, "a label")
+    for target, level in ((TARGET, None), ("side", HOSTILE_LEVEL)):
+        hypothesize(
+            lake,
+            codes=codes_name(IDENTITY),
+            target=target,
+            level=level,
+            group="year",
+            mask=MASK,
+            min_documents=5,
+            draws=19,
+        )
     return lake

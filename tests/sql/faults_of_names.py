@@ -10,7 +10,8 @@ FINDINGS = {
     "comparisons": "'gone', 'gone', 'gone', 'x', 1, 1, 1.0, 1.0, 1.0, 2, 1, 1, 1, 1, 'gone'",
     "feature_matches": "'gone', 1, 'gone', 2, 'gone', 'x', 'a', 0.5, NULL, 9, 9, 0.1, 0.2, 0.5, "
     "0.5, false, 'gone'",
-    "similarities": "'gone', 'gone', 'gone', 'x', 0.5, 0.0, 0.5, 1.0, 9, 2, 1.0, 1, 0.5, 0.5, 'gone'",
+    "similarities": "'gone', 'gone', 'gone', 'x', 0.5, 0.0, 0.5, 1.0, 9, 2, 1.0, 1, 0.5, 0.5, "
+    "'gone'",
     "hypotheses": "'gone', 'year', '', 'gone', 'gone', 'max', 1, 'correlation', 'it goes', "
     "'holdout', 0.1, 0.1, 0.1, 0.0, 0.2, 9, 2, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 1",
 }

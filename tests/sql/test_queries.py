@@ -11,7 +11,7 @@ from actlake import sql
 from actlake.storage.errors import QueryError
 from actlake.storage.guard import check_select
 from actlake.storage.lake import Lake
-from tests.sql.conftest import ask, column, write
+from tests.sql.conftest import ask, column, similarity, write
 from tests.sql.tiny import (
     CAT,
     CODES,
@@ -252,6 +252,45 @@ def test_features_of_document__of_equal_values_shows_the_first_row(copied: Lake)
 def test_features_of_document__refuses_another_measure(codes: str, tiny: Lake) -> None:
     with pytest.raises(QueryError, match=r"cannot rank features by luck; .by is max, sum or count"):
         ask(tiny, "features_of_document", codes=codes, document=0, by="luck", limit=3)
+
+
+def test_matches_of_feature__shows_the_mask_that_was_asked_for(copied: Lake) -> None:
+    match = {
+        "codes_a": CODES,
+        "feature_a": SPECIAL,
+        "codes_b": DOCUMENT_CODES,
+        "feature_b": 0,
+        "method": "activation",
+        "best_of": "a",
+        "score": 0.5,
+        "is_mutual": False,
+        "run": "",
+    }
+    write(copied, {"feature_matches": [match | {"mask": mask} for mask in ("all", "no_special")]})
+    asked = {"codes": CODES, "feature": SPECIAL, "limit": 2}
+    (found,) = ask(copied, "matches_of_feature", mask="all", **asked)
+    assert len(found["contexts"]) == 2
+    # Under the other mask the feature never fires, so there is nothing to show.
+    (found,) = ask(copied, "matches_of_feature", mask="no_special", **asked)
+    assert found["contexts"] is None
+    # Codes of documents are summarized under `all` alone, which is then shown.
+    assert len(found["other_contexts"]) == 2
+
+
+def test_changes_between__tells_what_a_killed_run_committed(copied: Lake) -> None:
+    before = copied.newest_snapshot()
+    write(copied, {"similarities": [similarity("x", "y", p=0.5)]}, "killed")
+    newest = copied.newest_snapshot()
+    changes = ask(copied, "changes_between", first=before, last=newest)
+    assert column(changes, "kind") == ["similarities"]
+    lose = "UPDATE runs SET state = 'crashed', snapshot_after = NULL WHERE run = $run"
+    copied._catalog.commit(lambda now: now.execute(lose, run=changes[0]["run"]), "killed")
+    (found,) = ask(copied, "changes_between", first=before, last=newest)
+    assert (found["state"], found["snapshot_after"]) == ("crashed", None)
+    assert ask(copied, "changes_between", first=0, last=before - 1) != []
+    assert "crashed" not in column(
+        ask(copied, "changes_between", first=0, last=before - 1), "state"
+    )
 
 
 def test_readme__lists_every_view_query_and_check() -> None:

@@ -44,9 +44,6 @@ def compare_codes(
         raise InputError(f"{most_rows} rows are too few to compare codes on; give 100 or more")
     pair = Pair("codes", a.name, b.name, mask.name)
     parameters: dict[str, Json] = {
-        "a": a.name,
-        "b": b.name,
-        "mask": mask.name,
         "min_fires": min_fires,
         "permutations": permutations,
         "most_rows": most_rows,
@@ -54,12 +51,9 @@ def compare_codes(
     }
     inputs = {"a": a.fingerprint, "b": b.fingerprint, "mask": mask.fingerprint}
     inputs["version"] = CODE_VERSION
-    inputs["replaces"] = pair.replaced(lake, "comparisons", parameters, inputs)
-    with lake.run("compare", parameters, inputs) as run:
+    with pair.run(lake, "comparisons", parameters, inputs) as run:
         if run.done:
-            say(f"compare: {pair} found complete")
             return
-        run.hold(pair.claim)
         aligned = aligned_codes(lake, a, b, mask, most_rows=most_rows, seed=seed)
         shares = aligned.coverage.finish()
         say(

@@ -31,21 +31,15 @@ def compare_tensors(
         raise InputError(f"{most_rows} rows are too few to compare tensors on; give 100 or more")
     pair = Pair("tensor", a.name, b.name, mask.name)
     parameters: dict[str, Json] = {
-        "a": a.name,
-        "b": b.name,
-        "mask": mask.name,
         "permutations": permutations,
         "most_rows": most_rows,
         "seed": seed,
     }
     inputs = {"a": a.fingerprint, "b": b.fingerprint, "mask": mask.fingerprint}
     inputs["version"] = CODE_VERSION
-    inputs["replaces"] = pair.replaced(lake, "similarities", parameters, inputs)
-    with lake.run("compare", parameters, inputs) as run:
+    with pair.run(lake, "similarities", parameters, inputs) as run:
         if run.done:
-            say(f"compare: {pair} found complete")
             return
-        run.hold(pair.claim)
         aligned = aligned_rows(lake, a, b, mask, most_rows=most_rows, seed=seed)
         label = f"compare {a.name} with {b.name}"
         with progress(label, permutations + 1, "comparisons") as advance:

@@ -1,11 +1,13 @@
 """Two things of the lake that are compared under a mask, in the order in which they were named."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
 
+from actlake.flows.progress import say
 from actlake.flows.replacing import deletion, replaced
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
@@ -28,11 +30,6 @@ class Pair:
         return f"{self.a} with {self.b} under {self.mask}"
 
     @property
-    def claim(self) -> str:
-        """What a run holds, whichever way round the two were named."""
-        return f"comparison:{':'.join(sorted((self.a, self.b)))}:{self.mask}"
-
-    @property
     def columns(self) -> dict[str, str]:
         """The columns that name the two and the mask."""
         return {f"{self.kind}_a": self.a, f"{self.kind}_b": self.b, "mask": self.mask}
@@ -41,12 +38,23 @@ class Pair:
     def _orders(self) -> tuple[dict[str, str], dict[str, str]]:
         return self.columns, Pair(self.kind, self.b, self.a, self.mask).columns
 
-    def replaced(
+    @contextmanager
+    def run(
         self, lake: Lake, table: str, parameters: Mapping[str, Json], inputs: Mapping[str, str]
-    ) -> str:
-        """The runs whose rows of ``table`` this comparison takes the place of; "" for none."""
-        runs = (replaced(lake, table, order, parameters, inputs) for order in self._orders)
-        return ",".join(filter(None, runs))
+    ) -> Iterator[Run]:
+        """A run of the flow ``compare`` that alone may replace the pair's rows of ``table``.
+
+        It is ``done`` if ``table`` holds what these parameters and inputs give.
+        """
+        given = {"a": self.a, "b": self.b, "mask": self.mask, **parameters}
+        before = (replaced(lake, table, order, given, inputs) for order in self._orders)
+        replaces = ",".join(filter(None, before))
+        with lake.run("compare", given, {**inputs, "replaces": replaces}) as run:
+            if run.done:
+                say(f"compare: {self} found complete")
+            else:
+                run.hold(f"comparison:{':'.join(sorted((self.a, self.b)))}:{self.mask}")
+            yield run
 
     def replace(self, run: Run, tables: Mapping[str, pa.Table]) -> None:
         """Put ``tables`` in place of what there was of the pair, in one commit."""

@@ -23,8 +23,8 @@ class Target:
     """The class that is 1 where others are 0; empty for a number."""
     values: NDArray[np.float64]
     """Shape (documents,); NaN where the document lacks the label."""
-    classes: NDArray[Any] | None
-    """The label itself where it has classes, to balance the split by."""
+    stratum: NDArray[Any] | None
+    """Which of the two a document is, as text to balance the split by; None for a number."""
 
     def __str__(self) -> str:
         return f"{self.label} = {self.level}" if self.level else self.label
@@ -64,8 +64,9 @@ def document_label(lake: Lake, corpus: str, label: str, documents: int) -> NDArr
 def target_of(values: NDArray[Any], label: str, level: str | None) -> Target:
     """The target that ``level`` of a label is against all others, or the label's number.
 
-    A label of two classes needs no level: the first in order is taken. InputError for a level
-    that is not there, for a label of numbers with a level, and for more than two classes without.
+    A label of two classes needs no level: the first in order is taken. A number is a class where a
+    level is given, by its shortest exact text: 1 for 1.0, 0.25. InputError for more than two
+    classes without a level; NotFoundError for a level that is not there.
     """
     present = [value for value in values.tolist() if value is not None]
     is_number = all(isinstance(value, float) for value in present)
@@ -82,9 +83,13 @@ def target_of(values: NDArray[Any], label: str, level: str | None) -> Target:
     chosen = classes[0] if level is None else level
     if chosen not in classes:
         raise NotFoundError(f"no document has {label} {chosen!r}; {nearest(chosen, classes)}")
-    columns = one_versus_rest(texts)[0]
-    return Target(label, chosen, columns[:, classes.index(chosen)], texts)
+    column = one_versus_rest(texts)[0][:, classes.index(chosen)]
+    stratum = np.full(len(column), None, object)
+    stratum[column == 1], stratum[column == 0] = chosen, f"other than {chosen}"
+    return Target(label, chosen, column, stratum)
 
 
 def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return str(value)  # of a float the shortest text that reads as the same

@@ -8,7 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from actlake import sql
+from actlake.flows.export_record import RECORD, claim_on, read_record, reason, release_pins
 from actlake.flows.export_tables import DATABASE, TABLES_FOLDER, Snapshot, TableReader, heading
 from actlake.flows.progress import progress, say
 from actlake.flows.summaries import summaries
@@ -20,10 +23,11 @@ from actlake.storage.settings import FOLDERS, actlake_version
 
 __all__ = ["export"]
 
-RECORD, README, PLOTS_FOLDER = "export.json", "README.txt", "plots"
+README, PLOTS_FOLDER = "README.txt", "plots"
 PAGE, REPORT = "features.html", "report.html"
 CSV_ROWS = 1_000_000
 """Of the largest table that is also written as CSV: what a spreadsheet takes."""
+MOST_SNAPSHOTS = 1 << 40
 
 PLOTS = {
     "fvu": "unexplained variance of each dictionary on held-out rows, and of its baselines",
@@ -49,31 +53,43 @@ def export(
 
     An earlier export of the same lake is replaced by the whole new one, or stays as it is; the same
     snapshot with the same arguments is not written twice. The snapshot stays pinned for as long as
-    the export is there to be asked about. InputError for a folder that holds anything else.
+    the export is there to be asked about; pins of exports that are gone are released. InputError
+    for a folder that holds anything else.
     """
     target = Path(folder).expanduser().resolve()
     if features < 1:
         raise InputError(f"a page shows at least 1 feature, not {features}")
     claims = Claims(lake.root)
+    release_pins(lake)
     with (
         closing(lake.at(lake.newest_snapshot())) as reading,
-        claims.held(f"export:{target}"),
+        claims.held(claim_on(target)),
     ):
         if mask is not None:
             summaries(reading, mask=mask)
         earlier = _earlier(lake, target)
+        number = reading.newest_snapshot()
         arguments = {
             "lake": lake.settings.lake,
-            "snapshot": reading.snapshot,
+            "snapshot": number,
+            "committed": _committed(reading, number),
             "features": features,
             "mask": mask,
             "actlake_version": actlake_version(),
         }
         if earlier.get("arguments") == arguments and _whole(target, earlier["files"]):
-            say(f"export: {target} found complete at snapshot {reading.snapshot}")
+            claims.pin(number, reason(number, target))  # a restored backup may not have it
+            say(f"export: {target} found complete at snapshot {number}")
         else:
             _replace(reading, claims, target, arguments, earlier)
-    return sorted(target / name for name in _record(target)["files"])
+    return sorted(target / name for name in read_record(target)["files"])
+
+
+def _committed(reading: Lake, snapshot: int) -> str:
+    """When the snapshot was made, UTC: after a restore, the same number comes a second time."""
+    known = reading.snapshots(MOST_SNAPSHOTS)
+    [time] = known.filter(pc.field("snapshot") == snapshot)["time"].to_pylist()
+    return str(time)
 
 
 def _earlier(lake: Lake, target: Path) -> dict[str, Any]:
@@ -83,7 +99,7 @@ def _earlier(lake: Lake, target: Path) -> dict[str, Any]:
         raise InputError(f"{target} is part of the lake itself; export to another folder")
     if not target.exists() or (target.is_dir() and not any(target.iterdir())):
         return {}
-    record = _record(target)
+    record = read_record(target)
     if not record:
         raise InputError(f"{target} holds something else than an export; name another folder")
     if record["arguments"]["lake"] != lake.settings.lake:
@@ -93,15 +109,6 @@ def _earlier(lake: Lake, target: Path) -> dict[str, Any]:
         if not path.is_dir() and path.relative_to(target).as_posix() not in known:
             raise InputError(f"{path} is no part of the export that would be replaced; move it")
     return record
-
-
-def _record(target: Path) -> dict[str, Any]:
-    try:
-        record = json.loads((target / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    ours = isinstance(record, dict) and {"actlake_export", "arguments", "files"} <= record.keys()
-    return record if ours else {}
 
 
 def _whole(target: Path, files: Mapping[str, int]) -> bool:
@@ -119,30 +126,26 @@ def _replace(
 ) -> None:
     number = int(arguments["snapshot"])
     before = earlier["arguments"]["snapshot"] if earlier else None
-    claims.pin(number, _why(number, target))
+    claims.pin(number, reason(number, target))
     staged = staging_path(target)
     try:
         _clear(target)
         try:
             staged.mkdir(parents=True)
         except OSError as error:
-            reason = str(error.strerror).lower()
+            what = str(error.strerror).lower()
             raise InputError(
-                f"cannot write beside {target}: {reason}; name another folder"
+                f"cannot write beside {target}: {what}; name another folder"
             ) from error
         _write(reading, claims, staged, arguments)
         _swap(staged, target)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         if before != number:
-            claims.unpin(_why(number, target))
+            claims.unpin(reason(number, target))
         raise
     if before not in (None, number):
-        claims.unpin(_why(int(before), target))
-
-
-def _why(snapshot: int, target: Path) -> str:
-    return f"snapshot {snapshot} is exported to {target}"
+        claims.unpin(reason(int(before), target))
 
 
 def _clear(target: Path) -> None:

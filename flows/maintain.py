@@ -1,11 +1,12 @@
 """maintain: what a lake needs every night: verify, compact, merge, expire, remove, back up."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 
 from actlake.flows.artifacts import show_table, shown_progress
+from actlake.flows.export_record import release_pins
 from actlake.flows.progress import say
 from actlake.storage.backup import back_up
 from actlake.storage.compaction import compact as compact_group
@@ -16,12 +17,14 @@ from actlake.storage.lake import Lake
 from actlake.storage.merging import merge_small_files
 from actlake.storage.retention import end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import Run
-from actlake.storage.verify import Part
+from actlake.storage.verify import Fault, Part
 
-__all__ = ["Work", "maintain"]
+__all__ = ["Work", "maintain", "remedy"]
 
 MOST = 1_000_000
 """Of any parameter: days beyond it are no dates."""
+CHECK = "check "
+"""What the path of a fault starts with that a check found, and no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,15 @@ def maintain(
     """Verify a part of the lake and, if it is sound, tidy it and back its catalog up.
 
     verify_parts
-        Read one part of so many, the next one each time; 1 reads all of it, 0 nothing.
+        Read one part of so many, the next one each time that one was sound; 1 reads all of it, 0
+        nothing.
     compact
         Postings of sealed codes into files of feature ranges.
     merge
         Many small files of a table into few.
     expire_days, keep_snapshots
         Forget snapshots that are older, not pinned, and not among the newest so many; None: none.
+        The pin of an export that is not there any more goes first.
     grace_hours
         Remove files that no snapshot has named for so long; None: none. 0 only while nobody reads
         old snapshots.
@@ -92,7 +97,7 @@ def maintain(
             steps.append(lambda: _merge(run))
         if expire_days is not None:
             age = timedelta(days=expire_days)
-            steps.append(lambda: _expire(run, age, keep_snapshots))
+            steps.append(lambda: _expire(lake, run, age, keep_snapshots))
         if grace_hours is not None:
             grace = timedelta(hours=grace_hours)
             steps.append(lambda: _remove(run, grace))
@@ -128,23 +133,39 @@ def _check(
             raise InputError(f"{name} is {value:g}; give {least} to {MOST:,}")
 
 
+def remedy(faults: Sequence[Fault]) -> str:
+    """What can be done about ``faults``, of which there is at least one."""
+    steps = []
+    if any(not one.path.startswith(CHECK) for one in faults):
+        steps.append(
+            "put the files back from a copy of the lake, or extract and encode again into a new "
+            "lake, since backups/ holds the catalog only"
+        )
+    if any(one.path.startswith(CHECK) for one in faults):
+        steps.append(
+            "restore a backup of the catalog from before the tables broke the check, with "
+            "actlake.storage.backup.restore"
+        )
+    return "; ".join(steps)
+
+
 def _verify(lake: Lake, run: Run, parts: int) -> Work:
+    # Completed ones only: a part with a fault is read until it is sound, and the rest waits.
     query = """
-        SELECT count(*) FROM runs WHERE flow = 'maintain' AND run <> $own
+        SELECT count(*) FROM runs WHERE flow = 'maintain' AND state = 'completed'
             AND (parameters ->> '$.verify_parts')::BIGINT = $parts
     """
-    [(earlier,)] = run.examine(lambda now: now.rows(query, own=run.run, parts=parts))
+    [(earlier,)] = run.examine(lambda now: now.rows(query, parts=parts))
     part = Part(int(str(earlier)) % parts, parts)
     size = lake.bytes(part)
     with shown_progress(f"verify part {part.index + 1} of {parts}", size, "bytes") as advance:
-        faults = [str(one) for one in lake.verify(advance, part)]
+        faults = [*lake.verify(advance, part)]
     if faults:
         for one in faults:
-            say(one)
-        show_table("faults", [{"fault": one} for one in faults], f"Faults of {lake.root}")
+            say(str(one))
+        show_table("faults", [{"fault": str(one)} for one in faults], f"Faults of {lake.root}")
         raise CorruptError(
-            f"{lake.root} has {len(faults):,} fault(s), so nothing else was done; restore those "
-            "files from a backup"
+            f"{lake.root} has {len(faults):,} fault(s), so nothing else was done; {remedy(faults)}"
         )
     return Work("verify", f"part {part.index + 1} of {parts} is as it was committed", bytes=size)
 
@@ -176,7 +197,8 @@ def _merge(run: Run) -> Work:
     return Work("merge", what, rows, sum(one.bytes for one in merged))
 
 
-def _expire(run: Run, age: timedelta, keep: int) -> Work:
+def _expire(lake: Lake, run: Run, age: timedelta, keep: int) -> Work:
+    release_pins(lake)
     expired = expire_snapshots(run, older_than=age, keep=keep)
     return Work("expire", f"{len(expired)} snapshots forgotten", rows=len(expired))
 

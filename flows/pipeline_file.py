@@ -5,15 +5,16 @@ A fault is one line that names the file, the table and the key.
 
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Self
 
 from pydantic import ValidationError, model_validator
 
 from actlake.flows.default_names import tensor_name
 from actlake.flows.packages import PACKAGE
+from actlake.flows.pipeline_faults import fault, lower
 from actlake.flows.pipeline_tables import (
     Codes,
     Comparison,
@@ -28,16 +29,12 @@ from actlake.flows.pipeline_tables import (
     Table,
 )
 from actlake.flows.source_files import nearest
-from actlake.flows.sources import Source
 from actlake.storage.errors import InputError, QueryError
 from actlake.storage.guard import check_predicate
 from actlake.storage.keys import check_name
 from actlake.storage.masks import BUILT_IN
 
 __all__ = ["Dictionary", "Model", "PipelineFile", "read_pipeline"]
-
-
-_UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 class PipelineFile(Table):
@@ -207,12 +204,12 @@ def read_pipeline(file: Path) -> PipelineFile:
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{file} is not TOML: {_lower(str(error))}; mend that line") from error
+        raise InputError(f"{file} is not TOML: {lower(str(error))}; mend that line") from error
     try:
         # As JSON, because an array may become a tuple there, also where types are strict.
         read = PipelineFile.model_validate_json(json.dumps(given, default=_no_key_takes))
     except ValidationError as error:
-        raise InputError(f"{file}: {_fault(error, given)}") from error
+        raise InputError(f"{file}: {fault(error, given, PipelineFile)}") from error
     return _from_folder(read, file.parent)
 
 
@@ -255,78 +252,3 @@ def _check_name(place: str, kind: str, name: str) -> None:
         check_name(kind, name)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-
-
-def _fault(error: ValidationError, given: Mapping[str, Any]) -> str:
-    """The first fault as `table.key: what; what to do`, and how many more there are."""
-    faults = error.errors(include_url=False)
-    # A misspelt key also makes the right one missing: the first of these is the one to mend.
-    first = min(faults, key=lambda fault: fault["type"] not in _UNKNOWN_KEY)
-    place = _place(first["loc"], given)
-    match first["type"]:
-        case "value_error":
-            text = str(first["ctx"]["error"])
-        case "missing":
-            text = "it is missing; add it"
-        case "too_short":
-            text = "it is empty; give at least one"
-        case kind if kind in _UNKNOWN_KEY:
-            key = str(first["loc"][-1])
-            place = _place(first["loc"][:-1], given)
-            text = f"no key {key!r} here; {nearest(key, _keys(first['loc'][:-1]))}"
-        case "union_tag_not_found":
-            place, text = f"{place}.method", "it is missing; add it"
-        case "union_tag_invalid":
-            found, known = str(first["ctx"]["tag"]), str(first["ctx"]["expected_tags"])
-            text = f"no method {found!r}; choose one of {known}"
-            place = f"{place}.method"
-        case _:
-            text = f"{_lower(first['msg'])}, not {json.dumps(first['input'], default=str)[:60]}"
-            text += "; see docs/pipeline.md"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{place}: {text}{more}" if place else f"{text}{more}"
-
-
-def _place(location: Sequence[str | int], given: Mapping[str, Any]) -> str:
-    """Keys to a value; an entry of an array of tables goes by its name or its number from 1."""
-    parts: list[str] = []
-    here: Any = given
-    for step in location:
-        if isinstance(step, int):
-            here = here[step]
-            name = here.get("name") if isinstance(here, dict) else None
-            parts.append(name if isinstance(name, str) else f"#{step + 1}")
-        elif isinstance(here, dict) and here.get("method") == step and "tensor" in here:
-            continue  # which kind of dictionary it is, which no key says
-        else:
-            here = here.get(step) if isinstance(here, dict) else None
-            parts.append(step)
-    return ".".join(parts)
-
-
-def _keys(location: Sequence[str | int]) -> list[str]:
-    """The keys that the table at ``location`` may have."""
-    tables: list[type] = [PipelineFile]
-    for step in location:
-        below = [one for table in tables for one in _tables(_types(table).get(str(step)))]
-        # A number in an array, or which kind of dictionary it is, leads to no field.
-        kinds = [table for table in tables if step in get_args(_types(table).get("method"))]
-        tables = below or kinds or tables
-    return list(dict.fromkeys(name for table in tables for name in _types(table)))
-
-
-def _types(table: type) -> dict[str, object]:
-    if issubclass(table, Table):
-        return {name: field.annotation for name, field in table.model_fields.items()}
-    return {field.name: field.type for field in fields(Source)}
-
-
-def _tables(annotation: object) -> list[type]:
-    """The tables that a value may be, looked for inside unions and tuples."""
-    if isinstance(annotation, type) and (annotation is Source or issubclass(annotation, Table)):
-        return [annotation]
-    return [table for inner in get_args(annotation) for table in _tables(inner)]
-
-
-def _lower(message: str) -> str:
-    return (message[:1].lower() + message[1:]).rstrip(". ")

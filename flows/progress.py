@@ -5,14 +5,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from actlake.flows.visible import visible
+
 __all__ = ["progress", "say"]
 
 LINE_SECONDS = 10.0
 
 
 def say(text: str) -> None:
-    """One line on standard error, where a person or a log sees it."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on standard error, where a person or a log sees it; nothing in it is obeyed."""
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

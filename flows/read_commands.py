@@ -114,17 +114,18 @@ def sql(path: Path, select: str | None, query: str | None, listing: bool, **opti
 @lake_option
 def verify(path: Path) -> None:
     """Read every byte of the lake and report what is not as it was committed."""
+    from actlake.flows.maintain import remedy
     from actlake.flows.progress import progress
     from actlake.storage.errors import CorruptError
 
     lake = open_lake(path)
-    faults = 0
+    faults = []
     with progress(f"verify {lake.root}", lake.bytes(), "bytes") as advance:
         for fault in lake.verify(advance):
-            faults += 1
+            faults.append(fault)
             click.echo(str(fault))
     if faults:
-        raise CorruptError(f"{lake.root} has {faults:,} faults; restore those files from a backup")
+        raise CorruptError(f"{lake.root} has {len(faults):,} fault(s); {remedy(faults)}")
     click.echo(f"{lake.root} is as it was committed")
 
 

@@ -205,7 +205,7 @@ def _hypotheses(lake: Lake) -> list[dict[str, Any]]:
             {
                 "source": visible(one["source_id"]),
                 "label": visible(one["label"] or "–"),
-                "strongest": one["strongest"],
+                "value": one["value"],
                 "text": visible(short(one["text"], TEXT_CHARACTERS)),
             }
             for one in found

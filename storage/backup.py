@@ -6,6 +6,7 @@ It protects against a damaged or deleted catalog; against the loss of the disk, 
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,7 +28,7 @@ from actlake.storage.transaction import Transaction
 
 __all__ = ["Backup", "back_up", "backups", "restore"]
 
-FOLDER, RECORD = "backups", "backup.json"
+FOLDER, RECORD, LOCK = "backups", "backup.json", ".lock"
 DATABASES = ("catalog.sqlite", "claims.sqlite")
 COPY_SECONDS = 3600.0
 
@@ -50,25 +51,26 @@ class Backup:
 def back_up(root: Path, catalog: Catalog, claims: Claims, *, keep: int) -> Backup:
     """Copy the catalog at the newest snapshot to ``backups/<snapshot>/``; keep the ``keep`` newest.
 
-    No commit is made meanwhile. The copies are made by a process of their own; see
-    ``sqlite_copy``. What is there already of that snapshot stays. LakeError if a copy fails.
+    No commit is made while the databases are copied, by a process of their own: see
+    ``sqlite_copy``. The copies are checked when others may commit again. What is there already of
+    that snapshot stays. LakeError if a copy fails, CorruptError if it is damaged, as the catalog
+    then is; BusyError if another process is at it for two minutes.
     """
     if keep < 1:
         raise InputError(f"a backup that is made is kept, so at least 1, not {keep}")
-    with catalog.locked():
-        with closing(catalog.attached()) as connection:
-            snapshot = current_snapshot(connection)
-        made = root / FOLDER / str(snapshot)
-        if not made.exists():
-            claims.pin(snapshot, _why(snapshot))  # before the copy, which then holds it too
-            _write(root, made, snapshot)
-    kept = backups(root)
-    for old in kept[:-keep]:
-        shutil.rmtree(old.folder)
-    stay = {_why(one.snapshot) for one in kept[-keep:]}
-    for _, why in claims.pins():
-        if why.startswith(_why("")) and why not in stay:
-            claims.unpin(why)
+    make_folder(root / FOLDER)
+    with locked(root / FOLDER / LOCK):
+        _clear(root)
+        snapshot = _make(root, catalog, claims)
+        kept = backups(root)
+        for old in kept[:-keep]:
+            aside = staging_path(old.folder)  # at once, so that none is ever there in part
+            old.folder.rename(aside)
+            shutil.rmtree(aside)
+        stay = {_why(one.snapshot) for one in kept[-keep:]}
+        for _, why in claims.pins():
+            if why.startswith(_why("")) and why not in stay:
+                claims.unpin(why)
     return next(one for one in kept if one.snapshot == snapshot)
 
 
@@ -88,19 +90,24 @@ def restore(root: Path, snapshot: int | None = None) -> int:
     Snapshots that the backup knows and whose files have been removed since are forgotten.
     NotFoundError if there is no such backup, CorruptError if it is not what it was.
     """
-    found = backups(root)
-    if snapshot is not None:
-        found = [one for one in found if one.snapshot == snapshot]
+    there = backups(root)
+    found = [one for one in there if snapshot in (None, one.snapshot)]
     if not found:
         which = "" if snapshot is None else f" of snapshot {snapshot}"
         raise NotFoundError(f"no backup{which} in {root / FOLDER}; see which there are")
     backup = found[-1]
     for name, expected in backup.files.items():
-        if digest(backup.folder / name) != expected:
-            raise CorruptError(f"{backup.folder / name} is not what was backed up; take another")
+        path = backup.folder / name
+        if not path.is_file():
+            raise CorruptError(f"{path} is missing; restore another backup")
+        if digest(path) != expected:
+            raise CorruptError(f"{path} is not what was backed up; restore another backup")
     with locked(root / "catalog.lock"):
         aside = root / FOLDER / f"replaced-{_now():%Y%m%d-%H%M%S-%f}"
         make_folder(aside)
+        for newer in there:  # of what no longer happened; its numbers will come again
+            if newer.snapshot > backup.snapshot:
+                newer.folder.rename(aside / newer.folder.name)
         for name in backup.files:
             # With its log, which would else be read into the file that comes in its place.
             for old in sorted(root.glob(f"{name}*"), reverse=True):
@@ -110,9 +117,6 @@ def restore(root: Path, snapshot: int | None = None) -> int:
             flush(staged)
             staged.replace(root / name)
         flush(root)
-        for newer in backups(root):  # of what no longer happened; its numbers will come again
-            if newer.snapshot > backup.snapshot:
-                newer.folder.rename(aside / newer.folder.name)
     claims = Claims(root)
     catalog = Catalog(root, claims)
     try:
@@ -122,31 +126,75 @@ def restore(root: Path, snapshot: int | None = None) -> int:
     return backup.snapshot
 
 
-def _write(root: Path, folder: Path, snapshot: int) -> None:
-    make_folder(folder.parent)
-    staged = staging_path(folder)
+def _clear(root: Path) -> None:
+    """Remove what a killed process left in ``backups/``; nobody else is at work there."""
+    for path in (root / FOLDER).iterdir():
+        staged = path.name.startswith(".") and path.suffix == ".tmp"
+        if staged or (path.name.isdecimal() and not (path / RECORD).exists()):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _make(root: Path, catalog: Catalog, claims: Claims) -> int:
+    """The newest snapshot, which has a backup now."""
+    staged = staging_path(root / FOLDER / "new")
     staged.mkdir()
+    snapshot = None
     try:
-        pairs = [str(one / name) for name in DATABASES for one in (root, staged)]
-        command = [sys.executable, "-I", sqlite_copy.__file__, *pairs]
+        with catalog.locked():
+            with closing(catalog.attached()) as connection:
+                snapshot = current_snapshot(connection)
+            final = root / FOLDER / str(snapshot)
+            if final.exists():
+                return snapshot
+            claims.pin(snapshot, _why(snapshot))  # before the copy, which then holds it too
+            _copy(root, staged)
+        _complete(staged, snapshot)
+        publish_folder(staged, final)
+    except BaseException:
+        if snapshot is not None:
+            claims.unpin(_why(snapshot))
+        raise
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return snapshot
+
+
+def _copy(root: Path, folder: Path) -> None:
+    """Copy what exists once into ``folder``; call it under the commit lock."""
+    pairs = [str(one / name) for name in DATABASES for one in (root, folder)]
+    command = [sys.executable, "-I", sqlite_copy.__file__, *pairs]
+    try:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=COPY_SECONDS
         )
-        if done.returncode:
-            reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-            raise LakeError(f"{root} could not be backed up ({reason}); see the disk and try again")
-        shutil.copyfile(root / "lake.toml", staged / "lake.toml")
-        names = (*DATABASES, "lake.toml")
-        record = {
-            "snapshot": snapshot,
-            "made": f"{_now().isoformat(timespec='seconds')}Z",
-            "actlake_version": actlake_version(),
-            "files": {name: asdict(digest(staged / name)) for name in names},
-        }
-        (staged / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        publish_folder(staged, folder)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    except subprocess.TimeoutExpired:
+        raise LakeError(
+            f"{root} could not be backed up in {COPY_SECONDS:,.0f} s; see what slows its disk"
+        ) from None
+    if done.returncode:
+        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise LakeError(f"{root} could not be backed up ({reason}); see the disk and try again")
+    shutil.copyfile(root / "lake.toml", folder / "lake.toml")
+
+
+def _complete(folder: Path, snapshot: int) -> None:
+    """Check the copies in ``folder`` and write their record."""
+    for name in DATABASES:
+        try:  # in this process, as DuckDB never opens a copy
+            sqlite_copy.check_sqlite(folder / name)
+        except sqlite3.Error as error:
+            raise CorruptError(
+                f"{folder.parents[1] / name} could not be backed up ({error}); "
+                "restore an older backup"
+            ) from error
+    names = (*DATABASES, "lake.toml")
+    record = {
+        "snapshot": snapshot,
+        "made": f"{_now().isoformat(timespec='seconds')}Z",
+        "actlake_version": actlake_version(),
+        "files": {name: asdict(digest(folder / name)) for name in names},
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
 def _read(folder: Path) -> Backup:

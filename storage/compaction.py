@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from actlake.storage.duck import connect
 from actlake.storage.postings import encode_postings
 from actlake.storage.run import Run
-from actlake.storage.table_files import DataFile, live_files, replace_files
+from actlake.storage.table_files import DataFile, check_unchanged, live_files, replace_files
 from actlake.storage.transaction import StagedRows
 
 __all__ = ["Group", "Range", "compact", "cut", "uncompacted"]
@@ -86,14 +86,14 @@ def uncompacted(run: Run) -> list[Group]:
 
 def _groups(found: Sequence[tuple[str, int, DataFile]]) -> Iterator[Group]:
     files: list[DataFile] = []
-    name = ""
+    name, postings = "", 0
     for codes, _, one in found:
-        full = sum(other.rows for other in files) + one.rows > GROUP_POSTINGS
-        if files and (codes != name or full):
+        if files and (codes != name or postings + one.rows > GROUP_POSTINGS):
             yield Group(name, tuple(files))
-            files = []
+            files, postings = [], 0
         name = codes
         files.append(one)
+        postings += one.rows
     if files:
         yield Group(name, tuple(files))
 
@@ -103,7 +103,9 @@ def compact(run: Run, group: Group, progress: Callable[[int], object] = int) -> 
 
     None, if somebody has changed the postings meanwhile. ``progress`` is called with the postings
     of each file as it is written. Killed before the commit, it leaves files that nothing names.
+    CorruptError, before anything is written, if a file is not what was committed.
     """
+    check_unchanged(run, group.files)
     paths = [str(run.root / one.path) for one in group.files]
     new: list[StagedRows] = []
     try:

@@ -73,16 +73,16 @@ FINDING_COLUMNS: dict[str, str] = {
         correlation DOUBLE? of feature and target over the documents of train
         separation DOUBLE? mean target where the feature fires most, less where silent, on train
         effect DOUBLE? change of the target for one standard deviation of the feature
-        ci_low DOUBLE? lower end of its 95 % interval, clustered by group; NULL where too few documents fire
+        ci_low DOUBLE? lower end of its 95 % interval, clustered by group; NULL if it fires rarely
         ci_high DOUBLE? upper end
         n BIGINT documents
         n_groups BIGINT groups that they are of
         n_tests BIGINT hypotheses tested together
         p DOUBLE? of the effect, clustered by group; NULL where ci_low is
-        p_permutation DOUBLE? of its correlation, target permuted over units as designs says
+        p_permutation DOUBLE? of its correlation, target permuted over the unit in designs
         p_family DOUBLE? as p_permutation, of the strongest of all n_tests
-        p_bonferroni DOUBLE? the larger of p, if any, and p_permutation, times n_tests
-        q DOUBLE? the larger of p, if any, and p_permutation after Benjamini-Hochberg over n_tests
+        p_bonferroni DOUBLE? p_permutation times n_tests
+        q DOUBLE? p_permutation after Benjamini-Hochberg over n_tests
         look INTEGER how often runs had looked at this holdout for this target, this run included
     """,
     "hypothesis_phrases": """
@@ -97,6 +97,16 @@ FINDING_COLUMNS: dict[str, str] = {
         silent BIGINT documents with it among matched ones on which it is silent
         z DOUBLE log-odds ratio with an informative prior, in standard errors
     """,
+    "hypothesis_exemplars": """
+        run VARCHAR run that wrote this row
+        target VARCHAR as in hypotheses
+        level VARCHAR as in hypotheses
+        codes VARCHAR name of the codes
+        feature INTEGER feature in [0, n_features)
+        rank INTEGER from 1, strongest first
+        document BIGINT document of the rowset's corpus, of any split
+        value DOUBLE pooled value of the feature in it
+    """,
     "designs": """
         run VARCHAR run that wrote this row
         target VARCHAR as in hypotheses
@@ -107,9 +117,9 @@ FINDING_COLUMNS: dict[str, str] = {
         split VARCHAR train, validation or holdout
         documents BIGINT documents in the split
         n_groups BIGINT groups in it
-        n_units BIGINT units in it; smaller than groups, they are permuted in theirs, its mean among groups
+        n_units BIGINT units in it; those smaller than groups are permuted in theirs
         smallest_p DOUBLE? smallest p that permuting the units can give
-        smallest_effect DOUBLE? sd of the feature with power 0.8 at 0.05 / n_tests, of classes of groups; else NULL
+        smallest_effect DOUBLE? in sd, with power 0.8 at 0.05 / n_tests; NULL: none, or no formula
         intraclass DOUBLE? correlation of two documents of one group, median over features selected
     """,
 }

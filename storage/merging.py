@@ -8,7 +8,7 @@ import duckdb
 
 from actlake.storage.fields import TABLES
 from actlake.storage.run import Run
-from actlake.storage.table_files import DataFile, live_files, replace_files
+from actlake.storage.table_files import DataFile, check_unchanged, live_files, replace_files
 
 __all__ = ["Merged", "merge_small_files"]
 
@@ -35,7 +35,8 @@ class Merged:
 def merge_small_files(run: Run) -> Iterator[Merged]:
     """Merge the small files of every table but ``postings``, each table when it is reached.
 
-    A table that others keep changing is left for the next time.
+    A table that others keep changing is left for the next time. CorruptError, before anything of
+    the table is written, if one of its files is not what was committed.
     """
     with closing(run.catalog.attached()) as connection:
         for table in TABLES:
@@ -68,6 +69,7 @@ def _small(connection: duckdb.DuckDBPyConnection, table: str) -> list[DataFile]:
 def _merge(
     run: Run, connection: duckdb.DuckDBPyConnection, table: str, old: list[DataFile]
 ) -> bool:
+    check_unchanged(run, old)
     # In one transaction, so that no commit comes between asking for the files and their rows.
     query = f"SELECT * FROM {table} WHERE filename IN (SELECT unnest($paths)) ORDER BY rowid"  # noqa: S608 - ours
     paths = [str(run.root / one.path) for one in old]

@@ -6,6 +6,7 @@ a pin has that long to end. A file that no snapshot ever named is what a crash l
 be committed: it goes when it is older than the grace period and than every live run.
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -131,9 +132,7 @@ def _remove_expired(root: Path, transaction: Transaction, before: datetime) -> I
         WHERE schedule_start::TIMESTAMPTZ < $before ORDER BY path
     """
     for (name,) in transaction.rows(query, before=before.replace(tzinfo=UTC)):
-        path = root / "tables" / str(name)
-        if path.exists():
-            yield _remove(root, path)
+        yield from _remove(root, root / "tables" / str(name))
     # DuckLake's own removal compares days: with ``before`` it would take what was scheduled on
     # that day after it. So it only forgets here, days later, what is gone already.
     transaction.execute(
@@ -146,10 +145,10 @@ def _remove_tables_orphans(
     root: Path, transaction: Transaction, horizon: datetime
 ) -> Iterator[Removed]:
     named = set(_named_parquet(transaction))
-    for path in sorted((root / "tables").rglob("*")):
+    for path in _files_below(root / "tables"):
         # By name, which is random and never used again.
-        if path.is_file() and path.name not in named and _written(path) < horizon:
-            yield _remove(root, path)
+        if path.name not in named and _is_older(path, horizon):
+            yield from _remove(root, path)
 
 
 def _remove_folder_orphans(
@@ -166,8 +165,8 @@ def _remove_folder_orphans(
         paths = "SELECT DISTINCT path FROM read_parquet($files)"
         named = {str(path) for (path,) in transaction.rows(paths, files=files)} if files else set()
         for path in sorted((root / table).iterdir()):
-            if path.relative_to(root).as_posix() not in named and _newest(path) < horizon:
-                yield _remove(root, path)
+            if path.relative_to(root).as_posix() not in named and _is_older(path, horizon):
+                yield from _remove(root, path)
 
 
 def _named_parquet(transaction: Transaction) -> Iterator[str]:
@@ -199,18 +198,36 @@ def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> N
     )
 
 
-def _remove(root: Path, path: Path) -> Removed:
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    size = sum(one.stat().st_size for one in files)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    return Removed(path.relative_to(root).as_posix(), size)
+# Writers publish without the commit lock: what they wrote aside may go at any moment.
 
 
-def _newest(path: Path) -> datetime:
-    return max(_written(one) for one in (path, *path.rglob("*")))
+def _remove(root: Path, path: Path) -> Iterator[Removed]:
+    """Remove a file or folder; nothing is yielded of one that somebody else removes."""
+    try:
+        size = sum(one.stat().st_size for one in (path, *_files_below(path)) if one.is_file())
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return
+    yield Removed(path.relative_to(root).as_posix(), size)
+
+
+def _is_older(path: Path, horizon: datetime) -> bool:
+    """Whether ``path`` and all below it were last written before ``horizon``.
+
+    What vanishes meanwhile was there for a writer who is at work, so it is not.
+    """
+    try:
+        return all(_written(one) < horizon for one in (path, *path.rglob("*")))
+    except FileNotFoundError:
+        return False
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Every file below ``folder`` in order; of a folder that vanishes, none."""
+    return sorted(Path(at, name) for at, _, names in os.walk(folder) for name in names)
 
 
 def _written(path: Path) -> datetime:

@@ -3,17 +3,21 @@
 DuckLake's own ``merge_adjacent_files`` is not used: what it writes gets the snapshot of the oldest
 file that it replaces, so that no commit records its hash, and the replaced files are forgotten at
 once instead of answering for their snapshots until those expire.
+
+What is written here gets a hash of its own, which would make rot in what it was read from look
+like what was committed. So whoever rewrites files calls ``check_unchanged`` before.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from actlake.storage.durable import digest
 from actlake.storage.errors import CorruptError
 from actlake.storage.run import Run
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["DataFile", "live_files", "replace_files"]
+__all__ = ["DataFile", "check_unchanged", "live_files", "replace_files"]
 
 FOLDER = "tables/main"
 
@@ -28,17 +32,18 @@ class DataFile:
     """Without those that were deleted from it."""
     bytes: int
     deletes: str | None
-    """The file that lists which of its rows are deleted; it has another name after each change."""
+    """The file that lists which of its rows are deleted; it has another name after each change.
+    In the lake."""
 
 
 def live_files(rows: Callable[..., Sequence[Sequence[Any]]], table: str) -> list[DataFile]:
     """The files of ``table`` in the order of their rows; ``rows(query, **parameters)`` asks."""
     query = """
         SELECT
-            t.path || f.path,
+            $folder || t.path || f.path,
             f.record_count - coalesce(d.delete_count, 0),
             f.file_size_bytes,
-            d.path
+            $folder || t.path || d.path
         FROM __ducklake_metadata_lake.ducklake_data_file AS f
         INNER JOIN __ducklake_metadata_lake.ducklake_table AS t
             ON t.table_id = f.table_id AND t.end_snapshot IS NULL
@@ -48,9 +53,30 @@ def live_files(rows: Callable[..., Sequence[Sequence[Any]]], table: str) -> list
         ORDER BY f.row_id_start, f.data_file_id
     """
     return [
-        DataFile(f"{FOLDER}/{path}", int(count), int(size), deletes)
-        for path, count, size, deletes in rows(query, table=table)
+        DataFile(path, int(count), int(size), deletes)
+        for path, count, size, deletes in rows(query, table=table, folder=f"{FOLDER}/")
     ]
+
+
+def check_unchanged(run: Run, files: Sequence[DataFile]) -> None:
+    """CorruptError unless ``files``, and what lists their deleted rows, are as they were committed.
+
+    Reads them once. A file whose hash a crash left unrecorded passes; ``verify`` adopts it.
+    """
+    recorded = run.claims.files()
+    for path in (path for one in files for path in (one.path, one.deletes) if path is not None):
+        expected = recorded.get(path)
+        try:
+            if expected is None or digest(run.root / path) == expected:
+                continue
+            wrong = "is not what was committed"
+        except FileNotFoundError:
+            wrong = "is missing"
+        except OSError as error:
+            wrong = f"cannot be read ({error.strerror})"
+        raise CorruptError(
+            f"{run.root / path} {wrong}, so nothing was made of it; run `actlake verify`"
+        )
 
 
 def replace_files(

@@ -71,8 +71,8 @@ def find(
     ``ci_low``, ``ci_high``, ``p`` (``effects``); ``n``, ``n_groups``; ``p_permutation`` and
     ``p_family`` (``permutation_test`` over ``largest_units``, with ``unit`` the finer one); ``q``
     (Benjamini-Hochberg) and ``p_bonferroni`` over the ``n_tests`` tests. These two correct
-    the larger of ``p`` and ``p_permutation``: with few groups ``p`` alone is too small where the
-    target is a label of groups, see ``effects``. What was not tested on the holdout has NaN in the
+    ``p_permutation``, which assumes the least; ``p`` belongs to the interval, and is NaN where too
+    few documents fire for one (``effects``). What was not tested on the holdout has NaN in the
     last four.
 
     Raises InputError if a part has no documents, one group, or a constant target, if a group is on
@@ -115,8 +115,7 @@ def find(
         return values
 
     p_permutation = column(shuffled.p)
-    decisive = np.maximum(column(tested.p), p_permutation)  # NaN if either is
-    n_tests = int(np.count_nonzero(~np.isnan(decisive)))
+    n_tests = int(np.count_nonzero(~np.isnan(p_permutation)))
     columns: dict[str, NDArray[Any]] = {
         "feature": feature,
         "selected_by": selected_by,
@@ -132,8 +131,8 @@ def find(
         "p": column(tested.p, checked.p),
         "p_permutation": p_permutation,
         "p_family": column(shuffled.p_family),
-        "q": benjamini_hochberg(decisive),
-        "p_bonferroni": bonferroni(decisive),
+        "q": benjamini_hochberg(p_permutation),
+        "p_bonferroni": bonferroni(p_permutation),
     }
     return Findings(columns, words, n_tests, shuffled.smallest_p if n_tests else np.nan)
 
@@ -144,12 +143,12 @@ def _require_parts(parts: list[NDArray[np.int64]], y: Floats, groups: NDArray[np
         if len(members) < 2:
             raise InputError(
                 f"{name} has {len(members)} group{'s' * (len(members) != 1)} with a target and an "
-                "interval needs 2; give it a larger share, or a finer grouping"
+                "interval needs 2; group by a label with more values"
             )
         if (y[part] == y[part][0]).all():
             raise InputError(
                 f"the target is the same in all {len(part):,} documents of {name}; "
-                "choose one that varies, or split by its classes"
+                "choose a target or a level that more documents, of more groups, have"
             )
     if len(set.union(*of_parts)) < sum(map(len, of_parts)):
         raise InputError("a group is on two sides of the split; make the split by split_groups")

@@ -59,7 +59,7 @@ def split_groups(
         if len(strata) > 1 and len(members) < len(parts):
             raise InputError(
                 f"class {name!s} has {len(members)} of the groups and the split has {len(parts)} "
-                "parts; give a finer grouping, a part the share 0, or leave the class out"
+                "parts; choose a class of more groups, or group by a label with more values"
             )
         part[members] = parts[_balanced(sizes[members], hashes[members], wanted)]
     return np.where(used, part[number], -1).astype(np.int8)

@@ -1,6 +1,6 @@
 """Words that texts where a feature fires have and matched silent texts have not."""
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,8 @@ from actlake.analytics.hypotheses.pooling import Matrix
 
 Numbers = NDArray[np.int64]
 
-WORD = r"\w+(?:['’-]\w+)*"
-"""A run of letters and digits, with what apostrophes and hyphens join to it."""
+LONGEST = 64
+"""Code points of the longest word that is kept: longer ones are addresses and encoded data."""
 PRIOR_DOCUMENTS = 10.0
 """Weight of the whole corpus in each side's frequency, in documents."""
 
@@ -26,7 +26,8 @@ PRIOR_DOCUMENTS = 10.0
 class Phrases:
     """The phrases of one or two words of some texts."""
 
-    phrases: NDArray[np.str_]
+    phrases: NDArray[np.object_]
+    """Text each, of shape (phrases,): an array of fixed width would pad all to the longest."""
     present: Matrix
     """Shape (texts, phrases), 1 where the text has the phrase."""
 
@@ -49,14 +50,32 @@ class Phrase:
 def read_phrases(texts: Sequence[str]) -> Phrases:
     """Which phrases each of ``texts`` has, in lower case; a phrase counts once a text.
 
-    Stop words stay: they are as frequent on both sides, so they rank low by themselves.
+    Texts are put into normal form C first. A word is a run of letters, digits and the marks on
+    them, such as vowel signs, with what apostrophes and hyphens join to it. Words of more than
+    ``LONGEST`` code points, and phrases with one, are left out. Stop words stay: they are as
+    frequent on both sides, so they rank low by themselves.
     """
-    if not any(re.search(WORD, text) for text in texts):
+    lower = [unicodedata.normalize("NFC", text.lower()) for text in texts]
+    characters = set().union(*lower)
+    if not any(one.isalnum() or one == "_" for one in characters):
         none: Matrix = csr_array((len(texts), 0), dtype=np.float64)
-        return Phrases(np.array([], np.str_), none)
-    count = CountVectorizer(token_pattern=WORD, ngram_range=(1, 2), binary=True, dtype=np.float64)
-    present = csr_array(count.fit_transform(texts))
-    return Phrases(count.get_feature_names_out().astype(np.str_), present)
+        return Phrases(np.array([], np.object_), none)
+    pattern = _word(characters)
+    count = CountVectorizer(
+        lowercase=False, token_pattern=pattern, ngram_range=(1, 2), binary=True, dtype=np.float64
+    )
+    present = csr_array(count.fit_transform(lower))
+    phrases = count.get_feature_names_out()
+    kept = [max(map(len, phrase.split(" "))) <= LONGEST for phrase in phrases]
+    return Phrases(phrases[kept], present[:, np.flatnonzero(kept)].tocsr())
+
+
+def _word(characters: set[str]) -> str:
+    r"""The pattern of a word: ``\w`` knows no marks, so those that occur are named."""
+    marks = [one for one in characters if unicodedata.category(one).startswith("M")]
+    # Joiners choose the form of letters in Persian or Hindi; they part no words.
+    inside = rf"[\w\u200c\u200d{''.join(sorted(marks))}]*"
+    return rf"\w{inside}(?:['’-]\w{inside})*"
 
 
 def matched_documents(
@@ -130,7 +149,7 @@ def contrastive_words(
 
 
 def _absorbed(
-    phrases: NDArray[np.str_], counts: list[NDArray[np.float64]], kept: NDArray[np.bool_]
+    phrases: NDArray[np.object_], counts: list[NDArray[np.float64]], kept: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Words that never stand outside one of the ``kept`` phrases of two words."""
     place = {phrase: i for i, phrase in enumerate(phrases.tolist())}

@@ -1,5 +1,5 @@
 -- keys_stored_twice: tables in which a key that should name one row names several.
--- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, evaluations, partials, vocabulary, training_logs, feature_matches, similarities, hypotheses
+-- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, evaluations, partials, vocabulary, training_logs, feature_matches, similarities, hypotheses, hypothesis_exemplars
 -- out: owner (codes, tokenizer, dictionary or tensor), what is wrong; one row a table and owner
 WITH repeated AS (
     SELECT
@@ -94,6 +94,14 @@ WITH repeated AS (
         count(*)
     FROM hypotheses
     GROUP BY run, codes, feature
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'hypothesis_exemplars',
+        codes,
+        count(*)
+    FROM hypothesis_exemplars
+    GROUP BY run, codes, feature, rank
     HAVING count(*) > 1
 )
 SELECT

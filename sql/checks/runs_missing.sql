@@ -99,6 +99,12 @@ WITH written AS (
     FROM hypothesis_phrases
     UNION ALL
     SELECT DISTINCT
+        'hypothesis_exemplars',
+        codes,
+        run
+    FROM hypothesis_exemplars
+    UNION ALL
+    SELECT DISTINCT
         'designs',
         codes,
         run

@@ -1,43 +1,20 @@
 -- exemplars_of_hypothesis: the documents in which the feature of a hypothesis is strongest, with their value of the label.
--- in:  hypotheses, codes, postings, tokens, rowsets, documents, labels; $run text; $feature; $limit
--- out: document, source_id, label (its value of the target as text, NULL if it has none), strongest (largest value on its rows), firing_rows, text (its first 400 characters)
-WITH asked AS (
-    SELECT DISTINCT
-        h.target,
-        h.feature,
-        c.codes,
-        c.rowset,
-        r.corpus
-    FROM hypotheses AS h
-    INNER JOIN codes AS c USING (codes)
-    INNER JOIN rowsets AS r USING (rowset)
-    WHERE h.run = $run AND h.feature = $feature
-),
-
-firing AS (
-    SELECT
-        a.corpus,
-        a.target,
-        t.document,
-        max(p.value) AS strongest,
-        count(*) AS firing_rows
-    FROM asked AS a
-    INNER JOIN postings AS p ON p.codes = a.codes AND p.feature = a.feature
-    INNER JOIN tokens AS t ON t.rowset = a.rowset AND t."row" = p."row"
-    GROUP BY a.corpus, a.target, t.document
-)
+-- in:  hypothesis_exemplars, codes, rowsets, documents, labels; $run text; $feature; $limit (10 are kept)
+-- out: document, source_id, label (its value of the target as text, NULL if it has none), value (of the feature, pooled as the hypothesis was), text (its first 400 characters); strongest first
 SELECT
-    f.document,
+    e.document,
     d.source_id,
-    l.value_text AS label,
-    f.strongest,
-    f.firing_rows,
+    coalesce(l.value_text, regexp_replace(l.value_real::VARCHAR, '\.0$', '')) AS label,
+    e.value,
     left(d.text, 400) AS text
-FROM firing AS f
-INNER JOIN documents AS d USING (corpus, document)
+FROM hypothesis_exemplars AS e
+INNER JOIN codes AS c USING (codes)
+INNER JOIN rowsets AS r USING (rowset)
+INNER JOIN documents AS d ON d.corpus = r.corpus AND d.document = e.document
 LEFT JOIN labels AS l
     ON
-        l.corpus = f.corpus AND l.document = f.document AND l.label = f.target
+        l.corpus = r.corpus AND l.document = e.document AND l.label = e.target
         AND l.char_start IS NULL
-ORDER BY f.strongest DESC, f.document
+WHERE e.run = $run AND e.feature = $feature
+ORDER BY e.rank
 LIMIT $limit;

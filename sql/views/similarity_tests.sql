@@ -4,7 +4,17 @@
 CREATE OR REPLACE VIEW similarity_tests AS
 WITH ranked AS (
     SELECT
-        *,
+        tensor_a,
+        tensor_b,
+        mask,
+        method,
+        value,
+        null_mean,
+        cut_mean,
+        n,
+        documents,
+        p,
+        run,
         count(*) OVER (PARTITION BY mask, method) AS n_tests,
         count(*) OVER (PARTITION BY mask, method ORDER BY p) AS at_most
     FROM similarities

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -16,12 +17,13 @@ import pytest
 from actlake import sql
 from actlake.flows import export as module
 from actlake.flows.export import export
-from actlake.storage.claims import Claims
-from actlake.storage.corpora import Document
+from actlake.flows.export_record import claim_on, reason, release_pins
+from actlake.storage.backup import back_up, restore
 from actlake.storage.errors import InputError
 from actlake.storage.fields import TABLES
 from actlake.storage.lake import Lake
 from tests.flows.found_lake import shared_found_lake  # noqa: F401 - a fixture
+from tests.storage.test_retention import grow
 
 READER = """
 import sys, duckdb
@@ -45,22 +47,47 @@ def folder(lake: Lake) -> Path:
     return lake.root / "export"
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A lake without codes, whose newest of two snapshots is exported, and backed up before it."""
+
+    lake: Lake
+    out: Path
+
+    def pins(self) -> list[int]:
+        return [number for number, why in self.lake._claims.pins() if "is exported to" in why]
+
+
 @pytest.fixture(scope="module")
-def empty_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "lake"
-    Lake.create(path).close()
-    return path
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with such a ``lake`` and its export ``out``, once; most tests change a copy."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / ".out.0123.tmp" / "tables").mkdir(parents=True)
+    (folder / ".other.0123.tmp").mkdir()
+    (folder / "out").mkdir()
+    with closing(Lake.create(folder / "lake")) as lake, pytest.MonkeyPatch.context() as patch:
+        back_up(lake.root, lake._catalog, lake._claims, keep=1)
+        grow(lake, "first")
+        patch.setattr(module, "CSV_ROWS", 10)
+        export(lake, folder / "out")
+        lake._claims.unpin(reason(lake.newest_snapshot(), folder / "out"))
+    return folder
 
 
 @pytest.fixture
-def empty(empty_lake: Path, tmp_path: Path) -> Iterator[Lake]:
-    """A lake without codes, whose export takes no plots and little time."""
-    with closing(Lake.open(shutil.copytree(empty_lake, tmp_path / "lake"))) as lake:
-        yield lake
+def exported(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exported]:
+    """A copy, of which further exports have no pictures: half of their time."""
+    monkeypatch.setattr(module, "_draw", lambda *_: {})
+    out = Path(shutil.copytree(made / "out", tmp_path / "out"))
+    with closing(Lake.open(shutil.copytree(made / "lake", tmp_path / "lake"))) as lake:
+        lake._claims.pin(lake.newest_snapshot(), reason(lake.newest_snapshot(), out))
+        yield Exported(lake, out)
 
 
-def grow(lake: Lake, name: str) -> None:
-    lake.create_corpus(name, [Document("1", "some text")])
+def masks(out: Path) -> set[str]:
+    """Those that are not in every lake."""
+    names = set(pl.read_parquet(out / "tables" / "masks.parquet")["mask"].to_list())
+    return names - {"all", "no_special", "not_first"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -136,101 +163,136 @@ def test_export__refuses_a_mask_that_is_not_summarized(lake: Lake, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_export__says_what_it_left_out_and_clears_what_a_killed_one_left(
-    empty: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".out.0123.tmp" / "tables").mkdir(parents=True)
-    (tmp_path / ".other.0123.tmp").mkdir()
-    monkeypatch.setattr(module, "CSV_ROWS", 10)
-    export(empty, tmp_path / "out")
-    readme = (tmp_path / "out" / "README.txt").read_text()
+def test_export__says_what_it_left_out_and_clears_what_a_killed_one_left(made: Path) -> None:
+    readme = (made / "out" / "README.txt").read_text()
     assert "plots/density: no codes are summarized" in readme
     assert "features.html: no codes are summarized" in readme
     rows = len(sql.names("schema"))
     assert f"tables/migrations.csv: {rows} rows are more than 10; use the Parquet" in readme
-    names = {path.name for path in (tmp_path / "out" / "tables").iterdir()}
+    names = {path.name for path in (made / "out" / "tables").iterdir()}
     assert "migrations.csv" not in names
     assert {"migrations.parquet", "masks.csv"} <= names
-    assert {path.name for path in tmp_path.iterdir()} == {"lake", "out", ".other.0123.tmp"}
+    assert {path.name for path in made.iterdir()} == {"lake", "out", ".other.0123.tmp"}
 
 
-@pytest.mark.slow
-def test_export__of_a_newer_snapshot_replaces_the_old_one_and_its_pin(
-    empty: Lake, tmp_path: Path
+def test_export__of_a_newer_snapshot_replaces_the_old_one_and_its_pin(exported: Exported) -> None:
+    lake, out = exported.lake, exported.out
+    first = lake.newest_snapshot()
+    assert (masks(out), exported.pins()) == ({"first"}, [first])
+    grow(lake, "second")
+    export(lake, out)
+    assert (masks(out), exported.pins()) == ({"first", "second"}, [first + 1])
+
+    export(lake.at(first), out)
+    assert (masks(out), exported.pins()) == ({"first"}, [first])
+    assert [path.name for path in out.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_export__is_made_again_when_its_number_is_of_another_history(exported: Exported) -> None:
+    lake, out = exported.lake, exported.out
+    number = lake.newest_snapshot()
+    lake.close()
+    restore(lake.root)
+    assert (lake.newest_snapshot(), exported.pins()) == (number - 1, [])
+    grow(lake, "second")
+    assert lake.newest_snapshot() == number
+    export(lake, out)
+    assert (masks(out), exported.pins()) == ({"second"}, [number])
+
+
+def test_export__that_is_found_complete_has_its_pin_again(
+    exported: Exported, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
-    first = empty.newest_snapshot()
-    export(empty, out)
-    grow(empty, "corpus")
-    export(empty, out)
-    newest = empty.newest_snapshot()
-    assert len(pl.read_parquet(out / "tables" / "corpora.parquet")) == 1
-    assert [snapshot for snapshot, _ in Claims(empty.root).pins()] == [newest]
-
-    export(empty.at(first), out)
-    assert len(pl.read_parquet(out / "tables" / "corpora.parquet")) == 0
-    assert [snapshot for snapshot, _ in Claims(empty.root).pins()] == [first]
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    lake, out = exported.lake, exported.out
+    number = lake.newest_snapshot()
+    lake._claims.unpin(reason(number, out))  # as claims from a backup that is older than it
+    export(lake, out)
+    assert "found complete" in capsys.readouterr().err
+    assert exported.pins() == [number]
 
 
-@pytest.mark.slow
-def test_export__that_is_not_what_is_asked_for_is_made_again(empty: Lake, tmp_path: Path) -> None:
-    file = tmp_path / "out" / "tables" / "masks.parquet"
-    export(empty, tmp_path / "out")
+def test_release__drops_the_pins_of_exports_that_are_gone(
+    exported: Exported, tmp_path: Path
+) -> None:
+    lake, out = exported.lake, exported.out
+    number, claims = lake.newest_snapshot(), lake._claims
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "export.json").write_text("{")
+    stay = {"kept by the test"} | {
+        reason(number, one) for one in (out, tmp_path / "damaged", tmp_path / "in the making")
+    }
+    for why in (*stay, reason(number, tmp_path / "gone")):
+        claims.pin(number, why)
+    claims.pin(number - 1, reason(number - 1, out))  # of an export that was killed at its very end
+
+    def reasons() -> set[str]:
+        return {why for _, why in claims.pins() if not why.startswith("backup")}
+
+    with claims.held(claim_on(tmp_path / "in the making")):
+        release_pins(lake)
+    assert reasons() == stay
+    shutil.rmtree(out)
+    export(lake, tmp_path / "other")
+    assert reasons() == {
+        "kept by the test",
+        reason(number, tmp_path / "damaged"),
+        reason(number, tmp_path / "other"),
+    }
+
+
+def test_export__that_is_not_what_is_asked_for_is_made_again(exported: Exported) -> None:
+    file = exported.out / "tables" / "masks.parquet"
     whole = file.stat()
     file.write_bytes(file.read_bytes()[:-1])
-    export(empty, tmp_path / "out")
+    export(exported.lake, exported.out)
     mended = file.stat()
     assert (mended.st_size, mended.st_ino != whole.st_ino) == (whole.st_size, True)
-    export(empty, tmp_path / "out", features=7)
+    export(exported.lake, exported.out, features=7)
     assert file.stat().st_ino != mended.st_ino
 
 
-@pytest.mark.slow
-def test_export__that_fails_leaves_the_old_one_and_nothing_else(
-    empty: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    export(empty, out)
-    old, pins = contents(out), Claims(empty.root).pins()
-    grow(empty, "corpus")
+def test_export__that_fails_leaves_the_old_one_and_nothing_else(exported: Exported) -> None:
+    lake, out = exported.lake, exported.out
+    old, pins = contents(out), exported.pins()
+    grow(lake, "second")
 
     def crash(*_: object) -> None:
         raise KeyboardInterrupt
 
     for step in ("_readme", "publish_folder"):  # all but written, and after the old one is moved
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, step, crash)
             with pytest.raises(KeyboardInterrupt):
-                export(empty, out)
+                export(lake, out)
         assert contents(out) == old
-        assert Claims(empty.root).pins() == pins
-        assert {path.name for path in tmp_path.iterdir()} == {"lake", "out"}
+        assert exported.pins() == pins
+        assert {path.name for path in out.parent.iterdir()} == {"lake", "out"}
 
 
-def test_export__takes_an_empty_folder_and_refuses_any_other(empty: Lake, tmp_path: Path) -> None:
-    for place in (empty.root, empty.root / "tables" / "mine", empty.root / "codes"):
+def test_export__refuses_any_folder_but_an_empty_one_and_its_own(
+    exported: Exported, tmp_path: Path
+) -> None:
+    lake, out = exported.lake, exported.out
+    for place in (lake.root, lake.root / "tables" / "mine", lake.root / "codes"):
         with pytest.raises(InputError, match="part of the lake"):
-            export(empty, place)
+            export(lake, place)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "export.json").write_text('{"files": []}')
     for name in ("file", "mine", "."):
         with pytest.raises(InputError, match="something else than an export"):
-            export(empty, tmp_path / name)
+            export(lake, tmp_path / name)
     with pytest.raises(InputError, match="cannot write beside"):
-        export(empty, tmp_path / "file" / "below")
+        export(lake, tmp_path / "file" / "below")
     assert (tmp_path / "mine" / "export.json").read_text() == '{"files": []}'
 
-    (tmp_path / "out").mkdir()
-    export(empty, tmp_path / "out")
-    (tmp_path / "out" / "plots" / "mine.png").write_bytes(b"mine")
+    (out / "plots" / "mine.png").write_bytes(b"mine")
     with pytest.raises(InputError, match=r"mine\.png is no part of the export"):
-        export(empty, tmp_path / "out", features=3)
-    assert (tmp_path / "out" / "plots" / "mine.png").read_bytes() == b"mine"
+        export(lake, out, features=3)
+    assert (out / "plots" / "mine.png").read_bytes() == b"mine"
 
-    record = json.loads((tmp_path / "out" / "export.json").read_text())
+    record = json.loads((out / "export.json").read_text())
     record["arguments"]["lake"] = "another"
-    (tmp_path / "out" / "export.json").write_text(json.dumps(record))
+    (out / "export.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="export of another lake"):
-        export(empty, tmp_path / "out")
+        export(lake, out)

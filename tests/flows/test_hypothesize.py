@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
+from actlake.flows.analysis_commands import hypothesize as hypothesize_command
+from actlake.flows.document_labels import target_of
 from actlake.flows.encode import encode
 from actlake.flows.hypothesize import hypothesize
 from actlake.flows.train import train
@@ -45,6 +48,10 @@ def build(path: Path) -> Lake:
                     "same": "one",
                     "letter": "abc"[i % 3],
                     "half": f"h{i // 120}",
+                    "part": f"s{i // 10}-{i // 2 % 5}",
+                    "chapter": float(i // 2),
+                    "grade": "abcd"[min(i // 10 % 4, 2 if i // 10 < 22 else 3)],
+                    "code": 20200101.0 + i % 3,
                 },
             )
             for i, text in enumerate(texts)
@@ -120,8 +127,10 @@ def test_designs__count_what_each_split_holds(lake: Lake) -> None:
     assert found["documents"].sum() == DOCUMENTS
     assert found["n_groups"].sum() == GROUPS
     assert (found["n_units"] == found["documents"]).all()  # the label varies within groups
-    [holdout] = found.filter(split="holdout").to_dicts()
-    assert 0 < holdout["smallest_effect"] < 2
+    assert set(found["unit"]) == {""}
+    # The formula is of classes of whole groups, so nothing is said; documents do not resemble.
+    assert found["smallest_effect"].null_count() == 3
+    assert found["intraclass"].abs().to_numpy().max() < 0.1
 
 
 def test_exemplars__are_documents_that_fire(lake: Lake) -> None:
@@ -129,6 +138,32 @@ def test_exemplars__are_documents_that_fire(lake: Lake) -> None:
     found = lake.query("exemplars_of_hypothesis", run=run, feature=TARGET_FEATURE, limit=5).pl()
     assert found["label"].to_list() == ["sea"] * 5
     assert all(TARGET_WORD in text for text in found["text"])
+    assert found["value"].is_sorted(descending=True)
+
+
+def test_exemplars__are_pooled_under_the_mask(lake: Lake, tmp_path: Path) -> None:
+    own = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+    own.create_mask("odd", "position % 2 = 1")
+    hypothesize(own, codes=CODES, target="about", group="speaker", mask="odd", draws=99)
+    asked = own.table("hypotheses").filter(mask="odd").collect()
+    right = own.sql(
+        """
+        SELECT p.feature, t.document, max(p.value) AS value FROM postings AS p
+        JOIN codes AS c USING (codes)
+        JOIN tokens AS t ON t.rowset = c.rowset AND t."row" = p."row"
+        WHERE codes = $codes AND t.position % 2 = 1 GROUP BY p.feature, t.document
+        """,
+        codes=CODES,
+    ).pl()
+    for feature in asked["feature"]:
+        run = asked["run"][0]
+        found = own.query("exemplars_of_hypothesis", run=run, feature=feature, limit=10).pl()
+        strongest = right.filter(feature=feature).sort(
+            ["value", "document"], descending=[True, False]
+        )
+        assert found["document"].to_list() == strongest["document"].head(10).to_list()
+        assert found["value"].to_list() == pytest.approx(strongest["value"].head(10).to_list())
+    own.close()
     listed = lake.query("hypotheses_by_target", target="about", limit=1).pl()
     assert listed["feature"].to_list() == [TARGET_FEATURE]
     assert TARGET_WORD in listed["phrases"][0][0]
@@ -138,10 +173,13 @@ def test_label_of_groups__says_what_it_cannot_show(
     lake: Lake, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     own = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
-    hypothesize(own, codes=CODES, target="camp", group="speaker", draws=99)
-    assert "camp = blue" in capfd.readouterr().err
+    hypothesize(own, codes=CODES, target="camp", group="speaker", unit="part", draws=99)
+    told = capfd.readouterr().err
+    assert "camp = blue is constant in each speaker, so speaker is permuted, not part" in told
+    assert "0.8 power" in told or "no effect has power 0.8 with so few groups" in told
     found = own.table("designs").filter(pl.col("target") == "camp").collect()
     assert (found["n_units"] == found["n_groups"]).all()
+    assert set(found["unit"]) == {"speaker"}
     holdout = found.filter(split="holdout").row(0, named=True)
     # Of 24 speakers about seven are held out, so few labellings there are.
     assert holdout["smallest_p"] > 1 / 200
@@ -163,6 +201,62 @@ def test_number__is_a_target_too_and_looks_are_counted(lake: Lake, tmp_path: Pat
     own.close()
 
 
+def test_unit__is_recorded_where_it_was_permuted(
+    lake: Lake, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    own = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+    hypothesize(own, codes=CODES, target="chapter", group="speaker", unit="part", draws=99)
+    told = capfd.readouterr().err
+    assert "hypotheses hold" in told
+    assert "power" not in told
+    found = own.table("designs").filter(pl.col("target") == "chapter").collect()
+    assert set(found["unit"]) == {"part"}
+    assert (found["n_units"] == 5 * found["n_groups"]).all()
+    assert found["smallest_effect"].null_count() == 3
+    own.close()
+
+
+def test_level__of_a_label_with_a_class_of_one_group_is_a_target(
+    lake: Lake, tmp_path: Path
+) -> None:
+    own = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+    grades = own.table("labels").filter(pl.col("label") == "grade").collect()["value_text"]
+    assert (grades == "d").sum() == 10  # one group of 10 documents
+    hypothesize(own, codes=CODES, target="grade", level="a", group="speaker", draws=99)
+    assert rows(own, target="grade", level="a").height > 0
+    own.close()
+
+
+def test_number_as_class__is_named_exactly(lake: Lake, tmp_path: Path) -> None:
+    own = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+    hypothesize(own, codes=CODES, target="code", level="20200102", group="speaker", draws=99)
+    assert rows(own, target="code")["level"].unique().to_list() == ["20200102"]
+    own.close()
+
+
+def test_target_of__keeps_numbers_apart_that_six_digits_merge() -> None:
+    values = np.array([20200101.0, 20200102.0, 0.1, 1 / 3, 1e300, None], object)
+    for level, at in (("20200101", 0), ("0.1", 2), (repr(1 / 3), 3), ("1e+300", 4)):
+        aim = target_of(values, "date", level)
+        expected = [float(i == at) for i in range(5)]
+        assert aim.values[:5].tolist() == expected
+        assert np.isnan(aim.values[5])
+        assert aim.stratum is not None
+        assert aim.stratum.tolist() == [
+            *(level if one else f"other than {level}" for one in expected),
+            None,
+        ]
+    with pytest.raises(NotFoundError, match=r"no document has date '2\.02001e\+07'"):
+        target_of(values, "date", "2.02001e+07")
+
+
+def test_command__refuses_a_negative_seed() -> None:
+    given = ["codes", "--target", "about", "--group", "speaker", "--seed", "-1"]
+    result = CliRunner().invoke(hypothesize_command, given)
+    assert result.exit_code == 2
+    assert "-1 is not in the range" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -177,6 +271,10 @@ def test_number__is_a_target_too_and_looks_are_counted(lake: Lake, tmp_path: Pat
         ({"min_documents": 230}, InputError, "fires"),
         ({"min_documents": 1}, InputError, "min_documents is 1"),
         ({"draws": 3}, InputError, "draws is 3"),
+        ({"seed": -1}, InputError, "seed is -1; it must be at least 0"),
+        ({"seed": 2**63}, InputError, r"below 2\^63"),
+        ({"unit": "part"}, InputError, "about = .* varies within part.*leave --unit out"),
+        ({"target": "grade", "level": "d"}, InputError, "class d has 1 of the groups.*choose a"),
         ({"mask": "some"}, NotFoundError, "no mask 'some'"),
         ({"codes": "none"}, NotFoundError, "no codes 'none'"),
     ],

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -158,3 +159,39 @@ print("prefect" in sys.modules)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert done.stderr.startswith("p: 3 rows in")
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside of a flow")
+def test_artifacts__that_cannot_be_shown_cost_neither_the_work_nor_its_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts_of_prefect = pytest.importorskip("prefect.artifacts")
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from actlake.flows import artifacts
+
+    refusing = f"http://127.0.0.1:{free_port()}/api"
+    done: list[int] = []
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(uuid4()))
+    monkeypatch.setattr(artifacts, "SHOW_SECONDS", 0.0)
+
+    def work() -> None:
+        try:
+            with artifacts.shown_progress("step", 3) as advance:
+                advance(3)
+            done.append(3)
+            raise ValueError("the real error")
+        finally:
+            artifacts.show_table("steps", [{"a": 1}], "what was done")
+
+    with temporary_settings({PREFECT_API_URL: refusing}):
+        with pytest.raises(ValueError, match="the real error"):
+            work()
+        created = "create_progress_artifact"  # and now it goes away after that
+        monkeypatch.setattr(artifacts_of_prefect, created, lambda *_, **__: uuid4())
+        with artifacts.shown_progress("step", 3) as advance:
+            advance(2)
+            done.append(2)
+    assert done == [3, 2]
+    said = capsys.readouterr().err
+    assert said.count("Prefect does not show all of this run, which goes on (ConnectError") == 1

@@ -1,6 +1,8 @@
 """Backups: whole copies of the catalog, and lakes that come back from them."""
 
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,8 +16,8 @@ from actlake.storage.backup import back_up, backups, restore
 from actlake.storage.durable import digest
 from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
 from actlake.storage.retention import expire_snapshots, remove_unnamed
-from tests.storage.conftest import fresh_name
-from tests.storage.test_retention import NOW
+from tests.storage.conftest import fresh_name, python
+from tests.storage.test_retention import NOW, damaged, grow
 
 
 def backed_up(lake: Lake, keep: int = 7) -> backup.Backup:
@@ -44,8 +46,11 @@ def test_back_up__keeps_the_newest_and_drops_the_pins_of_others(fresh: Lake) -> 
     fresh._claims.pin(1, "kept by the test")
     made = []
     for _ in range(3):
-        fresh.create_mask(fresh_name(), "position > 4")
+        grow(fresh, fresh_name())
         made.append(backed_up(fresh, keep=2).snapshot)
+    assert {path.name for path in (fresh.root / "backups").iterdir()} == {
+        ".lock", *map(str, made[1:])
+    }  # fmt: skip
     assert [one.snapshot for one in backups(fresh.root)] == made[1:]
     assert [why for _, why in fresh._claims.pins()] == [
         "kept by the test",
@@ -58,7 +63,7 @@ def test_back_up__keeps_the_newest_and_drops_the_pins_of_others(fresh: Lake) -> 
 def test_restore__brings_a_lost_catalog_back(fresh: Lake) -> None:
     fresh.create_mask("before", "position > 4")
     made = backed_up(fresh)
-    fresh.create_mask("after", "position > 5")
+    grow(fresh, "after")
     newer = backed_up(fresh)
     fresh.close()
     for name in ("catalog.sqlite", "claims.sqlite", "lake.toml"):
@@ -68,7 +73,7 @@ def test_restore__brings_a_lost_catalog_back(fresh: Lake) -> None:
 
     found = Lake.open(fresh.root)
     assert {"before"} == {*masks(found)} - {"all", "no_special", "not_first"}
-    assert [*found.verify()] == []
+    assert damaged(found) == []
     assert found._claims.pins() == [(made.snapshot, f"backup {made.snapshot}")]
     # What came after did not happen; it can happen again, under the same numbers.
     assert [one.snapshot for one in backups(found.root)] == [made.snapshot]
@@ -76,18 +81,21 @@ def test_restore__brings_a_lost_catalog_back(fresh: Lake) -> None:
     assert (aside / "catalog.sqlite").read_bytes() == b"lost"
     assert (aside / str(newer.snapshot) / "catalog.sqlite").exists()
     found.create_mask("after", "position > 5")
+    again = backed_up(found)
+    assert again.snapshot >= newer.snapshot
     assert [*found.verify()] == []
     found.close()
 
 
 def test_restore__survives_that_older_files_are_gone(fresh: Lake) -> None:
     for index in range(3):
-        fresh.create_mask(f"m{index}", f"position > {index}")
+        grow(fresh, f"m{index}")
+    lost = fresh.newest_snapshot()
+    fresh._catalog.commit(lambda now: now.execute("DELETE FROM masks WHERE mask = 'm0'"), "test")
     made = backed_up(fresh)
     fresh._catalog.commit(lambda now: now.execute("DELETE FROM masks WHERE mask = 'm1'"), "test")
-    with fresh.run("test", {"expire": True}, {}) as run:
+    with fresh.run("test", {"upkeep": True}, {}) as run:
         expire_snapshots(run, older_than=NOW, keep=1)
-    with fresh.run("test", {"remove": True}, {}) as run:
         assert remove_unnamed(run, grace=NOW)
     fresh.close()
 
@@ -95,10 +103,10 @@ def test_restore__survives_that_older_files_are_gone(fresh: Lake) -> None:
 
     found = Lake.open(fresh.root)
     assert "m1" in masks(found)  # since the backup's pin kept its file
-    assert [*found.verify()] == []
-    with pytest.raises(NotFoundError, match="no snapshot 4"):
-        found.at(4)
-    assert len(found.at(made.snapshot).table("masks").collect()) == 6
+    assert damaged(found) == []
+    with pytest.raises(NotFoundError, match=f"no snapshot {lost}"):
+        found.at(lost)
+    assert len(found.at(made.snapshot).table("masks").collect()) == 5
     found.close()
 
 
@@ -112,6 +120,9 @@ def test_restore__refuses_what_is_not_whole(fresh: Lake) -> None:
     catalog.write_bytes(catalog.read_bytes()[:-1])
     with pytest.raises(CorruptError, match=r"catalog\.sqlite is not what was backed up"):
         restore(fresh.root)
+    catalog.unlink()
+    with pytest.raises(CorruptError, match=r"catalog\.sqlite is missing; restore another backup"):
+        restore(fresh.root)
     (made.folder / "backup.json").write_text(json.dumps({"snapshot": 3}))
     with pytest.raises(CorruptError, match="is damaged; remove that backup"):
         backups(fresh.root)
@@ -122,7 +133,73 @@ def test_back_up__that_fails_leaves_nothing(fresh: Lake, monkeypatch: pytest.Mon
     monkeypatch.setattr(backup, "DATABASES", ("catalog.sqlite", "missing.sqlite"))
     with pytest.raises(LakeError, match=r"could not be backed up \(.*missing\.sqlite: unable"):
         backed_up(fresh)
-    assert [*(fresh.root / "backups").iterdir()] == []
+    assert backups(fresh.root) == []
+    monkeypatch.undo()
+    monkeypatch.setattr(backup, "COPY_SECONDS", 0.0)
+    with pytest.raises(LakeError, match=r"could not be backed up in 0 s; see what slows its disk"):
+        backed_up(fresh)
+    assert [path.name for path in (fresh.root / "backups").iterdir()] == [".lock"]
+    assert fresh._claims.pins() == []
+
+
+KILLED = """
+import os, sys
+from actlake.storage import Lake, backup
+
+def dies(*arguments, **named):
+    os._exit(9)
+
+backup._complete = dies
+lake = Lake.open(sys.argv[1])
+backup.back_up(lake.root, lake._catalog, lake._claims, keep=1)
+"""
+
+
+def test_back_up__clears_what_killed_ones_left_and_is_whole_again(fresh: Lake) -> None:
+    child = python(KILLED, fresh.root)
+    assert child.communicate()[1] == ""
+    assert child.returncode == 9
+    folder = fresh.root / "backups"
+    [left] = folder.glob(".*.tmp")
+    assert (left / "catalog.sqlite").stat().st_size > 0
+    newest = fresh.newest_snapshot()
+    shutil.copytree(left, folder / str(newest))  # as removing one leaves it, without its record
+    assert backups(fresh.root) == []
+
+    made = backed_up(fresh)
+
+    assert made.snapshot == newest
+    assert {path.name for path in folder.iterdir()} == {".lock", str(made.snapshot)}
+    fresh.close()
+    assert restore(fresh.root) == made.snapshot
+
+
+def test_back_up__lets_others_commit_while_it_checks_and_refuses_what_is_damaged(
+    fresh: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, snapshot = sqlite_copy.check_sqlite, fresh.newest_snapshot()
+
+    def slow(file: Path) -> None:
+        grow(fresh, fresh_name())  # would wait for two minutes for the lock, and fail
+        check(file)
+
+    monkeypatch.setattr(sqlite_copy, "check_sqlite", slow)
+    assert backed_up(fresh).snapshot == snapshot
+    monkeypatch.undo()
+
+    copy = backup._copy
+
+    def damaging(root: Path, folder: Path) -> None:
+        copy(root, folder)
+        with (folder / "catalog.sqlite").open("r+b") as file:
+            file.seek(4096 * 3)
+            file.write(os.urandom(4096 * 4))
+
+    monkeypatch.setattr(backup, "_copy", damaging)
+    with pytest.raises(CorruptError, match=r"catalog\.sqlite could not .* an older backup$"):
+        backed_up(fresh)
+    assert [one.snapshot for one in backups(fresh.root)] == [snapshot]
+    assert [why for _, why in fresh._claims.pins()] == [f"backup {snapshot}"]
 
 
 def test_copy__runs_without_duckdb_and_finds_damage(tmp_path: Path) -> None:
@@ -135,3 +212,5 @@ def test_copy__runs_without_duckdb_and_finds_damage(tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"no database at all, whatever its name says")
     with pytest.raises(sqlite3.DatabaseError):
         sqlite_copy.copy_sqlite(tmp_path / "bad", tmp_path / "copy")
+    with pytest.raises(sqlite3.DatabaseError):
+        sqlite_copy.check_sqlite(tmp_path / "bad")

@@ -1,19 +1,25 @@
 """Retention: what is kept, what goes, and when."""
 
 import os
+import shutil
 import subprocess
 import time
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
 
-from actlake.storage import Lake
+from actlake.storage import Lake, retention
+from actlake.storage.durable import publish
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
 from actlake.storage.retention import Removed, end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import pin_of
+from actlake.storage.verify import _files, _wrong
 from tests.storage.conftest import fresh_name, python
 
 NOW, HOUR = timedelta(0), timedelta(hours=1)
@@ -33,20 +39,40 @@ def numbers(lake: Lake) -> list[int]:
     return sorted(lake.snapshots(10_000)["snapshot"].to_pylist())
 
 
+def damaged(lake: Lake) -> list[str]:
+    """Files that are not what was committed: ``verify`` without its checks, which take seconds."""
+    files = _files(lake._connection(), lake._claims.files())
+    return [one.path for one in files if _wrong(lake.root / one.path, one, lake._claims)]
+
+
 def age(path: Path, seconds: float = 7200) -> None:
     os.utime(path, (time.time() - seconds,) * 2)
 
 
-@pytest.fixture
-def grown(fresh: Lake) -> Lake:
+def grow(lake: Lake, mask: str) -> None:
+    """One commit that writes one file; ``create_mask`` makes four."""
+    insert = "INSERT INTO masks (mask, predicate, fingerprint) VALUES ($mask, 'true', $mask)"
+    lake._catalog.commit(lambda now: now.execute(insert, mask=mask), "test")
+
+
+@pytest.fixture(scope="module")
+def grown_lake(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake with a pin in the middle, and a table whose files were replaced since."""
-    for index in range(3):
-        fresh.create_mask(f"m{index}", f"position > {index}")
-    fresh._claims.pin(fresh.newest_snapshot(), "kept by the test")
-    for index in range(3, 6):
-        fresh.create_mask(f"m{index}", f"position > {index}")
-    fresh._catalog.commit(lambda now: now.execute("DELETE FROM masks WHERE mask < 'm5'"), "test")
-    return fresh
+    root = Path(shutil.copytree(empty_lake, tmp_path_factory.mktemp("grown") / "lake"))
+    with closing(Lake.open(root)) as lake:
+        for index in range(3):
+            grow(lake, f"m{index}")
+        lake._claims.pin(lake.newest_snapshot(), "kept by the test")
+        for index in range(3, 6):
+            grow(lake, f"m{index}")
+        lake._catalog.commit(lambda now: now.execute("DELETE FROM masks WHERE mask < 'm5'"), "test")
+    return root
+
+
+@pytest.fixture
+def grown(grown_lake: Path, tmp_path: Path) -> Iterator[Lake]:
+    with closing(Lake.open(shutil.copytree(grown_lake, tmp_path / "lake"))) as lake:
+        yield lake
 
 
 def test_expire__keeps_pins_and_the_newest(grown: Lake) -> None:
@@ -61,13 +87,14 @@ def test_expire__keeps_pins_and_the_newest(grown: Lake) -> None:
     assert len(grown.at(pin).table("masks").collect()) == 6
     with pytest.raises(NotFoundError, match=f"no snapshot {before[2]}"):
         grown.at(before[2])
-    assert [*grown.verify()] == []
+    assert damaged(grown) == []
 
 
 def test_expire__keeps_the_young_and_so_many(grown: Lake) -> None:
     before = numbers(grown)
-    assert expired(grown, older_than=HOUR) == []
-    assert expired(grown, keep=1000) == []
+    with grown.run("test", {"expire": fresh_name()}, {}) as run:
+        assert expire_snapshots(run, older_than=HOUR, keep=1) == []
+        assert expire_snapshots(run, older_than=NOW, keep=1000) == []
     assert {*before} <= {*numbers(grown)}
     newest = numbers(grown)
     gone = expired(grown, keep=5)
@@ -81,9 +108,11 @@ def test_remove__takes_what_expired_after_the_grace(grown: Lake) -> None:
     (pin, _) = grown._claims.pins()[0]
     before = {path.name for path in grown.root.glob("tables/**/*.parquet")}
     kept = grown.at(pin).table("masks").collect()
-    expired(grown)
-    assert removed(grown, HOUR) == []
-    gone = removed(grown)
+    with grown.run("test", {"upkeep": fresh_name()}, {}) as run:
+        expire_snapshots(run, older_than=NOW, keep=1)
+        assert remove_unnamed(run, grace=HOUR) == []
+        gone = remove_unnamed(run, grace=NOW)
+        assert remove_unnamed(run, grace=NOW) == []
     names = {Path(one.path).name for one in gone}
     assert names
     assert names < before
@@ -92,8 +121,7 @@ def test_remove__takes_what_expired_after_the_grace(grown: Lake) -> None:
     assert not names & left
     assert not names & {path.rpartition("/")[2] for path in grown._claims.files()}
     assert grown.at(pin).table("masks").collect().equals(kept)
-    assert [*grown.verify()] == []
-    assert removed(grown) == []
+    assert damaged(grown) == []
 
 
 def test_remove__takes_what_crashes_left_when_it_is_old(fresh: Lake) -> None:
@@ -106,10 +134,11 @@ def test_remove__takes_what_crashes_left_when_it_is_old(fresh: Lake) -> None:
     fresh._claims.record_files(
         {"tensors/0123456789abcdef/zarr.json": next(iter(fresh._claims.files().values()))}
     )
-    assert removed(fresh, HOUR) == []
-    for path in (orphan, staged, folder / "zarr.json", folder):
-        age(path)
-    found = removed(fresh, HOUR)
+    with fresh.run("test", {"remove": fresh_name()}, {}) as run:
+        assert remove_unnamed(run, grace=HOUR) == []
+        for path in (orphan, staged, folder / "zarr.json", folder):
+            age(path)
+        found = remove_unnamed(run, grace=HOUR)
     assert [one.path for one in found] == [
         f"tables/main/masks/{staged.name}",
         f"tables/main/masks/{orphan.name}",
@@ -117,30 +146,56 @@ def test_remove__takes_what_crashes_left_when_it_is_old(fresh: Lake) -> None:
     ]
     assert not any(path.exists() for path in (orphan, staged, folder))
     assert "tensors/0123456789abcdef/zarr.json" not in fresh._claims.files()
-    assert [*fresh.verify()] == []
+    assert damaged(fresh) == []
 
 
-def test_remove__keeps_what_a_live_run_may_be_about_to_commit(fresh: Lake) -> None:
-    code = """
-import sys
-from actlake.storage import Lake
-lake = Lake.open(sys.argv[1])
-with lake.run("test", {"live": True}, {}) as run:
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-    child = python(code, fresh.root, stdin=subprocess.PIPE)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    young = fresh.root / "tables/main/masks/0123.parquet"
-    young.write_text("staged by the child")
-    old = young.with_name("4567.parquet")
-    old.write_text("left by a crash")
-    age(old)
-    assert [one.path for one in removed(fresh)] == ["tables/main/masks/4567.parquet"]
-    child.kill()
-    child.communicate()
-    assert [one.path for one in removed(fresh)] == ["tables/main/masks/0123.parquet"]
+def test_remove__passes_by_what_writers_publish_meanwhile(fresh: Lake) -> None:
+    """Writers hold no lock while they write aside, link and remove: names vanish under its eyes."""
+    done, published = Event(), 0
+    folders = [fresh.root / one for one in ("tables/main/masks", "partials", "tensors/a")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(300):  # to look at between listing a name and looking at it
+            (folder / f"a{index}").touch()
+
+    def write() -> None:
+        nonlocal published
+        while not done.is_set():
+            for folder in folders:
+                publish(folder / "file", [b"content"])
+                (folder / "file").unlink()
+                published += 1
+
+    writer = Thread(target=write)
+    with fresh.run("test", {"meanwhile": True}, {}) as run:
+        writer.start()
+        try:
+            for _ in range(10):
+                assert remove_unnamed(run, grace=HOUR) == []
+        finally:
+            done.set()
+            writer.join()
+    assert published > 30
+
+
+@pytest.mark.parametrize("name", ["tables/main/masks/0123.parquet", "tensors/0123456789abcdef"])
+def test_remove__passes_by_what_is_gone_when_its_turn_comes(
+    name: str, fresh: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, is_older = fresh.root / name, retention._is_older
+    if "." in name:
+        path.write_text("left")
+    else:
+        path.mkdir()
+
+    def goes_then(one: Path, horizon: datetime) -> bool:
+        found = is_older(one, horizon)
+        one.rmdir() if one.is_dir() else one.unlink()
+        return found
+
+    monkeypatch.setattr(retention, "_is_older", goes_then)
+    assert removed(fresh) == []
+    assert not path.exists()
 
 
 def test_remove__keeps_partials_that_an_older_snapshot_names(fresh: Lake) -> None:
@@ -164,20 +219,39 @@ def test_remove__keeps_partials_that_an_older_snapshot_names(fresh: Lake) -> Non
     assert (fresh.root / paths[1]).exists()
 
 
-def test_end__marks_dead_runs_and_drops_their_pins(fresh: Lake) -> None:
-    code = """
-import os, sys
+LIVE = """
+import sys
 from actlake.storage import Lake
 lake = Lake.open(sys.argv[1])
-with lake.run("test", {"dead": True}, {}) as run:
+with lake.run("test", {"live": True}, {}) as run:
     print(run.run, flush=True)
-    os._exit(9)
+    sys.stdin.read()
 """
-    child = python(code, fresh.root)
-    dead = child.communicate()[0].strip()
-    assert pin_of(dead) in [why for _, why in fresh._claims.pins()]
-    with fresh.run("test", {"alive": True}, {}), fresh.run("test", {"end": True}, {}) as run:
-        assert end_dead_runs(run) == [dead]
+
+
+def test_upkeep__spares_what_a_live_run_may_commit_and_ends_a_dead_one(fresh: Lake) -> None:
+    child = python(LIVE, fresh.root, stdin=subprocess.PIPE)
+    assert child.stdout is not None
+    other = child.stdout.readline().strip()
+    young = fresh.root / "tables/main/masks/0123.parquet"
+    young.write_text("staged by the child")
+    old = young.with_name("4567.parquet")
+    old.write_text("left by a crash")
+    age(old)
+    with fresh.run("test", {"alive": True}, {}), fresh.run("test", {"upkeep": True}, {}) as run:
+        assert [one.path for one in remove_unnamed(run, grace=NOW)] == [
+            "tables/main/masks/4567.parquet"
+        ]
+        assert end_dead_runs(run) == []
+        assert pin_of(other) in [why for _, why in fresh._claims.pins()]
+
+        child.kill()
+        child.communicate()
+
+        assert [one.path for one in remove_unnamed(run, grace=NOW)] == [
+            "tables/main/masks/0123.parquet"
+        ]
+        assert end_dead_runs(run) == [other]
         assert end_dead_runs(run) == []
     states = fresh.sql("SELECT state, count(*) AS n FROM runs GROUP BY state ORDER BY state")
     assert [*states.rows()] == [("completed", 2), ("crashed", 1)]

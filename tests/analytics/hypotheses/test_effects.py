@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.stats
 from scipy.sparse import csr_array
 
@@ -21,7 +22,8 @@ def test_effects__controls_remove_a_confound_by_length() -> None:
     assert controlled.ci_low[0] < 0 < controlled.ci_high[0]
 
 
-def test_effects__equal_the_sandwich_written_out() -> None:
+def test_effects__equal_the_corrected_sandwich_written_out() -> None:
+    """Bell and McCaffrey with matrices of all documents, as in the paper."""
     rng, groups, n = np.random.default_rng(1), 8, 200
     group = rng.integers(0, groups, n)
     x = rng.exponential(1, n) * (rng.random(n) < 0.5)
@@ -29,18 +31,60 @@ def test_effects__equal_the_sandwich_written_out() -> None:
     y = 0.3 * x + rng.normal(size=groups)[group] + 0.1 * control[:, 0] + rng.normal(size=n)
     found = effects(csr_array(x[:, None]), y, group, control)
     design = np.column_stack(((x - x.mean()) / x.std(), np.ones(n), control))
-    inverse = np.linalg.inv(design.T @ design)
-    slope = inverse @ design.T @ y
-    scores = design * (y - design @ slope)[:, None]
-    sums = np.stack([scores[group == g].sum(axis=0) for g in range(groups)])
-    small = groups / (groups - 1) * (n - 1) / (n - 3)
-    error = np.sqrt(small * (inverse @ sums.T @ sums @ inverse)[0, 0])
-    t = scipy.stats.t(groups - 1)
+    bread = np.linalg.inv(design.T @ design)
+    slope, annihilator = bread @ design.T @ y, np.eye(n) - design @ bread @ design.T
+    weights = []
+    for g in range(groups):
+        rows = group == g
+        root = scipy.linalg.inv(scipy.linalg.sqrtm(annihilator[np.ix_(rows, rows)]))
+        weights.append(annihilator[:, rows] @ root @ design[rows] @ bread[:, 0])
+    error = np.sqrt(sum((y @ one) ** 2 for one in weights))
+    form = np.array(weights) @ np.array(weights).T
+    t = scipy.stats.t(np.trace(form) ** 2 / np.trace(form @ form))
     assert found.effect[0] == pytest.approx(slope[0], rel=1e-9)
     assert found.p[0] == pytest.approx(2 * t.sf(abs(slope[0]) / error), rel=1e-7)
-    assert found.ci_low[0] == pytest.approx(slope[0] - t.isf(0.025) * error, rel=1e-9)
-    assert found.ci_high[0] == pytest.approx(slope[0] + t.isf(0.025) * error, rel=1e-9)
+    assert found.ci_low[0] == pytest.approx(slope[0] - t.isf(0.025) * error, rel=1e-7)
+    assert found.ci_high[0] == pytest.approx(slope[0] + t.isf(0.025) * error, rel=1e-7)
     assert (found.n, found.n_groups) == (n, groups)
+
+
+@pytest.mark.parametrize("fires", [10, 20, 40])
+@pytest.mark.parametrize("kind", ["number", "class", "class of groups"])
+def test_effects__of_features_that_fire_rarely_have_intervals_that_cover(
+    fires: int, kind: str
+) -> None:
+    rng, runs = np.random.default_rng(5), 300
+    group = np.repeat(np.arange(12), 12)
+    outside = 0
+    for _ in range(runs):
+        x = np.zeros(144)
+        x[rng.choice(144, fires, replace=False)] = rng.lognormal(0, 0.3, fires)
+        y = {
+            "number": rng.normal(size=144) + rng.normal(size=12)[group],
+            "class": rng.permutation(np.arange(144) % 2),
+            "class of groups": rng.permutation(np.arange(12) % 2)[group],
+        }[kind].astype(np.float64)
+        length = np.log(rng.integers(40, 200, 144))[:, None]
+        outside += bool(effects(csr_array(x[:, None]), y, group, length).p[0] < 0.05)
+    assert outside <= scipy.stats.binom.isf(1e-3, runs, 0.05)  # 28
+
+
+def test_effects__have_no_interval_where_too_few_documents_fire() -> None:
+    rng, group = np.random.default_rng(6), np.repeat(np.arange(12), 12)
+    columns = np.zeros((144, 5))
+    columns[:9, 0] = 1  # 9 documents
+    columns[:24, 1] = 1  # 2 groups
+    columns[::10, 2] = 1  # 15 documents of 12 groups
+    columns[:, 3] = 1
+    columns[:9, 3] = 2  # fires everywhere, and differs in 9 documents
+    columns[:, 4] = rng.random(144)
+    number = effects(csr_array(columns), rng.normal(size=144), group)
+    assert np.isfinite(number.effect).all()
+    for values in (number.ci_low, number.ci_high, number.p):
+        assert np.isfinite(values).tolist() == [False, False, True, False, True]
+    rare = (np.arange(144) % 7 == 0).astype(np.float64)  # 2 of them expected among 15 documents
+    found = effects(csr_array(columns), rare, group)
+    assert np.isfinite(found.p).tolist() == [False, False, False, False, True]
 
 
 def test_effects__of_a_planted_slope_are_covered_by_their_interval() -> None:
@@ -53,7 +97,7 @@ def test_effects__of_a_planted_slope_are_covered_by_their_interval() -> None:
         y = 0.5 * x + rng.normal(size=groups)[group] + rng.normal(size=240)
         found = effects(csr_array(x[:, None]), y, group)
         covered += bool(found.ci_low[0] < 0.5 < found.ci_high[0])
-    assert covered / runs == pytest.approx(0.93, abs=0.045)  # a little short of 0.95; 3 std. errors
+    assert covered / runs == pytest.approx(0.95, abs=0.038)  # 3 standard errors
 
 
 def test_effects__are_nan_where_nothing_can_be_estimated() -> None:

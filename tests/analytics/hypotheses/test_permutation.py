@@ -37,22 +37,52 @@ def test_largest_units__are_the_largest_on_which_the_target_is_constant() -> Non
         assert by_document.within.tolist() == [1, 1, 1, 0, 0, 0]
 
 
-def test_shuffles__exchange_whole_units_within_strata_uniformly() -> None:
-    unit = np.array([0, 0, 1, 2, 2, 3, 3, 3])
-    within = np.array([0, 0, 0, 0, 0, 1, 1, 1])
-    y = np.array([7.0, 7, 8, 9, 9, 4, 4, 4])
-    drawn = np.concatenate(list(shuffles(y, Units(unit, within), 6000)), axis=1)
-    assert drawn.shape == (8, 6000)
-    assert (drawn[5:] == 4).all()
+def drawn_from(y: NDArray[np.float64], units: Units, draws: int, seed: int = 0) -> np.ndarray:
+    return np.concatenate(list(shuffles(y, units, draws, seed=seed)), axis=1)
+
+
+def test_shuffles__exchange_whole_units_uniformly() -> None:
+    units, y = units_of(np.array([0, 0, 1, 2, 2])), np.array([7.0, 7, 8, 9, 9])
+    drawn = drawn_from(y, units, 6000)
+    assert drawn.shape == (5, 6000)
     assert (drawn[0] == drawn[1]).all()
     assert (drawn[3] == drawn[4]).all()
     orders, count = np.unique(drawn[[0, 2, 3]].T, axis=0, return_counts=True)
     assert orders.tolist() == [list(order) for order in sorted(permutations([7.0, 8, 9]))]
     assert scipy.stats.chisquare(count).pvalue > 1e-4
-    again = np.concatenate(list(shuffles(y, Units(unit, within), 6000)), axis=1)
-    np.testing.assert_array_equal(drawn, again)
-    other = np.concatenate(list(shuffles(y, Units(unit, within), 6000, seed=1)), axis=1)
-    assert (drawn != other).any()
+    np.testing.assert_array_equal(drawn, drawn_from(y, units, 6000))
+    assert (drawn != drawn_from(y, units, 6000, seed=1)).any()
+
+
+def test_shuffles__exchange_means_among_strata_and_rests_within_them_uniformly() -> None:
+    """Means 1.5 and 6.5, with rests of 0.5 and 1.5: 2 × 2 × 2 targets in all."""
+    units = Units(np.array([0, 1, 1, 2, 3]), np.array([0, 0, 0, 1, 1]))
+    drawn = drawn_from(np.array([1.0, 2, 2, 5, 8]), units, 6000)
+    assert (drawn[1] == drawn[2]).all()
+    orders, count = np.unique(drawn[[0, 1, 3, 4]].T.round(9), axis=0, return_counts=True)
+    expected = [
+        [mean - rest, mean + rest, 8 - mean - other, 8 - mean + other]
+        for mean in (1.5, 6.5)
+        for rest in (0.5, -0.5)
+        for other in (1.5, -1.5)
+    ]
+    assert orders.tolist() == sorted(expected)
+    assert scipy.stats.chisquare(count).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("between", "least", "most"), [(0.0, 0.07, 0.25), (3.0, 2.5, 3.5)])
+def test_shuffles__give_a_large_stratum_only_means_that_it_can_have(
+    between: float, least: float, most: float
+) -> None:
+    """Means of chance vary with 1 / √n, here 0.07; those of strata that differ vary for all."""
+    sizes = np.array([2] * 60 + [200] * 2)
+    within = np.repeat(np.arange(62), sizes)
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=len(within)) + between * rng.normal(size=62)[within]
+    drawn = drawn_from(y, Units(np.arange(len(y)), within), 500)
+    small, large = drawn[:2].mean(axis=0).std(), drawn[-200:].mean(axis=0).std()
+    assert small == pytest.approx(np.sqrt(between**2 + 1 / 2), rel=0.3)
+    assert least < large < most
 
 
 @pytest.mark.parametrize("controlled", [False, True])
@@ -98,8 +128,10 @@ def test_permutation_test__p_is_never_zero_and_counts_the_observed() -> None:
         ([1, 1, 0, 0, 0, 0], None, 1 / 15),
         ([1, 2, 3, 4], None, 2 / 24),
         ([1, 2, 3, 5], None, 1 / 24),
-        ([1, 0, 1, 0, 5, 5], [0, 0, 1, 1, 2, 2], 1 / 4),
+        ([1, 0, 1, 0, 5, 5], [0, 0, 1, 1, 2, 2], 1 / 12),
         ([1, 0, 1, 0], [0, 0, 1, 1], 2 / 4),
+        ([1, 0, 3, 2], [0, 0, 1, 1], 2 / 8),
+        ([1, 0, 3, 2, 6], [0, 0, 1, 1, 2], 1 / 24),
         ([3, 3, 3], None, 1),
     ],
 )
@@ -152,6 +184,37 @@ def test_permutation_test__of_groups_holds_its_rate_where_documents_do_not() -> 
     assert level == pytest.approx(0.05, abs=0.005)
     assert any_feature["documents, Bonferroni"] > 0.9 * runs
     assert any_feature["documents, max-T"] > 0.9 * 50
+
+
+def trend(units: int, seed: int = 0) -> tuple[NDArray[np.float64], Units]:
+    """The number of the unit as target, in groups of 4 to 8 units that follow each other."""
+    sizes = np.random.default_rng(seed).integers(4, 9, units)
+    return np.arange(units, dtype=np.float64), Units(
+        np.arange(units), np.repeat(np.arange(units), sizes)[:units]
+    )
+
+
+def test_permutation_test__sees_a_trend_that_runs_through_the_groups() -> None:
+    y, units = trend(60)
+    noise = np.random.default_rng(1).normal(size=60)
+    feature = np.exp((y - y.mean()) / y.std() + 0.5 * noise)
+    found = permutation_test(csr_array(feature[:, None]), y, units, draws=999)
+    assert found.p[0] == found.smallest_p == 1 / 1000
+
+
+def test_permutation_test__of_a_trend_holds_its_rate_where_groups_resemble_themselves() -> None:
+    """500 features with effects of groups, 20 times; permuted alone, documents are found."""
+    rates, naive = [], []
+    for seed in range(20):
+        y, units = trend(60, seed)
+        rng = np.random.default_rng(seed)
+        latent = rng.normal(size=(60, 500))[units.within] + rng.normal(size=(60, 500))
+        features = csr_array(np.exp(0.5 * latent))
+        rates.append((permutation_test(features, y, units, draws=99, seed=seed).p <= 0.05).mean())
+        alone = permutation_test(features, y, units_of(np.arange(60)), draws=99, seed=seed)
+        naive.append((alone.p <= 0.05).mean())
+    assert np.mean(rates) == pytest.approx(0.05, abs=0.008)
+    assert np.mean(naive) > 0.15
 
 
 def test_shuffles__refuse_a_target_that_varies_within_a_unit() -> None:

@@ -74,6 +74,27 @@ def test_read_phrases__joins_apostrophes_and_hyphens_and_folds_case() -> None:
     }
 
 
+def test_read_phrases__keeps_marks_inside_words_and_composes_accents() -> None:
+    hindi, decomposed = "हिन्दी", "Cafe\u0301"
+    phrases = read_phrases([f"{hindi} {decomposed}", "café"])
+    assert set(phrases.phrases.tolist()) == {hindi, "café", f"{hindi} café"}
+    at = phrases.phrases.tolist().index("café")
+    assert phrases.present[:, [at]].toarray()[:, 0].tolist() == [1, 1]
+    persian = "می\u200cخواهم"  # joined by a character of no width
+    assert read_phrases([persian]).phrases.tolist() == [persian]
+
+
+def test_read_phrases__drops_long_words_and_pads_nothing_to_the_longest() -> None:
+    texts = ["gold coin " + "a" * 65 + " " + "b" * 64, "A" * 100_000]
+    phrases = read_phrases(texts)
+    assert set(phrases.phrases.tolist()) == {"gold", "coin", "gold coin", "b" * 64}
+    assert phrases.present.shape == (2, 4)
+    assert phrases.present[[1]].nnz == 0
+    assert phrases.phrases.nbytes <= 8 * 4
+    found = contrastive_words(phrases, np.array([0]), np.array([1]), min_documents=1)
+    assert {one.phrase for one in found} == {"gold coin", "b" * 64}
+
+
 def test_contrastive_words__of_nothing_is_an_empty_list() -> None:
     words, none = read_phrases(["a b", "c d"]), np.zeros(0, np.int64)
     assert contrastive_words(words, none, none) == []

@@ -1,0 +1,62 @@
+"""What an export says of itself, and the pin that keeps its snapshot for as long as it is there."""
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from actlake.storage.claims import Claims
+from actlake.storage.errors import BusyError
+from actlake.storage.lake import Lake
+
+__all__ = ["RECORD", "claim_on", "read_record", "reason", "release_pins"]
+
+RECORD = "export.json"
+_REASON = re.compile(r"snapshot (\d+) is exported to (.+)", re.DOTALL)
+
+
+def read_record(target: Path) -> dict[str, Any]:
+    """The record of the export in ``target``; empty if there is none, or none that can be read."""
+    try:
+        record = json.loads((target / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    ours = isinstance(record, dict) and {"actlake_export", "arguments", "files"} <= record.keys()
+    return record if ours else {}
+
+
+def reason(snapshot: int, target: Path) -> str:
+    """Why the snapshot of an export is pinned."""
+    return f"snapshot {snapshot} is exported to {target}"
+
+
+def claim_on(target: Path) -> str:
+    """Key of the claim that is held while an export is written to ``target``."""
+    return f"export:{target}"
+
+
+def release_pins(lake: Lake) -> None:
+    """Let go of snapshots that are pinned for exports that are not there any more.
+
+    An export that is being written keeps its pin. One whose record cannot be read is there.
+    """
+    claims = Claims(lake.root)
+    for _, why in claims.pins():
+        found = _REASON.fullmatch(why)
+        if found is None or not _gone(lake, int(found[1]), Path(found[2])):
+            continue
+        target = Path(found[2])
+        with suppress(BusyError), claims.held(claim_on(target)):
+            if _gone(lake, int(found[1]), target):  # still: one may just have been finished
+                claims.unpin(why)
+
+
+def _gone(lake: Lake, snapshot: int, target: Path) -> bool:
+    """Whether ``target`` is not there, or holds an export of something else."""
+    if not target.exists():
+        return True
+    arguments = read_record(target).get("arguments")
+    return arguments is not None and (
+        (arguments["lake"], arguments["snapshot"]) != (lake.settings.lake, snapshot)
+    )

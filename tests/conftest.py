@@ -24,6 +24,12 @@ settings.load_profile(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, so that no worker is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def doc_lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the code blocks of all documents run, with a small lake in `demo-lake`.

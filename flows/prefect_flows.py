@@ -16,6 +16,7 @@ from prefect import Flow
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
@@ -143,8 +144,11 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
 
 
 def _show_runs(lake: Lake) -> None:
-    """A table of what this flow run has done."""
-    ours = lake.table("run_log").filter(pl.col("prefect_run") == lake.prefect_run)
+    """A table of what this flow run has done, if it found something to do."""
+    of_this = pl.col("prefect_run") == lake.prefect_run
+    if lake.table("runs").filter(of_this).collect().is_empty():
+        return  # the log counts the rows of every table, which takes longer
+    ours = lake.table("run_log").filter(of_this)
     columns = ("run", "flow", "state", "seconds", "shards", "shard_bytes", "features", "error")
     kept = ours.rename({"feature_statistics": "features"}).select(columns)
     show_table("runs", kept.collect().to_dicts(), f"Runs in {lake.root}")
@@ -158,7 +162,9 @@ def _show_page(files: Sequence[Path]) -> None:
 
 def _call(verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
     """One verb of a pipeline as a subflow."""
-    return FLOWS[verb](lake=str(lake.root), **parameters)
+    # The pipeline's heartbeats tell of the process; to end those of a subflow takes a second.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        return FLOWS[verb](lake=str(lake.root), **parameters)
 
 
 ingest = _as_flow(ingest_body)

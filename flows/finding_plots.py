@@ -37,7 +37,13 @@ def front(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
         axes.plot(sparse, lost, "-o", color=colour, label=short(tensor, 44))
         for one, x, y in zip(ours, sparse, lost, strict=True):
             method = one.dictionary.split(":")[0]
-            axes.annotate(method, (x, y), (4, 4), textcoords="offset points", color=colour)
+            axes.annotate(
+                method,
+                (x, y),
+                (4, 4 if index % 2 else -11),  # two fronts may run close to each other
+                textcoords="offset points",
+                color=colour,
+            )
         pca = [
             (one.metrics["l0"], one.metrics["fvu_pca"]) for one in ours if "fvu_pca" in one.metrics
         ]

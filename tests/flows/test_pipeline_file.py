@@ -75,6 +75,13 @@ def test_read__gives_what_the_file_says(tmp_path: Path) -> None:
     assert found.summary.masks == ("all", "late")
 
 
+@pytest.mark.parametrize("file", ["demo.toml", "docs/tweets.toml"])
+def test_read__takes_the_files_that_come_with_the_project(file: str) -> None:
+    found = read_pipeline(Path(__file__).parents[2] / file)
+    assert found.models
+    assert found.hypotheses
+
+
 def test_read__only_the_corpus_is_needed(tmp_path: Path) -> None:
     found = read_pipeline(write(tmp_path, '[corpus]\nname = "a"\nsource = { path = "/b.csv" }\n'))
     assert (found.models, found.dictionaries) == ((), ())

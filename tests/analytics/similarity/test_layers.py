@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from actlake.analytics.similarity import layers
 from actlake.analytics.similarity.cca import svcca
 from actlake.analytics.similarity.cka import debiased_cka
 from actlake.analytics.similarity.cross_gram import CrossGram
@@ -73,14 +74,24 @@ def test_compare_rows__a_permutation_without_rows_is_no_evidence() -> None:
     found = compare_rows(x, y, document, permutations=19)["cka"]
     assert np.isfinite(found.value)
     assert np.isnan([found.null_mean, found.cut_mean, found.p]).all()
-    # With y constant in the rows that some permutations keep, these count for the null.
-    document = np.repeat(np.arange(6), [3, 100, 100, 100, 100, 100])
-    x = rng.standard_normal((503, 3))
-    y = np.where((document == 0)[:, None], 0.0, x)
-    found = compare_rows(x, y, document, permutations=19)["cka"]
-    assert found.p == 1 / 20
-    y = np.where((np.arange(503) % 100 > 4)[:, None] & (document > 0)[:, None], x, 0.0)
-    assert 0 < compare_rows(x, y, document, permutations=19)["svcca"].p <= 1
+
+
+def test_compare_rows__undefined_permutations_speak_for_the_null(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nan = float("nan")
+    # The value; then, for each of four permutations, by chance and of the same rows matched.
+    planted = iter([0.9, 0.1, 0.8, nan, 0.8, 0.2, nan, 0.3, 0.7])
+
+    def similarities(*_: object) -> dict[Method, float]:
+        value = next(planted)
+        return dict.fromkeys(METHODS, value)
+
+    monkeypatch.setattr(layers, "_similarities", similarities)
+    x = np.zeros((len(DOCUMENT), 1))
+    for one in compare_rows(x, x, DOCUMENT, permutations=4).values():
+        assert one.p == 3 / 5  # two of four are below, the undefined ones are not
+        assert [one.value, one.null_mean, one.cut_mean] == pytest.approx([0.9, 0.2, 0.75])
 
 
 def test_compare_rows__gives_what_the_null_compares_with() -> None:

@@ -11,11 +11,13 @@ from actlake import sql
 from actlake.storage.arrays import check_chunk, chunk_path
 from actlake.storage.claims import Claims
 from actlake.storage.durable import Digest, digest
-from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.fields import ROW_COLUMNS, TABLES
 
 __all__ = ["WHOLE", "Fault", "Part", "committed_bytes", "verify"]
 
 CODES_ARRAYS = ("indptr", "indices", "values")
+SMALL_ROWS = 100_000
+"""Tables up to this size are held in memory while they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,7 @@ def verify(
         if wrong := _wrong(root / file.path, file, claims):
             yield Fault(file.path, file.owner, file.row_start, file.row_stop, wrong)
         progress(0 if file.expected is None else file.expected.bytes)
-    for check in sql.names("checks"):
-        for row in connection.execute(sql.text("checks", check)).fetchall():
-            yield Fault(f"check {check}", str(row[0]), None, None, str(row[1]))
+    yield from _checked(connection)
 
 
 def committed_bytes(
@@ -112,6 +112,34 @@ def _wrong(path: Path, file: _File, claims: Claims) -> str | None:
     if found.bytes != file.expected.bytes:
         return f"{found.bytes:,} bytes instead of {file.expected.bytes:,}"
     return None if found == file.expected else "its content changed"
+
+
+def _checked(connection: duckdb.DuckDBPyConnection) -> Iterator[Fault]:
+    """What ``sql/checks`` find, all at one snapshot."""
+    cursor = connection.cursor()  # its temporary tables go with it
+    try:
+        cursor.execute("BEGIN")
+        for table in _small_tables(cursor):
+            # Checks name most tables many times, and DuckLake asks its catalog at each.
+            cursor.execute(f"CREATE TEMP TABLE {table} AS FROM lake.main.{table}")
+        cursor.execute("SET search_path = 'temp.main,lake.main,memory.main'")
+        for check in sql.names("checks"):
+            for row in cursor.execute(sql.text("checks", check)).fetchall():
+                yield Fault(f"check {check}", str(row[0]), None, None, str(row[1]))
+    finally:
+        cursor.close()
+
+
+def _small_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    large = connection.execute(
+        """
+        SELECT t.table_name FROM __ducklake_metadata_lake.ducklake_table AS t
+        INNER JOIN __ducklake_metadata_lake.ducklake_table_stats AS s USING (table_id)
+        WHERE t.end_snapshot IS NULL AND s.record_count > $rows
+        """,
+        {"rows": SMALL_ROWS},
+    ).fetchall()
+    return [table for table in TABLES if (table,) not in large]
 
 
 def _files(

@@ -6,6 +6,7 @@ PYTHON ?= python3.11 python3.12 python3.13 python3
 LAKE ?= demo-lake
 WHEELS ?=
 PYTEST ?=
+SOAK ?=
 
 # Exits 0 in a Python that can hold actlake.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -22,13 +23,14 @@ endif
 unexport PYTHONHOME PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench wheels lock clean
+.PHONY: help demo test lint bench soak wheels lock clean
 
 help:
 	@echo "make demo     two real models over real text, down to features that answer SQL, in $(LAKE)/"
 	@echo "make test     everything that CI runs: ruff, mypy, pytest"
 	@echo "make lint     ruff and mypy alone"
 	@echo "make bench    speed, as ratios measured on this machine"
+	@echo "make soak     hours of kills, bit flips, full disks and crowds, as one table"
 	@echo "make wheels   every package into wheels/, for a machine without a package index"
 	@echo "make lock     write what is installed to constraints.txt"
 	@echo "make clean    remove everything that make made, except lakes"
@@ -51,6 +53,9 @@ lint: .venv/.dev
 
 bench: .venv/.demo
 	@$(BIN)/python -m benchmarks
+
+soak: .venv/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(SOAK)
 
 # What has no wheel is built here, so that the other machine, of the same system and Python version,
 # needs no compiler.

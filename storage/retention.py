@@ -8,20 +8,30 @@ be committed: it goes when it is older than the grace period and than every live
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from actlake.storage.catalog import Catalog
+from actlake.storage.claims import Claims
 from actlake.storage.errors import BusyError, InputError
+from actlake.storage.leftovers import files_below, leftovers, named_parquet
 from actlake.storage.run import Run, pin_of
 from actlake.storage.transaction import Transaction
+from actlake.storage.unnamed import NAMING, named_paths, snapshot_numbers, unneeded_parquet
 
-__all__ = ["Removed", "end_dead_runs", "expire_snapshots", "remove_unnamed"]
-
-NAMING = ("tensors", "codes", "rowsets", "dictionaries", "partials")
-"""Tables whose column ``path`` names something in the folder of the same name."""
+__all__ = [
+    "Plan",
+    "Removed",
+    "end_dead_runs",
+    "expire_snapshots",
+    "forget_snapshots",
+    "live_runs",
+    "plan_removal",
+    "remove_unnamed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +42,23 @@ class Removed:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What keeping fewer snapshots comes to."""
+
+    snapshots: list[int]
+    """Those that are forgotten."""
+    now: list[Removed]
+    """What goes at once."""
+    later: list[Removed]
+    """What goes when the grace period has passed."""
+
+
 def end_dead_runs(run: Run) -> list[str]:
     """Runs that say running and whose process is gone: now crashed, and without a pin.
 
     A run is marked by the next one with its key, which for work that nobody repeats never comes.
+    Pins that were left by others, killed as they began or ended, go too.
     """
     query = "SELECT run, key FROM runs WHERE state = 'running' AND run <> $own"
 
@@ -43,7 +66,7 @@ def end_dead_runs(run: Run) -> list[str]:
         with ExitStack() as taken:
             dead = []
             for one, key in transaction.rows(query, own=run.run):
-                if not _lives(run, str(key)):
+                if not _lives(run.claims, str(key)):
                     # Taken over, so that an owner who was only asleep can commit nothing more.
                     taken.enter_context(run.claims.held(f"run:{key}"))
                     dead.append(str(one))
@@ -55,135 +78,172 @@ def end_dead_runs(run: Run) -> list[str]:
             return dead
 
     dead = run.commit(change, "ended dead runs")
-    for one in dead:
-        run.claims.unpin(pin_of(one))
+    for why in run.examine(lambda now: _left_pins(run, now)):
+        run.claims.unpin(why)
     return dead
+
+
+def _left_pins(run: Run, transaction: Transaction) -> list[str]:
+    """Pins by runs that do not run. A run pins and is recorded under one holding of the lock."""
+    running = transaction.rows("SELECT run FROM runs WHERE state = 'running'")
+    kept = {pin_of(str(one)) for (one,) in running}
+    pins = {why for _, why in run.claims.pins()}
+    return sorted(why for why in pins - kept if why.startswith(pin_of("")))
 
 
 def expire_snapshots(run: Run, *, older_than: timedelta, keep: int) -> list[int]:
     """Forget snapshots that are older than ``older_than``, not pinned, and not the ``keep`` newest.
 
-    Never the newest. Their files stay until ``remove_unnamed``. Returns the numbers.
+    Never the newest. What only they named stays until ``remove_unnamed``, whose grace period begins
+    now. Returns the numbers.
     """
-    if keep < 1:
-        raise InputError(f"a lake keeps at least its newest snapshot, not {keep}")
-    cutoff = datetime.now(UTC).replace(tzinfo=None) - older_than
-    query = """
-        SELECT snapshot_id, snapshot_time::TIMESTAMP FROM ducklake_snapshots('lake')
-        ORDER BY snapshot_id DESC
-    """
+    _check_keep(keep)
 
     def change(transaction: Transaction) -> list[int]:
-        pinned = {snapshot for snapshot, _ in run.claims.pins()}
-        found = [(int(str(one)), time) for one, time in transaction.rows(query)[keep:]]
-        doomed = [
-            one
-            for one, time in found
-            if isinstance(time, datetime) and time < cutoff and one not in pinned
-        ]
-        if doomed:
-            expire = "CALL ducklake_expire_snapshots('lake', versions => $doomed)"
-            transaction.execute(expire, doomed=doomed)
-        return sorted(doomed)
+        pins = {snapshot for snapshot, _ in run.claims.pins()}
+        doomed = _expirable(transaction, pins, older_than, keep)
+        forget_snapshots(run.root, transaction, doomed)
+        return doomed
 
     return run.commit(change, "expired snapshots")
+
+
+def forget_snapshots(root: Path, transaction: Transaction, doomed: Sequence[int]) -> None:
+    """Forget the snapshots ``doomed``; the grace period of what only they named begins now."""
+    if doomed:
+        for path in _folders_of(root, transaction, doomed):
+            with suppress(OSError):  # a folder that is not there is for ``verify`` to find
+                os.utime(root / path)
+        expire = "CALL ducklake_expire_snapshots('lake', versions => $doomed)"
+        transaction.execute(expire, doomed=list(doomed))
 
 
 def remove_unnamed(run: Run, *, grace: timedelta) -> list[Removed]:
     """Remove, under the commit lock, what no snapshot names and no live run can be about to commit.
 
-    Parquet files, and folders of tensors, codes, rowsets and dictionaries, and partials; the
-    hashes of what is gone are forgotten. ``grace`` counts from when a file was scheduled, or last
-    written.
+    Parquet files, and folders of tensors, codes, rowsets and dictionaries, and partials, and what
+    was written aside and never got its name; the hashes of what is gone are forgotten. ``grace``
+    counts from when the last snapshot that named it was forgotten, or it was last written.
     """
-    before = datetime.now(UTC).replace(tzinfo=None) - grace
 
     def change(transaction: Transaction) -> list[Removed]:
-        horizon = min([before, *_live_since(run, transaction)])
-        removed = [
-            *_remove_expired(run.root, transaction, before),
-            *_remove_tables_orphans(run.root, transaction, horizon),
-            *_remove_folder_orphans(run.root, transaction, horizon),
-        ]
+        found = _removable(run.root, transaction, run.claims, grace, run.run)
+        removed = [one for path in found for one in _remove(run.root, path)]
+        # DuckLake's own removal compares days: it would take what was scheduled on a day after the
+        # moment that it is given. So it only forgets here, days later, what is gone already.
+        transaction.execute(
+            "CALL ducklake_cleanup_old_files('lake', older_than => $before)",
+            before=datetime.now(UTC) - grace - timedelta(days=2),
+        )
         _forget(run, transaction, removed)
         return removed
 
     return run.commit(change, "removed what no snapshot names")
 
 
-def _lives(run: Run, key: str) -> bool:
+def plan_removal(
+    root: Path,
+    catalog: Catalog,
+    claims: Claims,
+    *,
+    older_than: timedelta,
+    keep: int,
+    grace: timedelta,
+    released: Collection[str] = (),
+) -> Plan:
+    """What ``expire_snapshots`` and then ``remove_unnamed`` would do now; nothing is changed.
+
+    ``released`` are reasons of pins that would be let go first; those of dead runs are known here.
+    """
+    _check_keep(keep)
+
+    def look(transaction: Transaction) -> Plan:
+        live = {pin_of(run) for run, _, _ in live_runs(transaction, claims)}
+        held = {
+            snapshot
+            for snapshot, why in claims.pins()
+            if why not in released and (why in live or not why.startswith(pin_of("")))
+        }
+        doomed = _expirable(transaction, held, older_than, keep)
+        now = [*_sized(root, _removable(root, transaction, claims, grace, ""))]
+        kept = [one for one in snapshot_numbers(transaction.rows) if one not in doomed]
+        parquet = unneeded_parquet(transaction.rows, kept)
+        later = [
+            *(Removed(path, size) for path, size in parquet),
+            *_sized(root, (root / path for path in _folders_of(root, transaction, doomed))),
+        ]
+        there = {one.path for one in now}
+        later = [one for one in later if one.path not in there]
+        return Plan(doomed, [*now, *later], []) if not grace else Plan(doomed, now, later)
+
+    return catalog.examine(look)
+
+
+def live_runs(
+    transaction: Transaction, claims: Claims, *, but: str = ""
+) -> Iterator[tuple[str, str, datetime]]:
+    """Run, flow and start of each run whose process is at work, other than ``but``."""
+    query = """
+        SELECT run, flow, key, started FROM runs
+        WHERE state = 'running' AND run <> $but ORDER BY run
+    """
+    for run, flow, key, started in transaction.rows(query, but=but):
+        if isinstance(started, datetime) and _lives(claims, str(key)):
+            yield str(run), str(flow), started
+
+
+def _lives(claims: Claims, key: str) -> bool:
     try:
-        return not run.claims.is_free(f"run:{key}")
+        return not claims.is_free(f"run:{key}")
     except BusyError:  # this very thread is at it
         return True
 
 
-def _live_since(run: Run, transaction: Transaction) -> Iterator[datetime]:
-    query = "SELECT key, started FROM runs WHERE state = 'running' AND run <> $own"
-    for key, started in transaction.rows(query, own=run.run):
-        if isinstance(started, datetime) and _lives(run, str(key)):
-            yield started
+def _check_keep(keep: int) -> None:
+    if keep < 1:
+        raise InputError(f"a lake keeps at least its newest snapshot, not {keep}")
 
 
-def _remove_expired(root: Path, transaction: Transaction, before: datetime) -> Iterator[Removed]:
-    """Remove the files whose snapshots have expired for long enough."""
+def _expirable(
+    transaction: Transaction, pinned: Collection[int], older_than: timedelta, keep: int
+) -> list[int]:
+    cutoff = datetime.now(UTC).replace(tzinfo=None) - older_than
     query = """
-        SELECT path FROM __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion
-        WHERE schedule_start::TIMESTAMPTZ < $before ORDER BY path
+        SELECT snapshot_id, snapshot_time::TIMESTAMP FROM ducklake_snapshots('lake')
+        ORDER BY snapshot_id DESC
     """
-    for (name,) in transaction.rows(query, before=before.replace(tzinfo=UTC)):
-        yield from _remove(root, root / "tables" / str(name))
-    # DuckLake's own removal compares days: with ``before`` it would take what was scheduled on
-    # that day after it. So it only forgets here, days later, what is gone already.
-    transaction.execute(
-        "CALL ducklake_cleanup_old_files('lake', older_than => $before)",
-        before=before.replace(tzinfo=UTC) - timedelta(days=2),
+    found = [(int(str(one)), time) for one, time in transaction.rows(query)[keep:]]
+    return sorted(
+        one
+        for one, time in found
+        if isinstance(time, datetime) and time < cutoff and one not in pinned
     )
 
 
-def _remove_tables_orphans(
-    root: Path, transaction: Transaction, horizon: datetime
-) -> Iterator[Removed]:
-    named = set(_named_parquet(transaction))
-    for path in _files_below(root / "tables"):
-        # By name, which is random and never used again.
-        if path.name not in named and _is_older(path, horizon):
-            yield from _remove(root, path)
+def _folders_of(root: Path, transaction: Transaction, doomed: Collection[int]) -> list[str]:
+    """Folders, and partials, that no snapshot but those of ``doomed`` names."""
+    numbers = snapshot_numbers(transaction.rows)
+    kept = [one for one in numbers if one not in doomed]
+    return sorted(
+        path
+        for table in NAMING
+        for path in named_paths(root, transaction.rows, table, numbers)
+        - named_paths(root, transaction.rows, table, kept)
+    )
 
 
-def _remove_folder_orphans(
-    root: Path, transaction: Transaction, horizon: datetime
-) -> Iterator[Removed]:
-    for table in NAMING:
-        # Every row that a file still holds, deleted or not: whatever any snapshot may name.
-        query = """
-            SELECT t.path || f.path FROM __ducklake_metadata_lake.ducklake_data_file AS f
-            INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
-            WHERE t.table_name = $table
-        """
-        files = [f"{root}/tables/main/{path}" for (path,) in transaction.rows(query, table=table)]
-        paths = "SELECT DISTINCT path FROM read_parquet($files)"
-        named = {str(path) for (path,) in transaction.rows(paths, files=files)} if files else set()
-        for path in sorted((root / table).iterdir()):
-            if path.relative_to(root).as_posix() not in named and _is_older(path, horizon):
-                yield from _remove(root, path)
-
-
-def _named_parquet(transaction: Transaction) -> Iterator[str]:
-    query = """
-        SELECT parse_filename(path) FROM __ducklake_metadata_lake.ducklake_data_file
-        UNION ALL
-        SELECT parse_filename(path) FROM __ducklake_metadata_lake.ducklake_delete_file
-        UNION ALL
-        SELECT parse_filename(path)
-        FROM __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion
-    """
-    return (str(name) for (name,) in transaction.rows(query))
+def _removable(
+    root: Path, transaction: Transaction, claims: Claims, grace: timedelta, own: str
+) -> Iterator[Path]:
+    """What may be removed, each as soon as it is found to be old enough."""
+    before = datetime.now(UTC).replace(tzinfo=None) - grace
+    horizon = min([before, *(started for _, _, started in live_runs(transaction, claims, but=own))])
+    yield from leftovers(root, transaction.rows, before, horizon)
 
 
 def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> None:
     """Drop the hashes of what was removed, now or by a call that was killed before it came here."""
-    named = set(_named_parquet(transaction))
+    named = set(named_parquet(transaction.rows))
     gone = {one.path for one in removed}
     run.claims.forget_files(
         path
@@ -201,10 +261,22 @@ def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> N
 # Writers publish without the commit lock: what they wrote aside may go at any moment.
 
 
+def _sized(root: Path, paths: Iterable[Path]) -> Iterator[Removed]:
+    """Each of ``paths`` that is there, with its size."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            if path.exists():
+                yield Removed(path.relative_to(root).as_posix(), _size(path))
+
+
+def _size(path: Path) -> int:
+    return sum(one.stat().st_size for one in (path, *files_below(path)) if one.is_file())
+
+
 def _remove(root: Path, path: Path) -> Iterator[Removed]:
     """Remove a file or folder; nothing is yielded of one that somebody else removes."""
     try:
-        size = sum(one.stat().st_size for one in (path, *_files_below(path)) if one.is_file())
+        size = _size(path)
         if path.is_dir():
             shutil.rmtree(path)
         else:
@@ -212,23 +284,3 @@ def _remove(root: Path, path: Path) -> Iterator[Removed]:
     except FileNotFoundError:
         return
     yield Removed(path.relative_to(root).as_posix(), size)
-
-
-def _is_older(path: Path, horizon: datetime) -> bool:
-    """Whether ``path`` and all below it were last written before ``horizon``.
-
-    What vanishes meanwhile was there for a writer who is at work, so it is not.
-    """
-    try:
-        return all(_written(one) < horizon for one in (path, *path.rglob("*")))
-    except FileNotFoundError:
-        return False
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Every file below ``folder`` in order; of a folder that vanishes, none."""
-    return sorted(Path(at, name) for at, _, names in os.walk(folder) for name in names)
-
-
-def _written(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)

@@ -13,7 +13,7 @@ from threading import Event, Thread
 import numpy as np
 import pytest
 
-from actlake.storage import Lake, retention
+from actlake.storage import Lake, leftovers
 from actlake.storage.durable import publish
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
@@ -182,7 +182,7 @@ def test_remove__passes_by_what_writers_publish_meanwhile(fresh: Lake) -> None:
 def test_remove__passes_by_what_is_gone_when_its_turn_comes(
     name: str, fresh: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, is_older = fresh.root / name, retention._is_older
+    path, is_older = fresh.root / name, leftovers._is_older
     if "." in name:
         path.write_text("left")
     else:
@@ -193,7 +193,7 @@ def test_remove__passes_by_what_is_gone_when_its_turn_comes(
         one.rmdir() if one.is_dir() else one.unlink()
         return found
 
-    monkeypatch.setattr(retention, "_is_older", goes_then)
+    monkeypatch.setattr(leftovers, "_is_older", goes_then)
     assert removed(fresh) == []
     assert not path.exists()
 

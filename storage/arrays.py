@@ -15,11 +15,20 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from actlake.storage.durable import Digest, digest, publish
+from actlake.storage.durable import Buffer, Digest, digest, publish
 from actlake.storage.errors import CorruptError
 from actlake.storage.keys import Json
 
-__all__ = ["TRAILER_BYTES", "Chunk", "chunk_path", "create_array", "map_chunk", "publish_chunk"]
+__all__ = [
+    "TRAILER_BYTES",
+    "Chunk",
+    "chunk_path",
+    "chunk_pieces",
+    "corrupt",
+    "create_array",
+    "map_chunk",
+    "publish_chunk",
+]
 
 TRAILER_BYTES = 4
 
@@ -69,6 +78,12 @@ def publish_chunk(folder: Path, shard: int, rows: NDArray[Any], chunk_rows: int)
 
     A last chunk of fewer than ``chunk_rows`` rows is padded with the fill value, as Zarr wants.
     """
+    pieces, checksum = chunk_pieces(rows, chunk_rows)
+    return Chunk(publish(chunk_path(folder, shard, rows.ndim), pieces), checksum)
+
+
+def chunk_pieces(rows: NDArray[Any], chunk_rows: int) -> tuple[list[Buffer], int]:
+    """The bytes of a chunk's file in order, and the CRC-32C of all but its trailer."""
     rows = np.ascontiguousarray(rows)
     payload = [_bytes(rows)]
     if missing := chunk_rows - len(rows):
@@ -77,26 +92,33 @@ def publish_chunk(folder: Path, shard: int, rows: NDArray[Any], chunk_rows: int)
     checksum = 0
     for piece in payload:
         checksum = google_crc32c.extend(checksum, piece)
-    path = chunk_path(folder, shard, rows.ndim)
     trailer = checksum.to_bytes(TRAILER_BYTES, "little")
-    return Chunk(publish(path, [*(piece.data for piece in payload), trailer]), checksum)
+    return [*(piece.data for piece in payload), trailer], checksum
 
 
 def map_chunk(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], expected_bytes: int
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], expected_bytes: int, what: str
 ) -> NDArray[Any]:
-    """The rows of a chunk as a read-only memory map; CorruptError if its size is wrong."""
+    """The rows of a chunk as a read-only memory map.
+
+    CorruptError, telling ``what`` the chunk holds, if the file is missing or its size is wrong.
+    """
     try:
         size = path.stat().st_size
     except FileNotFoundError:
-        raise CorruptError(f"{path} is missing; run `actlake verify` to see what else is") from None
+        raise corrupt(path, what, "is missing") from None
     if size != expected_bytes:
-        raise CorruptError(
-            f"{path} has {size:,} bytes instead of {expected_bytes:,}; run `actlake verify`"
-        )
+        raise corrupt(path, what, f"has {size:,} bytes instead of {expected_bytes:,}")
     if 0 in shape:
         return np.empty(shape, dtype)
     return np.memmap(path, dtype, mode="r", shape=shape)
+
+
+def corrupt(path: Path, what: str, wrong: str) -> CorruptError:
+    """The error that says what is ``wrong`` with a file that holds ``what``."""
+    return CorruptError(
+        f"{path} ({what}) {wrong}; run `actlake verify` to see what else is, then `actlake repair`"
+    )
 
 
 def check_chunk(path: Path, expected: Digest, payload_crc32c: int) -> str | None:

@@ -1,25 +1,22 @@
 """Codes: one dictionary encoded over one tensor, row-major, and readers of both directions."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import TRAILER_BYTES, map_chunk
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.csr import INDPTR, Csr, index_dtype
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.scan import scan_codes
 from actlake.storage.shards import Grid
 
 __all__ = ["Codes", "codes_named"]
-
-Connection = Callable[[], duckdb.DuckDBPyConnection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class Codes:
     sealed: bool
     values_of_shard: dict[int, int]
     """Stored values of each committed shard."""
-    _connection: Connection
+    _reading: Reading
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -74,8 +71,13 @@ class Codes:
     def _array(self, shard: int, name: str, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         if size == 0:
             return np.empty(0, dtype)  # Zarr keeps no chunk of an empty array
-        path = self.folder / str(shard) / name / "c.0"
-        return map_chunk(path, (size,), dtype, size * dtype.itemsize + TRAILER_BYTES)
+        start, stop = self.grid.span(shard)
+        what = f"{name} of codes {self.name}, rows {start:,} to {stop:,}"
+        path = chunk_path(self.folder / str(shard) / name, 0, 1)
+        file_bytes = size * dtype.itemsize + TRAILER_BYTES
+        return self._reading.chunk(
+            Chunk(path, self.id, name, shard, what), (size,), dtype, file_bytes
+        )
 
     def __getitem__(self, rows: slice) -> Csr:
         """Rows ``[a:b]`` as one block, copied. Steps are not supported."""
@@ -108,7 +110,9 @@ class Codes:
             WHERE codes = $codes AND feature = $feature ORDER BY "row"
         """
         parameters = {"codes": self.name, "feature": feature}
-        return pl.DataFrame(self._connection().execute(query, parameters).to_arrow_table())
+        self._reading.table("postings", codes=(self.name,) * 2, feature=(feature,) * 2)
+        found = self._reading.connection().execute(query, parameters)
+        return pl.DataFrame(found.to_arrow_table())
 
     def scan(self) -> pl.LazyFrame:
         """Columns row, feature, value as a lazy frame, by row, then feature.
@@ -119,18 +123,20 @@ class Codes:
         return scan_codes(self.grid, self.shard, sorted(self.values_of_shard), self.n_features)
 
 
-def codes_named(connection: Connection, root: Path, name: str) -> Codes:
+def codes_named(reading: Reading, name: str) -> Codes:
     """The codes of that name; NotFoundError if there are none."""
     query = """
         SELECT dictionary, tensor, n_features, dtype, rowset, fingerprint, id, path, state
         FROM codes WHERE codes = $name
     """
-    row = connection().execute(query, {"name": name}).fetchone()
+    reading.table("codes", codes=(name, name))
+    row = reading.connection().execute(query, {"name": name}).fetchone()
     if row is None:
-        raise NotFoundError(f"no codes {name!r} in {root}; see `actlake ls codes`")
+        raise NotFoundError(f"no codes {name!r} in {reading.root}; see `actlake ls codes`")
     dictionary, tensor, n_features, dtype, rowset, fingerprint, id_, path, state = row
     sizes = """SELECT shard, bytes FROM shards WHERE owner = $id AND "array" = 'values'"""
-    receipts = connection().execute(sizes, {"id": id_})
+    reading.table("shards", owner=(id_, id_))
+    receipts = reading.connection().execute(sizes, {"id": id_})
     item = np.dtype(dtype).itemsize
     return Codes(
         name=name,
@@ -138,13 +144,13 @@ def codes_named(connection: Connection, root: Path, name: str) -> Codes:
         tensor=tensor,
         n_features=n_features,
         dtype=np.dtype(dtype),
-        rowset=rowset_named(connection(), root, rowset),
+        rowset=rowset_named(reading, rowset),
         fingerprint=fingerprint,
         id=id_,
-        folder=root / path,
+        folder=reading.root / path,
         sealed=state == "sealed",
         values_of_shard={
             shard: max(0, size - TRAILER_BYTES) // item for shard, size in receipts.fetchall()
         },
-        _connection=connection,
+        _reading=reading,
     )

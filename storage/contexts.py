@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import duckdb
 import numpy as np
 
 from actlake.storage.codes import Codes
 from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.reading import Reading
 
 __all__ = ["Context", "Span", "contexts_of_rows", "strongest_rows"]
 
@@ -41,7 +41,7 @@ class Context:
 
 
 def strongest_rows(
-    connection: duckdb.DuckDBPyConnection, codes: Codes, feature: int, mask: str, limit: int
+    reading: Reading, codes: Codes, feature: int, mask: str, limit: int
 ) -> list[tuple[int, float]]:
     """Row and value of the strongest firings: as summarized under ``mask``, else from postings.
 
@@ -53,15 +53,18 @@ def strongest_rows(
         raise NotFoundError(
             f"codes {codes.name} have features 0 to {codes.n_features - 1}, not {feature}"
         )
+    connection = reading.connection()
     parameters = {"codes": codes.name, "feature": feature, "mask": mask, "limit": limit}
     summarized = """
         SELECT "row", value FROM feature_examples
         WHERE codes = $codes AND mask = $mask AND feature = $feature AND kind = 'top'
         ORDER BY rank LIMIT $limit
     """
+    reading.table("feature_examples", codes=(codes.name,) * 2, feature=(feature,) * 2)
     if rows := connection.execute(summarized, parameters).fetchall():
         return rows
     if mask != "all":
+        reading.table("feature_statistics", codes=(codes.name,) * 2)
         other = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
         if connection.execute(other, {"codes": codes.name, "mask": mask}).fetchone() == (0,):
             raise InputError(
@@ -74,11 +77,12 @@ def strongest_rows(
         SELECT "row", value FROM postings WHERE codes = $codes AND feature = $feature
         ORDER BY value DESC, "row" LIMIT $limit
     """
+    reading.table("postings", codes=(codes.name,) * 2, feature=(feature,) * 2)
     return connection.execute(every, parameters).fetchall()
 
 
 def contexts_of_rows(
-    connection: duckdb.DuckDBPyConnection,
+    reading: Reading,
     codes: Codes,
     feature: int,
     rows: Sequence[tuple[int, float]],
@@ -95,7 +99,7 @@ def contexts_of_rows(
     if not rows:
         return []
     documents = codes.rowset.at("document", np.array([row for row, _ in rows]))
-    texts = _texts(connection, codes.rowset.corpus, sorted(set(documents.tolist())))
+    texts = _texts(reading, codes.rowset.corpus, sorted(set(documents.tolist())))
     return [
         _context(codes, feature, row, value, int(document), *texts[int(document)], before, after)
         for (row, value), document in zip(rows, documents, strict=True)
@@ -155,12 +159,12 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
     return merged
 
 
-def _texts(
-    connection: duckdb.DuckDBPyConnection, corpus: str, documents: Sequence[int]
-) -> dict[int, tuple[str, str]]:
+def _texts(reading: Reading, corpus: str, documents: Sequence[int]) -> dict[int, tuple[str, str]]:
     query = """
         SELECT document, source_id, text FROM documents
         WHERE corpus = $corpus AND document IN (SELECT unnest($documents))
     """
-    rows = connection.execute(query, {"corpus": corpus, "documents": list(documents)}).fetchall()
+    reading.table("documents", corpus=(corpus,) * 2, document=(documents[0], documents[-1]))
+    parameters = {"corpus": corpus, "documents": list(documents)}
+    rows = reading.connection().execute(query, parameters).fetchall()
     return {document: (source_id, text) for document, source_id, text in rows}

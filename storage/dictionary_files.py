@@ -4,19 +4,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from actlake.storage.durable import digest, publish, publish_folder, staging_path
-from actlake.storage.errors import CorruptError, NotFoundError
+from actlake.storage.arrays import corrupt
+from actlake.storage.durable import new_folder, publish
+from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, new_id
+from actlake.storage.reading import Reading
 from actlake.storage.run import Run
 
 __all__ = ["DictionaryFile", "dictionary_named", "write_dictionary"]
@@ -59,12 +59,15 @@ def write_dictionary(
     dictionary_id = new_id()
     folder = run.root / "dictionaries" / dictionary_id
     weights = safetensors.numpy.save(dict(arrays))
-    staged = staging_path(folder)
-    staged.mkdir()
-    publish(staged / "dictionary.safetensors", [weights])
-    publish(staged / "config.json", [json.dumps(config, indent=1, sort_keys=True).encode()])
-    files = {f"dictionaries/{dictionary_id}/{path.name}": digest(path) for path in staged.iterdir()}
-    publish_folder(staged, folder)
+    content = {
+        "dictionary.safetensors": weights,
+        "config.json": json.dumps(config, indent=1, sort_keys=True).encode(),
+    }
+    with new_folder(folder) as staged:
+        files = {
+            f"dictionaries/{dictionary_id}/{name}": publish(staged / name, [text])
+            for name, text in content.items()
+        }
     row = {
         "dictionary": name,
         "method": method,
@@ -86,25 +89,27 @@ def write_dictionary(
     )
 
 
-def dictionary_named(
-    connection: duckdb.DuckDBPyConnection, root: Path, name: str
-) -> DictionaryFile:
+def dictionary_named(reading: Reading, name: str) -> DictionaryFile:
     """The dictionary of that name; NotFoundError if there is none, CorruptError if it changed."""
     query = """
         SELECT method, tensor, n_features, width, config, fingerprint, path, sha256
         FROM dictionaries WHERE dictionary = $name
     """
-    row = connection.execute(query, {"name": name}).fetchone()
+    reading.table("dictionaries", dictionary=(name, name))
+    row = reading.connection().execute(query, {"name": name}).fetchone()
     if row is None:
-        raise NotFoundError(f"no dictionary {name!r} in {root}; see `actlake ls dictionaries`")
+        raise NotFoundError(
+            f"no dictionary {name!r} in {reading.root}; see `actlake ls dictionaries`"
+        )
     method, tensor, n_features, width, config, fingerprint, path, sha256 = row
-    file = root / path / "dictionary.safetensors"
+    file = reading.root / path / "dictionary.safetensors"
     try:
         weights = file.read_bytes()
-    except FileNotFoundError:
-        raise CorruptError(f"{file} is missing; run `actlake verify` to see what else is") from None
+    except OSError as error:
+        wrong = f"cannot be read ({error.strerror})"
+        raise corrupt(file, f"dictionary {name}", wrong) from error
     if hashlib.sha256(weights).hexdigest() != sha256:
-        raise CorruptError(f"{file} is not what was committed; run `actlake verify`")
+        raise corrupt(file, f"dictionary {name}", "is not what was committed")
     arrays = safetensors.numpy.load(weights)
     return DictionaryFile(
         name, method, tensor, n_features, width, json.loads(config), arrays, fingerprint, sha256

@@ -21,23 +21,23 @@ from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
 from actlake.storage.corpora import Document, corpus_facts
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
 from actlake.storage.durable import Digest
-from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.guard import run_select, sandboxed
-from actlake.storage.keys import Json, fingerprint
+from actlake.storage.keys import Json
 from actlake.storage.masks import Mask, mask_named, mask_rows, write_built_in
 from actlake.storage.migrations import applied, migrate
 from actlake.storage.partials import stored_partials
+from actlake.storage.reading import Mode, Reading
 from actlake.storage.results import Result
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.run import Run, started_run
 from actlake.storage.settings import Settings, prepare_folder, read_settings, write_settings
 from actlake.storage.shards import WIDTH_HINT, committed_shards
 from actlake.storage.snapshots import current_snapshot, snapshots
-from actlake.storage.tensor_writer import TensorPlan
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import WHOLE, Fault, Part, committed_bytes, verify
-from actlake.storage.writers import TensorWriter
+from actlake.storage.writers import TensorWriter, given
 
 __all__ = ["Lake"]
 
@@ -51,7 +51,10 @@ class Lake:
     lake without a snapshot always see the newest.
     """
 
-    def __init__(self, root: Path, settings: Settings, snapshot: int | None = None) -> None:
+    def __init__(
+        self, root: Path, settings: Settings, snapshot: int | None = None, mode: Mode = "first-read"
+    ) -> None:
+        self._reading = Reading(root, mode, self._connection, lambda: self._claims.files())
         self.root = root
         self.settings = settings
         self.snapshot = snapshot
@@ -59,10 +62,14 @@ class Lake:
         """Id of the Prefect flow run on whose behalf this lake is written, for ``runs``."""
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """The lake at ``path``; FormatError if it is none, or of a newer format."""
+    def open(cls, path: str | Path, *, verify: Mode = "first-read") -> Self:
+        """The lake at ``path``; FormatError if it is none, or of a newer format.
+
+        ``verify`` says when its readers hold files against what was committed: ``first-read``,
+        ``always`` or ``never``. What each costs stands in ``storage.reading``.
+        """
         root = Path(path).expanduser().resolve()
-        lake = cls(root, read_settings(root))
+        lake = cls(root, read_settings(root), mode=verify)
         connection = lake._catalog.attached()  # without views, which need the newest tables
         if applied(connection) < len(sql.names("schema")):
             migrate(lake._catalog)
@@ -76,6 +83,8 @@ class Lake:
         prepare_folder(root)
         claims = Claims(root)
         claims.create()
+        if "lake.toml" in claims.files():
+            raise CorruptError(f"{root}/lake.toml is missing; restore it from a backup of the lake")
         catalog = Catalog(root, claims)
         migrate(catalog)
         write_built_in(catalog)
@@ -87,7 +96,7 @@ class Lake:
 
     def at(self, snapshot: int) -> Self:
         """The same lake as of ``snapshot``, read-only; NotFoundError if there is no such one."""
-        lake = type(self)(self.root, self.settings, snapshot)
+        lake = type(self)(self.root, self.settings, snapshot, self._reading.mode)
         lake._connection()
         return lake
 
@@ -122,33 +131,33 @@ class Lake:
 
     def tensor(self, name: str) -> Tensor:
         """A reader of the tensor of that name; NotFoundError if there is none."""
-        return tensor_named(self._connection(), self.root, name)
+        return tensor_named(self._reading, name)
 
     def codes(self, name: str) -> Codes:
         """A reader of the codes of that name; NotFoundError if there are none."""
-        return codes_named(self._connection, self.root, name)
+        return codes_named(self._reading, name)
 
     def rowset(self, name: str) -> Rowset:
         """A reader of the rowset of that name; NotFoundError if there is none."""
-        return rowset_named(self._connection(), self.root, name)
+        return rowset_named(self._reading, name)
 
     def dictionary(self, name: str) -> DictionaryFile:
         """The weights and configuration of a dictionary; NotFoundError if there is none."""
-        return dictionary_named(self._connection(), self.root, name)
+        return dictionary_named(self._reading, name)
 
     def mask(self, name: str) -> Mask:
         """The mask of that name; NotFoundError if there is none."""
-        return mask_named(self._connection(), name)
+        return mask_named(self._reading, name)
 
     def mask_rows(self, mask: Mask, rowset: Rowset, start: int, stop: int) -> NDArray[np.bool_]:
         """Whether each of rows [start, stop) is under the mask, shape (stop - start,)."""
-        return mask_rows(self._connection(), mask, rowset, start, stop)
+        return mask_rows(self._reading, mask, rowset, start, stop)
 
     def partials(
         self, codes: str, mask: str, code_version: str
     ) -> dict[tuple[str, int], tuple[str, Digest]]:
         """Path and digest of each stored state of a statistic, by (statistic, shard)."""
-        return stored_partials(self._connection(), codes, mask, code_version)
+        return stored_partials(self._reading, codes, mask, code_version)
 
     def contexts(
         self,
@@ -166,10 +175,8 @@ class Lake:
         ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
         """
         reader = self.codes(codes)
-        rows = strongest_rows(self._connection(), reader, feature, mask, limit)
-        return contexts_of_rows(
-            self._connection(), reader, feature, rows, before=before, after=after
-        )
+        rows = strongest_rows(self._reading, reader, feature, mask, limit)
+        return contexts_of_rows(self._reading, reader, feature, rows, before=before, after=after)
 
     def sql(self, select: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of one SELECT over the lake's tables and views.
@@ -178,6 +185,7 @@ class Lake:
         one SELECT, calls a function that reaches outside the lake, or takes longer than
         ``seconds``.
         """
+        self._reading.statement(select)
         return run_select(self._reader, select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
@@ -186,13 +194,14 @@ class Lake:
             text = sql.text("queries", name)
         except KeyError as error:
             raise NotFoundError(error.args[0]) from None
-        return run_select(self._reader, text, parameters, seconds=seconds)
+        return self.sql(text, seconds=seconds, **parameters)
 
     def table(self, name: str) -> pl.LazyFrame:
         """A table or view as a lazy frame; columns, conditions and limits go into DuckDB."""
         if name not in (*TABLES, *sql.names("views")):
             raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
-        return self._connection().sql(f"SELECT * FROM {name}").pl(lazy=True)  # noqa: S608
+        self._reading.statement(query := f"SELECT * FROM {name}")  # noqa: S608
+        return self._connection().sql(query).pl(lazy=True)
 
     def snapshots(self, limit: int) -> pa.Table:
         """The newest commits: snapshot, time (UTC), author, message."""
@@ -289,19 +298,7 @@ class Lake:
         ``provenance`` is whatever JSON tells where they came from; it is stored with the array
         and is part of the tensor's identity.
         """
-        plan = TensorPlan(
-            name=name,
-            model=model,
-            model_fingerprint=fingerprint(model),
-            site=site,
-            module=site,
-            side="given",
-            rowset=self.rowset(rowset),
-            dtype=dtype,
-            compute_dtype="unknown",
-            width=width,
-            provenance=tuple((provenance or {}).items()),
-        )
+        plan = given(name, self.rowset(rowset), width, model, site, dtype, provenance or {})
         return creation.create_tensor(self.run, self._connection(), plan, self.committed_shards)
 
     def committed_shards(self, owner: str) -> set[int]:

@@ -1,6 +1,5 @@
 """Masks: named conditions over tokens that say which rows a statistic counts."""
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.guard import check_predicate
 from actlake.storage.keys import check_name, fingerprint
+from actlake.storage.reading import Reading
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
@@ -36,16 +36,17 @@ class Mask:
         self.fingerprint = fingerprint("mask", predicate)
 
 
-def mask_named(connection: duckdb.DuckDBPyConnection, name: str) -> Mask:
+def mask_named(reading: Reading, name: str) -> Mask:
     """The mask of that name; NotFoundError, with the known ones, if there is none."""
-    masks = dict(connection.execute("SELECT mask, predicate FROM masks").fetchall())
+    reading.table("masks")
+    masks = dict(reading.connection().execute("SELECT mask, predicate FROM masks").fetchall())
     if name not in masks:
         raise NotFoundError(f"no mask {name!r}; there are {', '.join(sorted(masks))}")
     return Mask(name, masks[name])
 
 
 def mask_rows(
-    connection: duckdb.DuckDBPyConnection, mask: Mask, rowset: Rowset, start: int, stop: int
+    reading: Reading, mask: Mask, rowset: Rowset, start: int, stop: int
 ) -> NDArray[np.bool_]:
     """Whether each of rows [start, stop) is under the mask, shape (stop - start,); NULL is no."""
     kept = np.zeros(stop - start, bool)
@@ -57,7 +58,9 @@ def mask_rows(
         SELECT "row" FROM tokens
         WHERE rowset = $rowset AND "row" >= $start AND "row" < $stop AND ({mask.predicate})
     """  # noqa: S608
-    rows = connection.execute(query, {"rowset": rowset.name, "start": start, "stop": stop})
+    reading.table("tokens", rowset=(rowset.name,) * 2, row=(start, stop - 1))
+    parameters = {"rowset": rowset.name, "start": start, "stop": stop}
+    rows = reading.connection().execute(query, parameters)
     kept[rows.fetchnumpy()["row"].astype(np.int64) - start] = True
     return kept
 

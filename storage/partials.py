@@ -4,15 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 import safetensors.numpy
 from numpy.typing import NDArray
+from xxhash import xxh3_128_hexdigest
 
-from actlake.storage.durable import Digest, digest, publish
-from actlake.storage.errors import BusyError, CorruptError
+from actlake.storage.arrays import corrupt
+from actlake.storage.durable import Digest, publish
+from actlake.storage.errors import BusyError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import new_id
+from actlake.storage.reading import Reading
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
@@ -31,9 +33,13 @@ def write_partial(root: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, 
 def read_partial(root: Path, path: str, expected: Digest) -> dict[str, NDArray[Any]]:
     """The arrays of a state; CorruptError if the file is not what was committed."""
     file = root / path
-    if not file.exists() or digest(file) != expected:
-        raise CorruptError(f"{file} is not what was committed; run `actlake verify`")
-    return dict(safetensors.numpy.load_file(file))
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise corrupt(file, "a partial", f"cannot be read ({error.strerror})") from error
+    if Digest(len(content), xxh3_128_hexdigest(content)) != expected:
+        raise corrupt(file, "a partial", "is not what was committed")
+    return dict(safetensors.numpy.load(content))
 
 
 def partial_row(
@@ -83,7 +89,7 @@ def commit_partials(run: Run, rows: Sequence[dict[str, object]], message: str) -
 
 
 def stored_partials(
-    connection: duckdb.DuckDBPyConnection, codes: str, mask: str, code_version: str
+    reading: Reading, codes: str, mask: str, code_version: str
 ) -> dict[tuple[str, int], tuple[str, Digest]]:
     """Path and digest of every committed partial, by (statistic, shard)."""
     query = """
@@ -91,7 +97,8 @@ def stored_partials(
         WHERE codes = $codes AND mask = $mask AND code_version = $code_version
     """
     parameters = {"codes": codes, "mask": mask, "code_version": code_version}
-    rows = connection.execute(query, parameters).fetchall()
+    reading.table("partials", codes=(codes, codes))
+    rows = reading.connection().execute(query, parameters).fetchall()
     return {
         (statistic, shard): (path, Digest(size, hash_))
         for statistic, shard, path, size, hash_ in rows

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import TRAILER_BYTES, chunk_path, map_chunk
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.reading import Chunk, Reading
 from actlake.storage.shards import Grid
 
 __all__ = ["Rowset", "rowset_named"]
@@ -33,6 +33,7 @@ class Rowset:
     fingerprint: str
     id: str
     folder: Path
+    _reading: Reading
 
     @property
     def grid(self) -> Grid:
@@ -64,9 +65,10 @@ class Rowset:
     def _shard(self, name: str, shard: int) -> NDArray[Any]:
         dtype = self._dtype(name)
         start, stop = self.grid.span(shard)
-        path = chunk_path(self.folder / name, shard, 1)
+        what = f"{name} of rowset {self.name}, rows {start:,} to {stop:,}"
+        chunk = Chunk(chunk_path(self.folder / name, shard, 1), self.id, name, shard, what)
         file_bytes = self.shard_rows * dtype.itemsize + TRAILER_BYTES
-        return map_chunk(path, (stop - start,), dtype, file_bytes)
+        return self._reading.chunk(chunk, (stop - start,), dtype, file_bytes)
 
     def _dtype(self, name: str) -> np.dtype[Any]:
         if name not in ROW_COLUMNS:
@@ -76,7 +78,7 @@ class Rowset:
         return np.dtype(ROW_COLUMNS[name])
 
 
-def rowset_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -> Rowset:
+def rowset_named(reading: Reading, name: str) -> Rowset:
     """The rowset of that name; NotFoundError if there is none."""
     query = """
         SELECT
@@ -84,9 +86,10 @@ def rowset_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -
             rows, shard_rows, fingerprint, id, path
         FROM rowsets WHERE rowset = $name
     """
-    row = connection.execute(query, {"name": name}).fetchone()
+    reading.table("rowsets", rowset=(name, name))
+    row = reading.connection().execute(query, {"name": name}).fetchone()
     if row is None:
-        raise NotFoundError(f"no rowset {name!r} in {root}; see `actlake ls rowsets`")
+        raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
     corpus, kind, tokenizer, windowing, window, overlap, rows, shard_rows, hash_, id_, path = row
     return Rowset(
         name=name,
@@ -100,5 +103,6 @@ def rowset_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -
         shard_rows=shard_rows,
         fingerprint=hash_,
         id=id_,
-        folder=root / path,
+        folder=reading.root / path,
+        _reading=reading,
     )

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import TRAILER_BYTES, chunk_path, map_chunk
-from actlake.storage.errors import CorruptError, IncompleteError, InputError, NotFoundError
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
+from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.precision import stored_dtype
+from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.shards import Grid
 
@@ -45,6 +45,7 @@ class Tensor:
     sealed: bool
     committed: frozenset[int]
     """Shards whose rows may be read."""
+    _reading: Reading
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -59,18 +60,22 @@ class Tensor:
 
     def attributes(self) -> dict[str, Any]:
         """What the array says of itself: model, module, rowset, dtypes, batch plan."""
-        file = self.folder / "zarr.json"
+        file, what = self.folder / "zarr.json", f"tensor {self.name}"
+        content = self._reading.file(file.relative_to(self._reading.root).as_posix(), what)
         try:
-            return dict(json.loads(file.read_text("utf-8"))["attributes"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CorruptError(f"{file} is damaged ({error}); run `actlake verify`") from error
+            return dict(json.loads(content)["attributes"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise corrupt(file, what, f"is damaged ({error})") from error
 
     def missing(self) -> list[int]:
         """Shards that are not committed yet."""
         return [shard for shard in range(len(self.grid)) if shard not in self.committed]
 
     def shard(self, shard: int) -> NDArray[Any]:
-        """The rows of one shard, shape (rows, width), as a read-only memory map."""
+        """The rows of one shard, shape (rows, width), as a read-only memory map.
+
+        A copy where the lake verifies always.
+        """
         if shard not in self.committed:
             start, stop = self.grid.span(shard)
             raise IncompleteError(
@@ -80,8 +85,9 @@ class Tensor:
         start, stop = self.grid.span(shard)
         item = self.width * self.dtype.itemsize
         file_bytes = self.grid.shard_rows * item + TRAILER_BYTES
-        path = chunk_path(self.folder, shard, 2)
-        return map_chunk(path, (stop - start, self.width), self.dtype, file_bytes)
+        what = f"tensor {self.name}, rows {start:,} to {stop:,}"
+        chunk = Chunk(chunk_path(self.folder, shard, 2), self.id, "rows", shard, what)
+        return self._reading.chunk(chunk, (stop - start, self.width), self.dtype, file_bytes)
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """A copy of rows ``[a:b]``, shape (b - a, width). Steps are not supported."""
@@ -144,16 +150,19 @@ class Tensor:
         return np.asarray(rows if keep is None else rows[keep(*self.grid.span(shard))], np.float32)
 
 
-def tensor_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -> Tensor:
+def tensor_named(reading: Reading, name: str) -> Tensor:
     """The tensor of that name; NotFoundError if there is none."""
     query = """
         SELECT model, site, module, side, dtype, width, rowset, fingerprint, id, path, state
         FROM tensors WHERE tensor = $name
     """
+    reading.table("tensors", tensor=(name, name))
+    connection = reading.connection()
     row = connection.execute(query, {"name": name}).fetchone()
     if row is None:
-        raise NotFoundError(f"no tensor {name!r} in {root}; see `actlake ls tensors`")
+        raise NotFoundError(f"no tensor {name!r} in {reading.root}; see `actlake ls tensors`")
     model, site, module, side, dtype, width, rowset, fingerprint, id_, path, state = row
+    reading.table("shards", owner=(id_, id_))
     committed = "SELECT shard FROM shards WHERE owner = $id"
     shards = connection.execute(committed, {"id": id_}).fetchall()
     return Tensor(
@@ -164,10 +173,11 @@ def tensor_named(connection: duckdb.DuckDBPyConnection, root: Path, name: str) -
         side=side,
         dtype=stored_dtype(dtype),
         width=width,
-        rowset=rowset_named(connection, root, rowset),
+        rowset=rowset_named(reading, rowset),
         fingerprint=fingerprint,
         id=id_,
-        folder=root / path,
+        folder=reading.root / path,
         sealed=state == "sealed",
         committed=frozenset(shard for (shard,) in shards),
+        _reading=reading,
     )

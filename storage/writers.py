@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.errors import IncompleteError, InputError, LakeError
+from actlake.storage.keys import Json, fingerprint
 from actlake.storage.precision import cast
+from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.tensor_writer import (
     TensorPlan,
@@ -19,7 +21,32 @@ from actlake.storage.tensor_writer import (
     seal,
 )
 
-__all__ = ["TensorWriter"]
+__all__ = ["TensorWriter", "given"]
+
+
+def given(
+    name: str,
+    rowset: Rowset,
+    width: int,
+    model: str,
+    site: str,
+    dtype: str,
+    provenance: Mapping[str, Json],
+) -> TensorPlan:
+    """The plan of a tensor whose rows come from elsewhere."""
+    return TensorPlan(
+        name=name,
+        model=model,
+        model_fingerprint=fingerprint(model),
+        site=site,
+        module=site,
+        side="given",
+        rowset=rowset,
+        dtype=dtype,
+        compute_dtype="unknown",
+        width=width,
+        provenance=tuple(provenance.items()),
+    )
 
 
 class TensorWriter:

@@ -127,7 +127,7 @@ def test_mapper__reads_what_others_write_with_the_same_codecs(
         path = chunk_path(tmp_path / "theirs", shard, 2)
         rows = ours[shard * CHUNK : (shard + 1) * CHUNK]
         size = CHUNK * 3 * DTYPES[name].itemsize + TRAILER_BYTES
-        assert same_bits(np.asarray(map_chunk(path, rows.shape, DTYPES[name], size)), rows)
+        assert same_bits(np.asarray(map_chunk(path, rows.shape, DTYPES[name], size, "x")), rows)
         # To the byte, the padding of the last chunk included.
         assert path.read_bytes() == chunk_path(tmp_path / "ours", shard, 2).read_bytes()
 
@@ -182,17 +182,17 @@ def test_map_chunk__refuses_a_truncated_file_in_one_line(tmp_path: Path, size: i
     path = chunk_path(tmp_path / "a", 0, 2)
     path.write_bytes(path.read_bytes()[:size].ljust(size, b"\0"))
     with pytest.raises(CorruptError, match=f"has {size} bytes instead of 52") as caught:
-        map_chunk(path, (CHUNK, 3), DTYPES["float32"], 52)
+        map_chunk(path, (CHUNK, 3), DTYPES["float32"], 52, "x")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_map_chunk__is_read_only_and_names_what_is_missing(tmp_path: Path) -> None:
     written(tmp_path / "a", "float32", (ROWS, 3), range(1))
-    rows = map_chunk(chunk_path(tmp_path / "a", 0, 2), (CHUNK, 3), DTYPES["float32"], 52)
+    rows = map_chunk(chunk_path(tmp_path / "a", 0, 2), (CHUNK, 3), DTYPES["float32"], 52, "x")
     with pytest.raises(ValueError, match="read-only"):
         rows[0] = 1
-    with pytest.raises(CorruptError, match=r"c\.1\.0 is missing"):
-        map_chunk(chunk_path(tmp_path / "a", 1, 2), (CHUNK, 3), DTYPES["float32"], 52)
+    with pytest.raises(CorruptError, match=r"c\.1\.0 \(x\) is missing"):
+        map_chunk(chunk_path(tmp_path / "a", 1, 2), (CHUNK, 3), DTYPES["float32"], 52, "x")
 
 
 @given(data=st.data())

@@ -1,0 +1,211 @@
+"""How a lake's files are read: as they are, or held against what was committed.
+
+What a chunk must be stands in its receipt, not in its own trailer: a chunk of other rows, or an
+older one of the same rows, has a trailer that fits it. Every other file has its hash in ``files``.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import duckdb
+import google_crc32c
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake import sql
+from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
+from actlake.storage.duck import LAKE
+from actlake.storage.durable import Digest, digest
+from actlake.storage.errors import InputError
+
+__all__ = ["MODES", "Chunk", "Mode", "Reading"]
+
+Mode = Literal["never", "first-read", "always"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+Bounds = tuple[str, str] | tuple[int, int]
+"""Smallest and largest value that a reader looks for in a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One shard of one array, to be read."""
+
+    path: Path
+    owner: str
+    """Id of the tensor, codes or rowset."""
+    array: str
+    shard: int
+    what: str
+    """For people: the tensor, codes or rowset by name, and the rows."""
+
+
+class Reading:
+    """How the readers of one lake read: each holds this, and asks it for its files."""
+
+    def __init__(
+        self,
+        root: Path,
+        mode: Mode,
+        connection: Callable[[], duckdb.DuckDBPyConnection],
+        recorded: Callable[[], Mapping[str, Digest]],
+    ) -> None:
+        """Read the lake at ``root``; ``recorded`` tells the hash of every file but chunks.
+
+        InputError if there is no such mode.
+        """
+        if mode not in MODES:
+            raise InputError(f"a lake verifies {', '.join(MODES)}, not {mode!r}; choose one")
+        self.root = root
+        self.mode = mode
+        self.connection = connection
+        self._ask_recorded = recorded
+        self._recorded: Mapping[str, Digest] = {}
+        self._receipts: dict[str, dict[tuple[str, int], int]] = {}
+        self._sound: set[Path] = set()
+        """Files that were found to be what was committed."""
+
+    def chunk(
+        self, chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int
+    ) -> NDArray[Any]:
+        """The rows of a chunk, read-only, whose file has ``file_bytes`` with padding and trailer.
+
+        A memory map; with ``always`` a copy, of which the bytes that are returned were checked.
+        CorruptError if the file is missing, has another size, or is checked and another.
+        """
+        rows = map_chunk(chunk.path, shape, dtype, file_bytes, chunk.what)
+        if self.mode == "never" or (self.mode == "first-read" and chunk.path in self._sound):
+            return rows
+        payload: NDArray[np.uint8] = np.memmap(
+            chunk.path, np.uint8, mode="r", shape=(file_bytes - TRAILER_BYTES,)
+        )
+        if self.mode == "always":  # a mapped file may change after it was checked
+            payload = np.array(payload)
+            payload.flags.writeable = False
+            rows = payload[: rows.nbytes].view(dtype).reshape(shape)
+        found = google_crc32c.value(payload)
+        # Asked for again, as a shard may have been committed since its owner's were read.
+        if found != self._expected(chunk) and found != self._expected(chunk, again=True):
+            raise corrupt(chunk.path, chunk.what, "is not what was committed")
+        self._sound.add(chunk.path)
+        return rows
+
+    def _expected(self, chunk: Chunk, *, again: bool = False) -> int | None:
+        """CRC-32C of the chunk before its trailer, as committed; None if it has no receipt."""
+        if again or chunk.owner not in self._receipts:
+            self.table("shards", owner=(chunk.owner, chunk.owner))
+            query = """
+                SELECT "array", shard, payload_crc32c FROM shards
+                WHERE owner = $owner AND "array" <> 'postings'
+            """
+            rows = self.connection().execute(query, {"owner": chunk.owner}).fetchall()
+            self._receipts[chunk.owner] = {(array, shard): crc for array, shard, crc in rows}
+        return self._receipts[chunk.owner].get((chunk.array, chunk.shard))
+
+    def file(self, path: str, what: str) -> bytes:
+        """The content of a small file, named by its path in the lake."""
+        self._check(path, what)
+        try:
+            return (self.root / path).read_bytes()
+        except OSError as error:
+            raise corrupt(self.root / path, what, f"cannot be read ({error.strerror})") from error
+
+    def table(self, table: str, **wanted: Bounds) -> None:
+        """CorruptError if a file of ``table``, as of now, is not what was committed.
+
+        Of the files that, by the catalog, may hold rows with a value of each column within the
+        bounds ``wanted``; bounds are inclusive. Nothing is read with ``never``.
+        """
+        if self.mode == "never":
+            return
+        rows = self.connection().execute(_FILES, {"table": table, "columns": [*wanted]}).fetchall()
+        for path, columns, lowest, highest in rows:
+            bounds = zip(lowest or (), highest or (), strict=True)
+            stored = dict(zip(columns or (), bounds, strict=True))
+            if all(_may_hold(stored.get(name), asked) for name, asked in wanted.items()):
+                self._check(path, f"table {table}")
+
+    def statement(self, select: str) -> None:
+        """With ``always``, ``table`` for every table that ``select`` reads, also through views."""
+        if self.mode != "always":
+            return
+        waiting, seen = [select], set[str]()
+        while waiting:
+            for name in self._named(waiting.pop()) - seen:
+                seen.add(name)
+                if name in sql.names("views"):
+                    waiting.append(sql.text("views", name).partition(" AS\n")[2])
+                else:
+                    self.table(name)
+
+    def _named(self, select: str) -> set[str]:
+        """Names that stand where a table does; of what is no SELECT, none: it is refused later."""
+        parse = "SELECT json_serialize_sql($select::VARCHAR)"
+        found = self.connection().execute(parse, {"select": select}).fetchone()
+        waiting, names = [json.loads(found[0]) if found else None], set[str]()
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, dict):
+                if node.get("type") == "BASE_TABLE":
+                    names.add(str(node["table_name"]).lower())
+                waiting += node.values()
+            elif isinstance(node, list):
+                waiting += node
+        return names
+
+    def _check(self, path: str, what: str) -> None:
+        file = self.root / path
+        if self.mode == "never" or (self.mode == "first-read" and file in self._sound):
+            return
+        if path not in self._recorded:
+            self._recorded = self._ask_recorded()
+        expected = self._recorded.get(path)
+        try:
+            # A crash may have left it without a hash; ``verify`` adopts it.
+            if expected is not None and digest(file) != expected:
+                raise corrupt(file, what, "is not what was committed")
+        except FileNotFoundError:
+            raise corrupt(file, what, "is missing") from None
+        except OSError as error:
+            raise corrupt(file, what, f"cannot be read ({error.strerror})") from error
+        self._sound.add(file)
+
+
+_FILES = f"""
+    SELECT
+        'tables/main/' || t.path || f.path,
+        list(c.column_name) FILTER (WHERE c.column_name IS NOT NULL),
+        list(s.min_value) FILTER (WHERE c.column_name IS NOT NULL),
+        list(s.max_value) FILTER (WHERE c.column_name IS NOT NULL)
+    FROM (
+        SELECT table_id, data_file_id, path, begin_snapshot, end_snapshot
+        FROM __ducklake_metadata_{LAKE}.ducklake_data_file
+        UNION ALL
+        SELECT table_id, NULL, path, begin_snapshot, end_snapshot
+        FROM __ducklake_metadata_{LAKE}.ducklake_delete_file
+    ) AS f
+    CROSS JOIN (SELECT id FROM {LAKE}.current_snapshot()) AS now
+    INNER JOIN (
+        SELECT DISTINCT table_id, path FROM __ducklake_metadata_{LAKE}.ducklake_table
+        WHERE table_name = $table
+    ) AS t USING (table_id)
+    LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_column AS c
+        ON c.table_id = f.table_id AND c.end_snapshot IS NULL
+            AND c.column_name IN (SELECT unnest($columns))
+    LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_file_column_stats AS s
+        ON s.data_file_id = f.data_file_id AND s.column_id = c.column_id
+    WHERE f.begin_snapshot <= now.id AND (f.end_snapshot IS NULL OR f.end_snapshot > now.id)
+    GROUP BY ALL
+"""  # noqa: S608 - ours
+"""Files of a table at the connection's snapshot, and the smallest and largest value in each."""
+
+
+def _may_hold(stored: tuple[str | None, str | None] | None, asked: Bounds) -> bool:
+    low, high = stored or (None, None)
+    if low is None or high is None:  # a file of deleted rows, or one without statistics
+        return True
+    if isinstance(asked[0], str):
+        return low <= str(asked[1]) and asked[0] <= high
+    return int(low) <= int(asked[1]) and asked[0] <= int(high)

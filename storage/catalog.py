@@ -27,12 +27,12 @@ from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, one_line
 from actlake.storage.durable import Digest, digest, flush, make_folder, publish
 from actlake.storage.errors import BusyError, CorruptError, LakeError
-from actlake.storage.fields import arrow_schema
+from actlake.storage.fields import TEXTS, arrow_schema
 from actlake.storage.lock import locked
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["Catalog", "StagedRows", "Transaction"]
+__all__ = ["Catalog", "StagedRows", "Transaction", "author"]
 
 T = TypeVar("T")
 ATTEMPTS = 8
@@ -87,7 +87,10 @@ class Catalog:
     def stage(self, table: str, rows: pa.Table) -> StagedRows:
         """Write ``rows`` as Parquet where ``table`` keeps its files; nothing refers to it yet."""
         sink = pa.BufferOutputStream()
-        pq.write_table(rows.cast(arrow_schema(table)), sink, compression="zstd")
+        rows = rows.cast(arrow_schema(table))
+        # DuckLake copies the smallest and the largest value of a file into the catalog.
+        told = [name for name in rows.column_names if (table, name) not in TEXTS]
+        pq.write_table(rows, sink, compression="zstd", write_statistics=told)
         return self.stage_parquet(table, memoryview(sink.getvalue()))
 
     def stage_parquet(self, table: str, content: memoryview) -> StagedRows:
@@ -175,7 +178,7 @@ class Catalog:
                 result = change(transaction)
                 connection.execute(
                     "CALL ducklake_set_commit_message('lake', $author, $message)",
-                    {"author": _author(), "message": message},
+                    {"author": author(), "message": message},
                 )
                 # Before the commit, so that no crash leaves a file without its hash.
                 self._claims.record_files({**self._digests(transaction.registered), **files})
@@ -274,7 +277,8 @@ class Catalog:
         return locked(self.root / "catalog.lock")
 
 
-def _author() -> str:
+def author() -> str:
+    """The user whose process this is."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run as a number without a name

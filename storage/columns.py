@@ -18,7 +18,7 @@ COLUMNS = {
         key VARCHAR hash of flow, parameters, input fingerprints and format: the work's identity
         flow VARCHAR verb, such as extract
         parameters VARCHAR JSON object
-        state VARCHAR running, completed, failed or crashed
+        state VARCHAR running, completed, failed, crashed or undone: what it made was deleted since
         error VARCHAR? one line, where it failed
         started TIMESTAMP UTC
         ended TIMESTAMP? UTC
@@ -28,6 +28,7 @@ COLUMNS = {
         code_version VARCHAR version of actlake
         host VARCHAR machine it ran on
         prefect_run VARCHAR? id of the Prefect flow run that carried it out; NULL if none did
+        author VARCHAR? user it ran as; NULL before that was kept
     """,
     "models": """
         model VARCHAR name
@@ -239,5 +240,18 @@ COLUMNS = {
         value DOUBLE the value
         n BIGINT rows it was computed over
         run VARCHAR run that wrote this row
+    """,
+    "withdrawals": """
+        corpus VARCHAR name of the corpus
+        document BIGINT index of the document
+        source_id VARCHAR its id in the source
+        at TIMESTAMP when it was taken back, UTC
+        reason VARCHAR as the user gave it
+        first_snapshot BIGINT oldest snapshot that held it and cannot be read any more
+        last_snapshot BIGINT newest such snapshot
+        removed VARCHAR JSON object: rows that became empty or were removed, by table
+        stale VARCHAR JSON object: names of what was computed with it and is still there, by kind
+        run VARCHAR run that wrote this row
+        purged TIMESTAMP? when no file of the lake held it any more, UTC; NULL until then
     """,
 }

@@ -11,7 +11,7 @@ import pyarrow as pa
 from actlake.storage.columns import COLUMNS
 from actlake.storage.finding_columns import FINDING_COLUMNS
 
-__all__ = ["ARRAYS", "TABLES", "Array", "Field", "arrow_schema", "markdown"]
+__all__ = ["ARRAYS", "TABLES", "TEXTS", "Array", "Field", "arrow_schema", "markdown"]
 
 ARROW = {
     "VARCHAR": pa.string(),
@@ -79,6 +79,18 @@ ROW_COLUMNS: dict[str, str] = {
     if array.path.startswith("rowsets")
 }
 """Columns of a rowset and their dtypes, in the order of the table ``tokens``."""
+
+
+TEXTS = frozenset(
+    {
+        ("documents", "text"),
+        ("labels", "value_text"),
+        ("hypotheses", "statement"),
+        ("hypothesis_phrases", "phrase"),
+    }
+)
+"""Columns that hold what documents say. Their files have no statistics of them, so that no copy of
+a text is anywhere but in the rows of its document."""
 
 
 def arrow_schema(table: str) -> pa.Schema:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from actlake.storage.catalog import Catalog
+from actlake.storage.catalog import Catalog, author
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.durable import Digest
 from actlake.storage.errors import BusyError, LakeError
@@ -232,6 +232,7 @@ def _record_start(
         "code_version": actlake_version(),
         "host": socket.gethostname(),
         "prefect_run": prefect_run,
+        "author": author(),
     }
     staged = run.catalog.stage("runs", pa.Table.from_pylist([row], arrow_schema("runs")))
 

@@ -6,7 +6,7 @@ WITH faults AS (
         run AS owner,
         'is ' || state || ' and has no end' AS what
     FROM runs
-    WHERE state IN ('completed', 'failed') AND ended IS NULL
+    WHERE state IN ('completed', 'failed', 'undone') AND ended IS NULL
     UNION ALL
     SELECT
         run,
@@ -25,7 +25,7 @@ WITH faults AS (
         run,
         'has the state ' || state || ', which none has'
     FROM runs
-    WHERE state NOT IN ('running', 'completed', 'failed', 'crashed')
+    WHERE state NOT IN ('running', 'completed', 'failed', 'crashed', 'undone')
 )
 SELECT
     owner,

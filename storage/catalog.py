@@ -126,10 +126,10 @@ class Catalog:
                 self._check_current(claims)
                 before = current_snapshot(self._writing())
                 result = self._replayed(change, message, files or {}, attempted)
-                snapshot = current_snapshot(self._writing())
+                snapshot, paths = self._newest()
                 if snapshot == before:
                     return result, None
-                self._record(snapshot, attempted[-1].registered)
+                self._record(paths, attempted[-1].registered)
                 return result, snapshot
         except BaseException:
             with suppress(LakeError, duckdb.Error):  # nothing is removed that may be committed
@@ -231,22 +231,32 @@ class Catalog:
         finally:
             connection.close()
 
-    def _record(self, snapshot: int, registered: Sequence[StagedRows]) -> None:
-        """Read the receipt back, and remember the hash of what DuckLake itself has written."""
-        written = self._writing().execute(
+    def _newest(self) -> tuple[int, set[str]]:
+        """The newest snapshot, and the files in the lake that its commit added."""
+        # One statement: for each, DuckDB opens the catalog's SQLite file anew.
+        rows = self._writing().execute(
             """
-            SELECT t.path || f.path FROM (
-                SELECT table_id, path FROM __ducklake_metadata_lake.ducklake_data_file
-                WHERE begin_snapshot = $snapshot
+            WITH newest AS (
+                SELECT max(snapshot_id) AS snapshot
+                FROM __ducklake_metadata_lake.ducklake_snapshot
+            ),
+            added AS (
+                SELECT begin_snapshot, table_id, path
+                FROM __ducklake_metadata_lake.ducklake_data_file
                 UNION ALL
-                SELECT table_id, path FROM __ducklake_metadata_lake.ducklake_delete_file
-                WHERE begin_snapshot = $snapshot
-            ) AS f
-            JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
-            """,
-            {"snapshot": snapshot},
-        )
-        paths = {f"tables/main/{path}" for (path,) in written.fetchall()}
+                SELECT begin_snapshot, table_id, path
+                FROM __ducklake_metadata_lake.ducklake_delete_file
+            )
+            SELECT n.snapshot, t.path || a.path FROM newest AS n
+            LEFT JOIN added AS a ON a.begin_snapshot = n.snapshot
+            LEFT JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
+            """
+        ).fetchall()
+        return rows[0][0], {f"tables/main/{path}" for _, path in rows if path is not None}
+
+    def _record(self, paths: set[str], registered: Sequence[StagedRows]) -> None:
+        """Hold the receipt that was read back against what was registered, and remember the hash
+        of what DuckLake itself has written."""
         known = self._digests(registered)
         if lost := sorted(known.keys() - paths):
             raise CorruptError(

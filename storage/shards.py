@@ -138,14 +138,16 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
         if key in wanted:
             raise InputError(f"shard {one.shard} of {one.array} of {one.owner} came twice")
         wanted.add(key)
+    # An owner and a range at a time: DuckLake then opens only files that may hold such a row.
     query = """
         SELECT owner, "array", shard FROM shards
-        WHERE owner IN (SELECT unnest($owners)) AND shard IN (SELECT unnest($shards))
+        WHERE owner = $owner AND shard >= $low AND shard <= $high
     """
-    owners, shards = {owner for owner, _, _ in wanted}, {shard for _, _, shard in wanted}
-    for committed in transaction.rows(query, owners=list(owners), shards=list(shards)):
-        if committed in wanted:
-            owner, array, shard = committed
+    for owner in sorted({owner for owner, _, _ in wanted}):
+        shards = [shard for one, _, shard in wanted if one == owner]
+        found = transaction.rows(query, owner=owner, low=min(shards), high=max(shards))
+        for committed in (one for one in found if one in wanted):
+            _, array, shard = committed
             raise InputError(
                 f"shard {shard} of {array} of {owner} is already committed; shards are "
                 "immutable: run again to do only what is missing"

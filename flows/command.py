@@ -57,7 +57,8 @@ def open_or_create(path: Path) -> "Lake":
     """The lake at ``path``, made there first if nothing is."""
     from actlake.storage.lake import Lake
 
-    if path.exists():
+    if (path / "lake.toml").exists():
         return Lake.open(path)
+    lake = Lake.create(path)
     click.echo(f"made a lake at {path}", err=True)
-    return Lake.create(path)
+    return lake

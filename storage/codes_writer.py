@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, Chunk, create_array, publish_chunk
 from actlake.storage.csr import INDPTR, Csr, fault_of, index_dtype
-from actlake.storage.durable import Digest, digest, publish_folder, staging_path
+from actlake.storage.durable import Digest, digest, new_folder
 from actlake.storage.errors import InputError, PrecisionError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
@@ -84,7 +84,6 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         return str(known)
     codes_id = new_id()
     folder = run.root / "codes" / codes_id
-    staged = staging_path(folder)
     attributes = {
         "codes": plan.name,
         "dictionary": plan.dictionary,
@@ -94,8 +93,8 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         "rowset": plan.rowset.name,
         "n_features": plan.n_features,
     }
-    zarr.create_group(store=staged, attributes=attributes)
-    publish_folder(staged, folder)
+    with new_folder(folder) as staged:
+        zarr.create_group(store=staged, attributes=attributes)
     row = {
         "codes": plan.name,
         "dictionary": plan.dictionary,
@@ -138,15 +137,14 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
     chunks: dict[str, Chunk] = {}
 
     def publish() -> Chunk:
-        staged = staging_path(folder)
         arrays: dict[str, NDArray[Any]] = {
             "indptr": stored.indptr.astype(INDPTR),
             "indices": stored.indices,
             "values": stored.values,
         }
-        for name, values in arrays.items():
-            chunks[name] = _write_array(staged / name, values)
-        publish_folder(staged, folder)
+        with new_folder(folder) as staged:
+            for name, values in arrays.items():
+                chunks[name] = _write_array(staged / name, values)
         return chunks["values"]
 
     publish_over_orphan(run, codes_id, shard, folder, publish)

@@ -3,28 +3,38 @@
 A crash leaves at most a ``*.tmp`` beside the place, never half a file under its own name.
 """
 
+import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import xxhash
 
+from actlake.storage.errors import DiskError
+
 __all__ = [
     "Digest",
     "digest",
     "flush",
     "make_folder",
+    "new_folder",
     "publish",
     "publish_folder",
     "replace_file",
     "staging_path",
+    "writing",
 ]
 
 Buffer = bytes | bytearray | memoryview
 READ_BYTES = 1 << 20
+REMEDIES = {
+    "make room there": (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    "make it writable": (errno.EACCES, errno.EPERM, errno.EROFS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +44,23 @@ class Digest:
     bytes: int
     xxh3_128: str
     """Hexadecimal."""
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """What the system refuses inside the block is a DiskError that names ``place``; that a file
+    exists already stays a FileExistsError."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        found = (remedy for remedy, numbers in REMEDIES.items() if error.errno in numbers)
+        remedy = next(found, "see what is wrong with the disk")
+        what = (error.strerror or str(error)).lower()
+        raise DiskError(
+            f"{place} cannot be written ({what}); {remedy}, then run this again"
+        ) from error
 
 
 def digest(path: Path) -> Digest:
@@ -48,10 +75,11 @@ def digest(path: Path) -> Digest:
 
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and those above it, so that they survive a loss of power."""
-    if not folder.is_dir():
-        make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        flush(folder.parent)
+    with writing(folder):
+        if not folder.is_dir():
+            make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            flush(folder.parent)
 
 
 def staging_path(final: Path) -> Path:
@@ -60,23 +88,25 @@ def staging_path(final: Path) -> Path:
 
 
 def publish(final: Path, pieces: Iterable[Buffer]) -> Digest:
-    """Write ``pieces`` to ``final`` and flush it to the disk; FileExistsError if it exists.
+    """Write ``pieces`` to ``final`` and flush it to the disk; FileExistsError if it exists,
+    DiskError if it cannot be written.
 
     ``os.link`` makes the name appear with the whole content and, unlike ``rename``, never
     replaces what another writer has published meanwhile.
     """
     staged, hasher, size = staging_path(final), xxhash.xxh3_128(), 0
-    try:
-        with staged.open("xb", buffering=0) as file:
-            for piece in pieces:
-                _write_all(file.fileno(), piece)
-                hasher.update(piece)
-                size += memoryview(piece).nbytes
-            os.fsync(file.fileno())
-        os.link(staged, final)
-    finally:
-        staged.unlink(missing_ok=True)
-    flush(final.parent)
+    with writing(final):
+        try:
+            with staged.open("xb", buffering=0) as file:
+                for piece in pieces:
+                    _write_all(file.fileno(), piece)
+                    hasher.update(piece)
+                    size += memoryview(piece).nbytes
+                os.fsync(file.fileno())
+            os.link(staged, final)
+        finally:
+            staged.unlink(missing_ok=True)
+        flush(final.parent)
     return Digest(size, hasher.hexdigest())
 
 
@@ -86,8 +116,30 @@ def replace_file(final: Path, content: Buffer) -> None:
     make_folder(final.parent)
     staged = staging_path(final)
     publish(staged, [content])
-    staged.replace(final)
-    flush(final.parent)
+    with writing(final):
+        try:
+            staged.replace(final)
+        finally:
+            staged.unlink(missing_ok=True)
+        flush(final.parent)
+
+
+@contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A folder to fill that is ``final`` when the block ends; nothing is left of it if it fails.
+
+    FileExistsError if ``final`` exists, DiskError if it cannot be written.
+    """
+    staged = staging_path(final)
+    with writing(final):
+        try:
+            make_folder(final.parent)
+            staged.mkdir()
+            yield staged
+            publish_folder(staged, final)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
 
 
 def publish_folder(staged: Path, final: Path) -> None:
@@ -95,16 +147,17 @@ def publish_folder(staged: Path, final: Path) -> None:
 
     Renaming onto a folder that holds anything fails, so nothing is ever replaced.
     """
-    for path in (*staged.rglob("*"), staged):
-        flush(path)
-    try:
-        staged.rename(final)
-    except OSError as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        if final.exists():
-            raise FileExistsError(f"{final} exists") from error
-        raise
-    flush(final.parent)
+    with writing(final):
+        for path in (*staged.rglob("*"), staged):
+            flush(path)
+        try:
+            staged.rename(final)
+        except OSError as error:
+            shutil.rmtree(staged, ignore_errors=True)
+            if final.exists():
+                raise FileExistsError(f"{final} exists") from error
+            raise
+        flush(final.parent)
 
 
 def flush(path: Path) -> None:

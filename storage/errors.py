@@ -11,6 +11,7 @@ LakeError
 ├── FormatError          not a lake, or one that this version does not read
 ├── CorruptError         stored bytes are not what was committed: verify, then repair
 ├── IncompleteError      rows that are not committed yet: wait, or resume the run
+├── DiskError            a disk that is full, failing or read-only: mend that, then run again
 └── BusyError            somebody else holds the work or the lock: wait, then try again
 
 Every message is one sentence, lower case, without a full stop: the thing, the place, the next step.
@@ -20,6 +21,7 @@ __all__ = [
     "BusyError",
     "CorpusError",
     "CorruptError",
+    "DiskError",
     "FormatError",
     "IncompleteError",
     "InputError",
@@ -76,6 +78,10 @@ class CorruptError(LakeError):
 
 class IncompleteError(LakeError):
     """The rows asked for are not committed yet."""
+
+
+class DiskError(LakeError):
+    """The disk refused to take what was to be written; what was committed before stays."""
 
 
 class BusyError(LakeError):

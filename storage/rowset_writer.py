@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import create_array, publish_chunk
-from actlake.storage.durable import Digest, digest, publish_folder, staging_path
+from actlake.storage.durable import Digest, digest, new_folder, staging_path, writing
 from actlake.storage.errors import BusyError, CorpusError, InputError, NameTakenError
 from actlake.storage.fields import ROW_COLUMNS, arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
@@ -71,11 +71,12 @@ def write_rowset(
         vocabulary = None
     rowset_id = new_id()
     folder = run.root / "rowsets" / rowset_id
-    staged_folder, spool = staging_path(folder), staging_path(folder)
+    spool = staging_path(folder)
     staged: list[StagedRows] = []
     try:
-        spool.mkdir(parents=True)
-        rows = _spool(spool, blocks)
+        with writing(folder):
+            spool.mkdir(parents=True)
+            rows = _spool(spool, blocks)
         if rows == 0:
             raise CorpusError(f"rowset {plan.name} would have no rows; its corpus is empty")
         columns = {
@@ -83,18 +84,17 @@ def write_rowset(
             for name, dtype in ROW_COLUMNS.items()
         }
         grid = Grid(rows, choose_shard_rows(rows, plan.width_hint))
-        receipts = _write_arrays(run, staged_folder, rowset_id, columns, grid)
-        for start in range(0, rows, TABLE_ROWS):
-            staged.append(run.catalog.stage("tokens", _token_rows(plan.name, columns, start)))
-        files = {
-            f"rowsets/{rowset_id}/{path.relative_to(staged_folder)}": digest(path)
-            for path in staged_folder.rglob("zarr.json")
-        }
-        publish_folder(staged_folder, folder)
+        with new_folder(folder) as filling:
+            receipts = _write_arrays(run, filling, rowset_id, columns, grid)
+            for start in range(0, rows, TABLE_ROWS):
+                staged.append(run.catalog.stage("tokens", _token_rows(plan.name, columns, start)))
+            files = {
+                f"rowsets/{rowset_id}/{path.relative_to(filling)}": digest(path)
+                for path in filling.rglob("zarr.json")
+            }
     except BaseException:
         for one in staged:
             one.discard()
-        shutil.rmtree(staged_folder, ignore_errors=True)
         raise
     finally:
         shutil.rmtree(spool, ignore_errors=True)

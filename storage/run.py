@@ -181,20 +181,20 @@ def started_run(
             run.done = True
             yield run
             return
-        snapshot = current_snapshot(reader())
-        claims.pin(snapshot, pin_of(run.run))
         try:
-            _record_start(run, parameters, inputs, snapshot, prefect_run)
-            try:
-                yield run
-            except BaseException as error:
-                # Whatever happens here, the first error is the one to tell.
-                with suppress(LakeError, OSError, duckdb.Error):
-                    _record_end(run, "failed", _one_line(error))
-                raise
-            _record_end(run, "completed", None)
-        finally:
-            claims.unpin(pin_of(run.run))
+            _record_start(run, parameters, inputs, current_snapshot(reader()), prefect_run)
+        except BaseException:
+            with suppress(LakeError):
+                claims.unpin(pin_of(run.run))
+            raise
+        try:
+            yield run
+        except BaseException as error:
+            # Whatever happens here, the first error is the one to tell.
+            with suppress(LakeError, OSError, duckdb.Error):
+                _record_end(run, "failed", _one_line(error))
+            raise
+        _record_end(run, "completed", None)
 
 
 @contextmanager
@@ -237,6 +237,8 @@ def _record_start(
     staged = run.catalog.stage("runs", pa.Table.from_pylist([row], arrow_schema("runs")))
 
     def change(transaction: Transaction) -> list[tuple[object, ...]]:
+        # Under the lock, so that whoever has it sees no pin of a live run that is not recorded.
+        run.claims.pin(snapshot, pin_of(run.run))
         # We hold the key's claim, so whatever still says running is dead.
         dead = "SELECT run FROM runs WHERE key = $key AND state = 'running'"
         crashed = transaction.rows(dead, key=run.key)
@@ -264,6 +266,8 @@ def _record_end(run: Run, state: str, error: str | None) -> None:
             run=run.run,
         )
 
+    # Before, since nobody would look for the pin of a run that has ended.
+    run.claims.unpin(pin_of(run.run))
     run.catalog.commit(change, f"{run.flow} {run.run}: {state}", claims=[run.claim])
 
 

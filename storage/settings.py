@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from actlake.storage.durable import Digest, make_folder, publish
-from actlake.storage.errors import FormatError, InputError
+from actlake.storage.errors import DiskError, FormatError, InputError
 
 __all__ = [
     "FORMAT",
@@ -28,6 +28,8 @@ NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs afpfs 9p fuse.sshfs lustre gpfs beegfs ceph fuse.glusterfs".split()
 )
 FOLDERS = ("tables", "tensors", "codes", "rowsets", "dictionaries", "partials")
+MAKING = r"catalog\.lock|(catalog|claims)\.sqlite(-wal|-shm|-journal)?|\.lake\.toml\.\w+\.tmp"
+"""Files of a lake that is being made; its folders are there too."""
 MOUNTS = Path("/proc/self/mounts")
 
 
@@ -51,20 +53,27 @@ def actlake_version() -> str:
 def prepare_folder(root: Path) -> None:
     """Make ``root`` with the folders of a lake; it becomes one by ``write_settings``.
 
-    InputError if ``root`` holds anything, cannot be written, or lies on a network file system.
+    What a killed process left of a lake that it was making is finished. InputError if ``root``
+    holds anything else, cannot be written, or lies on a network file system.
     """
     refuse_network_file_system(root)
     try:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and _holds_nothing_else(root)):
             raise InputError(
                 f"{root} exists and is not empty, so no lake is made there; name another"
             )
         for folder in FOLDERS:
             make_folder(root / folder)
-    except OSError as error:
-        raise InputError(
-            f"no lake can be made at {root}: {error.strerror}; name another"
-        ) from error
+    except (DiskError, OSError) as error:
+        raise InputError(f"no lake can be made at {root}: {error}") from error
+
+
+def _holds_nothing_else(root: Path) -> bool:
+    """Whether ``root`` holds nothing but what there is of a lake before its ``lake.toml``."""
+    begun = f"{'|'.join(FOLDERS)}|{MAKING}"
+    return all(re.fullmatch(begun, path.name) for path in root.iterdir()) and (
+        (root / "claims.sqlite").exists() or not any(path.is_file() for path in root.rglob("*"))
+    )
 
 
 def write_settings(root: Path) -> tuple[Settings, Digest]:

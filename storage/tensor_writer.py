@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import Chunk, chunk_path, create_array, publish_chunk
-from actlake.storage.durable import digest, publish_folder, staging_path
+from actlake.storage.durable import digest, new_folder
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
@@ -152,16 +152,15 @@ def _create(folder: Path, plan: TensorPlan) -> Path:
         **dict(plan.provenance),
         **dict(plan.batch_plan),
     }
-    staged = staging_path(folder)
-    create_array(
-        staged,
-        (plan.rowset.rows, plan.width),
-        plan.rowset.shard_rows,
-        stored_dtype(plan.dtype),
-        attributes=attributes,
-        dimension_names=("row", "width"),
-    )
-    publish_folder(staged, folder)
+    with new_folder(folder) as staged:
+        create_array(
+            staged,
+            (plan.rowset.rows, plan.width),
+            plan.rowset.shard_rows,
+            stored_dtype(plan.dtype),
+            attributes=attributes,
+            dimension_names=("row", "width"),
+        )
     return folder
 
 

@@ -1,5 +1,6 @@
 """What a commit is made of: rows that were staged, and the transaction that takes them in."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -20,7 +21,9 @@ class StagedRows:
         self.digest = digest
 
     def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """Remove the file; one that cannot be removed waits for ``gc``."""
+        with suppress(OSError):
+            self.path.unlink()
 
 
 class Transaction:

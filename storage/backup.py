@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from actlake.storage import sqlite_copy
+from actlake.storage.backup_check import sealed
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.durable import Digest, digest, flush, make_folder, publish_folder, staging_path
@@ -194,7 +195,7 @@ def _complete(folder: Path, snapshot: int) -> None:
         "actlake_version": actlake_version(),
         "files": {name: asdict(digest(folder / name)) for name in names},
     }
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    (folder / RECORD).write_text(json.dumps(sealed(record), indent=1) + "\n", "utf-8")
 
 
 def _read(folder: Path) -> Backup:

@@ -219,13 +219,16 @@ class Lake:
 
     def bytes(self, part: Part = WHOLE) -> int:
         """Size of everything that ``verify`` reads."""
-        return committed_bytes(self._connection(), self._claims, part)
+        return committed_bytes(self.root, self._connection(), self._claims, part)
 
     def verify(
-        self, progress: Callable[[int], object] = int, part: Part = WHOLE
+        self,
+        progress: Callable[[int], object] = int,
+        part: Part = WHOLE,
+        tell: Callable[[str], object] = str,
     ) -> Iterator[Fault]:
         """Every fault of the lake, or of a part of its files; see ``storage.verify``."""
-        return verify(self.root, self._connection(), self._claims, progress, part)
+        return verify(self.root, self._connection(), self._claims, progress, part, tell)
 
     # Writing
 

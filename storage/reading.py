@@ -20,6 +20,7 @@ from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
 from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import InputError
+from actlake.storage.snapshots import current_snapshot
 
 __all__ = ["MODES", "Chunk", "Mode", "Reading"]
 
@@ -64,6 +65,7 @@ class Reading:
         self._ask_recorded = recorded
         self._recorded: Mapping[str, Digest] = {}
         self._receipts: dict[str, dict[tuple[str, int], int]] = {}
+        self._listed: dict[tuple[int, str, tuple[str, ...]], list[Any]] = {}
         self._sound: set[Path] = set()
         """Files that were found to be what was committed."""
 
@@ -123,12 +125,23 @@ class Reading:
         """
         if self.mode == "never":
             return
-        rows = self.connection().execute(_FILES, {"table": table, "columns": [*wanted]}).fetchall()
-        for path, columns, lowest, highest in rows:
+        for path, columns, lowest, highest in self._files(table, tuple(wanted)):
             bounds = zip(lowest or (), highest or (), strict=True)
             stored = dict(zip(columns or (), bounds, strict=True))
             if all(_may_hold(stored.get(name), asked) for name, asked in wanted.items()):
                 self._check(path, f"table {table}")
+
+    def _files(self, table: str, columns: tuple[str, ...]) -> list[Any]:
+        """``_FILES``, asked for once a snapshot."""
+        connection = self.connection()
+        snapshot = current_snapshot(connection)
+        key = snapshot, table, columns
+        if key not in self._listed:
+            parameters = {"table": table, "columns": list(columns)}
+            rows = connection.execute(_FILES, parameters).fetchall()
+            self._listed = {one: self._listed[one] for one in self._listed if one[0] == snapshot}
+            self._listed[key] = rows
+        return self._listed[key]
 
     def statement(self, select: str) -> None:
         """With ``always``, ``table`` for every table that ``select`` reads, also through views."""

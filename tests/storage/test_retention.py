@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 from actlake.storage import Lake, leftovers
+from actlake.storage.committed import committed_files
 from actlake.storage.durable import publish
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
 from actlake.storage.retention import Removed, end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import pin_of
-from actlake.storage.verify import _files, _wrong
+from actlake.storage.verify import wrong_of
 from tests.storage.conftest import fresh_name, python
 
 NOW, HOUR = timedelta(0), timedelta(hours=1)
@@ -41,8 +42,8 @@ def numbers(lake: Lake) -> list[int]:
 
 def damaged(lake: Lake) -> list[str]:
     """Files that are not what was committed: ``verify`` without its checks, which take seconds."""
-    files = _files(lake._connection(), lake._claims.files())
-    return [one.path for one in files if _wrong(lake.root / one.path, one, lake._claims)]
+    files = committed_files(lake._connection(), lake.root, lake._claims.files())
+    return [one.path for one in files if wrong_of(lake.root / one.path, one)]
 
 
 def age(path: Path, seconds: float = 7200) -> None:

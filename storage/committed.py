@@ -1,0 +1,193 @@
+"""Every file that some snapshot of a lake names, and what it must be.
+
+Tables are read as they ever were, from every Parquet file that the catalog still has: a tensor
+that was deleted since is still what older snapshots read. What was abandoned before it was complete
+is not: its files are gone, and with them their hashes.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from actlake.storage.arrays import chunk_path
+from actlake.storage.duck import LAKE
+from actlake.storage.durable import Digest
+from actlake.storage.fields import ROW_COLUMNS
+
+__all__ = [
+    "CODES_ARRAYS",
+    "CommittedFile",
+    "chunk_of",
+    "committed_files",
+    "files_of_tables",
+    "files_of_things",
+]
+
+CODES_ARRAYS = ("indptr", "indices", "values")
+TABLES_FOLDER = "tables/main/"
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedFile:
+    """A file that the tables name, and what it must be."""
+
+    path: str
+    """In the lake."""
+    owner: str
+    """Name of the tensor, codes, rowset, dictionary or table that it belongs to."""
+    expected: Digest | None
+    """None where no hash was recorded."""
+    row_start: int | None = None
+    row_stop: int | None = None
+    payload_crc32c: int | None = None
+    """Of a chunk."""
+
+
+def committed_files(
+    connection: duckdb.DuckDBPyConnection, root: Path, recorded: Mapping[str, Digest]
+) -> Iterator[CommittedFile]:
+    """Every file but the databases and their backups."""
+    yield CommittedFile("lake.toml", "lake", recorded.get("lake.toml"))
+    yield from files_of_tables(connection, recorded)
+    yield from files_of_things(connection, root, recorded)
+
+
+def files_of_tables(
+    connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
+) -> Iterator[CommittedFile]:
+    """The Parquet files of the tables, as of every snapshot that the lake still has.
+
+    Rows are told where the catalog knows the smallest and largest value of the column ``row``, and
+    the owner is the codes or rowset, where one file holds rows of one.
+    """
+    found = connection.execute(_PARQUET, {"folder": TABLES_FOLDER}).fetchall()
+    for table, path, owner, first, last in found:
+        told = owner is not None and first is not None and last is not None
+        rows = (int(first), int(last) + 1) if told else (None, None)
+        yield CommittedFile(path, owner or table, recorded.get(path), *rows)
+
+
+def files_of_things(
+    connection: duckdb.DuckDBPyConnection,
+    root: Path,
+    recorded: Mapping[str, Digest],
+    without: Collection[str] = (),
+) -> Iterator[CommittedFile]:
+    """Chunks and other files of tensors, codes, rowsets and dictionaries, and partials.
+
+    ``without`` names files of tables that are damaged, of which nothing is read.
+    """
+    kept = {_folder(path) for path in recorded}
+    ever = _Ever(connection, root, without)
+    owners: dict[str, tuple[str, str]] = {}
+    for table, name in (("tensors", "tensor"), ("codes", "codes"), ("rowsets", "rowset")):
+        for id_, called, folder in ever.rows(table, ("id", name, "path")):
+            if folder in kept:
+                owners[id_] = called, folder
+                files = [f"{one}/zarr.json" for one in ROW_COLUMNS]
+                for file in files if table == "rowsets" else ["zarr.json"]:
+                    path = f"{folder}/{file}"
+                    yield CommittedFile(path, called, recorded.get(path))
+    yield from _chunks(ever, owners, recorded)
+    for called, folder in ever.rows("dictionaries", ("dictionary", "path")):
+        for path in (f"{folder}/dictionary.safetensors", f"{folder}/config.json"):
+            if folder in kept:
+                yield CommittedFile(path, called, recorded.get(path))
+    columns = ("path", "codes", "bytes", "xxh3_128")
+    for path, codes, size, hash_ in ever.rows("partials", columns):
+        if path in recorded:
+            yield CommittedFile(path, codes, Digest(size, hash_))
+
+
+def _chunks(
+    ever: "_Ever", owners: Mapping[str, tuple[str, str]], recorded: Mapping[str, Digest]
+) -> Iterator[CommittedFile]:
+    """Chunks, and the ``zarr.json`` beside those of codes."""
+    columns = ("owner", "array", "shard", "row_start", "row_stop", "bytes", "xxh3_128")
+    for owner, array, shard, start, stop, size, hash_, crc in ever.rows(
+        "shards", (*columns, "payload_crc32c")
+    ):
+        if owner not in owners or array == "postings":
+            continue
+        name, folder = owners[owner]
+        path = chunk_of(Path(folder), array, shard)
+        if array in CODES_ARRAYS:
+            metadata = path.with_name("zarr.json").as_posix()
+            yield CommittedFile(metadata, name, recorded.get(metadata), start, stop)
+        if size > 0:  # an empty array has no chunk
+            expected = Digest(size, hash_)
+            yield CommittedFile(path.as_posix(), name, expected, start, stop, crc)
+
+
+def chunk_of(folder: Path, array: str, shard: int) -> Path:
+    """Where a shard of an array of the thing in ``folder`` lies; ``array`` as in ``shards``."""
+    if array == "rows":
+        return chunk_path(folder, shard, 2)
+    if array in CODES_ARRAYS:
+        return chunk_path(folder / str(shard) / array, 0, 1)
+    return chunk_path(folder / array, shard, 1)
+
+
+def _folder(path: str) -> str:
+    return "/".join(path.split("/", 2)[:2])
+
+
+class _Ever:
+    """The rows of a table as any snapshot has, or had, them."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, root: Path, without: Collection[str]
+    ) -> None:
+        self._connection = connection
+        self._root = root
+        self._without = without
+
+    def rows(self, table: str, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Distinct values of ``columns``, in their order."""
+        parameters = {"folder": TABLES_FOLDER, "table": table}
+        found = self._connection.execute(_DATA_FILES, parameters).fetchall()
+        files = [f"{self._root}/{path}" for (path,) in found if path not in self._without]
+        if not files:
+            return []
+        names = ", ".join(f'"{column}"' for column in columns)
+        query = f"SELECT DISTINCT {names} FROM read_parquet($files) ORDER BY ALL"  # noqa: S608 ours
+        return self._connection.execute(query, {"files": files}).fetchall()
+
+
+_DATA_FILES = f"""
+    SELECT DISTINCT $folder || t.path || f.path
+    FROM __ducklake_metadata_{LAKE}.ducklake_data_file AS f
+    INNER JOIN __ducklake_metadata_{LAKE}.ducklake_table AS t USING (table_id)
+    WHERE t.table_name = $table
+"""  # noqa: S608 - ours
+
+_PARQUET = f"""
+    WITH bounds AS (
+        SELECT
+            s.data_file_id,
+            max(s.min_value) FILTER (
+                WHERE c.column_name IN ('codes', 'rowset') AND s.min_value = s.max_value
+            ) AS owner,
+            max(s.min_value) FILTER (WHERE c.column_name = 'row') AS first,
+            max(s.max_value) FILTER (WHERE c.column_name = 'row') AS last
+        FROM __ducklake_metadata_{LAKE}.ducklake_file_column_stats AS s
+        INNER JOIN __ducklake_metadata_{LAKE}.ducklake_column AS c
+            ON c.table_id = s.table_id AND c.column_id = s.column_id
+        INNER JOIN __ducklake_metadata_{LAKE}.ducklake_table AS t ON t.table_id = s.table_id
+        WHERE t.table_name IN ('postings', 'tokens')
+        GROUP BY s.data_file_id
+    )
+    SELECT DISTINCT t.table_name, $folder || t.path || f.path AS path, b.owner, b.first, b.last
+    FROM (
+        SELECT table_id, path, data_file_id
+        FROM __ducklake_metadata_{LAKE}.ducklake_data_file
+        UNION ALL
+        SELECT table_id, path, NULL FROM __ducklake_metadata_{LAKE}.ducklake_delete_file
+    ) AS f
+    INNER JOIN __ducklake_metadata_{LAKE}.ducklake_table AS t USING (table_id)
+    LEFT JOIN bounds AS b USING (data_file_id)
+    ORDER BY path
+"""  # noqa: S608 - ours

@@ -273,7 +273,7 @@ def test_author__is_known_without_a_password_entry(monkeypatch: pytest.MonkeyPat
         raise KeyError("getpwuid(): uid not found: 12345")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert module._author().isdigit()
+    assert module.author().isdigit()
 
 
 WRITER = """

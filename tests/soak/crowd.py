@@ -1,0 +1,293 @@
+"""A crowd: processes that write and read one lake at the same time.
+
+Writers commit one shard at a time, and in the same transaction a number about all shards that they
+have committed so far; readers hold both against each other and against the stored rows, at one
+snapshot and in one query; another process merges small files meanwhile. Nothing may be lost, doubled
+or refused, and no reader may see half a commit.
+"""
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from actlake.storage.corpora import Document
+from actlake.storage.fields import arrow_schema
+from actlake.storage.lake import Lake
+from actlake.storage.merging import merge_small_files
+from actlake.storage.shards import receipts_table, refuse_committed
+from actlake.storage.tensor_writer import TensorPlan, plan_tensors, publish_shard
+from tests.soak.outcome import Outcome
+
+SECONDS = 300.0
+WRITERS, READERS = 8, 4
+MERGE_SECONDS = 20.0
+WIDTH = 4
+MOST_SHARDS = 8192
+LEAST_RATE = 30.0
+"""Commits a second that all writers together are to reach."""
+MOST_SECONDS = 1.0
+"""That a commit may take at the 95th percentile."""
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.soak.crowd"])
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """What a crowd did, and what is in the lake afterwards."""
+
+    seconds: float
+    latencies: list[float]
+    """Of each commit that was acknowledged, in seconds."""
+    looks: int
+    """Snapshots and queries that readers held against each other."""
+    torn: list[str]
+    """What readers saw that was no whole commit."""
+    errors: list[str]
+    """Of any process."""
+    lost: int
+    """Acknowledged shards that are not there, or are there twice, or not as they were written."""
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds
+
+
+def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:  # noqa: ARG001 - no choice
+    found = crowd(new_lake(folder / "lake"), SECONDS, WRITERS, READERS)
+    slowest = float(np.quantile(found.latencies, 0.95))
+    fast = found.rate >= LEAST_RATE and slowest <= MOST_SECONDS
+    commits = len(found.latencies)
+    yield Outcome(
+        attack=f"{WRITERS} writers, {READERS} readers and a merge, {SECONDS:.0f} s",
+        attempts=commits,
+        survived=commits if fast and not found.errors else 0,
+        lost=found.lost,
+        seen=f"{found.rate:.0f} commits/s, 95 % within {slowest * 1e3:.0f} ms, slowest "
+        f"{max(found.latencies):.1f} s; {'; '.join(found.errors) or 'no error'}",
+    )
+    yield Outcome(
+        attack="a number beside the shards that it counts, read meanwhile",
+        attempts=found.looks,
+        survived=found.looks - len(found.torn),
+        lost=0,
+        seen="; ".join(found.torn[:3]),
+    )
+
+
+def new_lake(path: Path) -> Path:
+    """A lake with a rowset of ``MOST_SHARDS`` shards of one row."""
+    lake = Lake.create(path)
+    prepare(lake)
+    lake.close()
+    return path
+
+
+def prepare(lake: Lake) -> None:
+    """Give ``lake``, of whatever backend, the rowset that a crowd writes over."""
+    lake.create_corpus("crowd", [Document(source_id="0", text="crowd")])
+    columns = {"document": np.zeros(MOST_SHARDS, np.int64)}
+    lake.create_rowset("crowd", corpus="crowd", columns=columns, width_hint=1 << 25)
+
+
+def crowd(path: Path, seconds: float, writers: int, readers: int) -> Crowd:
+    """Let so many processes at the lake for so long, then look at what they left."""
+    answers: Any = CONTEXT.Queue()
+    start = CONTEXT.Barrier(writers + readers + 2)
+    jobs: list[tuple[Callable[..., Any], int]] = [
+        *((_write, index) for index in range(writers)),
+        *((_read, index) for index in range(readers)),
+        (_merge, 0),
+    ]
+    processes = [
+        CONTEXT.Process(target=_work, args=(job, path, index, seconds, start, answers))
+        for job, index in jobs
+    ]
+    for one in processes:
+        one.start()
+    start.wait(300)
+    found: dict[tuple[str, int], Any] = {}
+    errors: list[str] = []
+    for _ in processes:
+        job, index, result, error = answers.get(timeout=seconds + 300)
+        found[job, index] = result
+        if error:
+            errors.append(error)
+    for one in processes:
+        one.join(60)
+    written: dict[int, list[float]] = {at: found["_write", at] for at in range(writers)}
+    seen: list[Seen] = [found["_read", at] for at in range(readers)]
+    return Crowd(
+        seconds=seconds,
+        latencies=[latency for one in written.values() for latency in one],
+        looks=sum(one.looks for one in seen),
+        torn=[what for one in seen for what in one.torn],
+        errors=errors,
+        lost=_lost(path, {index: len(one) for index, one in written.items()}),
+    )
+
+
+def _work(
+    job: Callable[..., Any], path: Path, index: int, seconds: float, start: Any, answers: Any
+) -> None:
+    result, error = None, ""
+    try:
+        with ExitStack() as resources:
+            lake = Lake.open(path)
+            resources.callback(lake.close)
+            step, result = job(lake, index, resources)
+            start.wait(300)
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                step()
+    except BaseException as raised:  # noqa: BLE001 - whatever it is, it is what the test is about
+        start.abort()
+        error = f"{job.__name__} {index}: {type(raised).__name__}: {raised}"
+    answers.put((job.__name__, index, result, error))
+
+
+Job = tuple[Callable[[], None], Any]
+"""The step that is repeated, and what its steps fill."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a reader has looked at."""
+
+    looks: int
+    torn: list[str]
+
+
+def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
+    run = resources.enter_context(lake.run("crowd", {"writer": index}, {}))
+    plan = TensorPlan(
+        name=f"crowd-{index}",
+        model="none",
+        model_fingerprint="none",
+        site="none",
+        module="none",
+        side="given",
+        rowset=lake.rowset("crowd"),
+        dtype="float32",
+        compute_dtype="float32",
+        width=WIDTH,
+    )
+    tensor = plan_tensors(run, [plan])[plan.name]
+    latencies: list[float] = []
+    total = 0.0
+
+    def step() -> None:
+        nonlocal total
+        shard = len(latencies)
+        rows = np.full((1, WIDTH), _value(index, shard), np.float32)
+        receipt = publish_shard(run, plan, tensor, shard, rows)
+        total += _value(index, shard)
+        numbers = _numbers(run.run, plan.name, total, shard + 1)
+        started = time.monotonic()
+        run.append(
+            {"shards": receipts_table([receipt]), "evaluations": numbers},
+            f"shard {shard}",
+            check=lambda now: refuse_committed(now, [receipt]),
+        )
+        latencies.append(time.monotonic() - started)
+
+    return step, latencies
+
+
+def _value(writer: int, shard: int) -> float:
+    return float((shard * 8 + writer) % 4093 + 1)  # small, so that a sum of them is exact
+
+
+def _numbers(run: str, tensor: str, total: float, shards: int) -> pa.Table:
+    metrics = {"sum": total, "shards": float(shards)}
+    rows = [
+        {
+            "dictionary": "none",
+            "tensor": tensor,
+            "mask": "all",
+            "split": "train",
+            "metric": metric,
+            "value": value,
+            "n": 1,
+            "run": run,
+        }
+        for metric, value in metrics.items()
+    ]
+    return pa.Table.from_pylist(rows, arrow_schema("evaluations"))
+
+
+def _read(lake: Lake, index: int, resources: ExitStack) -> Job:  # noqa: ARG001 - as all jobs
+    seen = Seen(0, [])
+
+    def step() -> None:
+        seen.torn += _torn_snapshot(lake) if seen.looks % 2 else _torn_query(lake)
+        seen.looks += 1
+
+    return step, seen
+
+
+AGREE = """
+SELECT s.tensor, s.n, e.n FROM (
+    SELECT t.tensor, count(*) AS n FROM shards AS r
+    INNER JOIN tensors AS t ON t.id = r.owner GROUP BY t.tensor
+) AS s
+FULL JOIN (
+    SELECT tensor, max(value) AS n FROM evaluations WHERE metric = 'shards' GROUP BY tensor
+) AS e USING (tensor)
+WHERE s.n IS DISTINCT FROM e.n
+"""
+
+
+def _torn_query(lake: Lake) -> list[str]:
+    """What one query over the newest snapshot sees that no commit left so."""
+    return [f"in a query: {row}" for row in lake.sql(AGREE).rows()]
+
+
+def _torn_snapshot(lake: Lake) -> list[str]:
+    """As ``_torn_query``, at one snapshot and down to the stored rows."""
+    past = lake.at(lake.newest_snapshot())
+    query = "SELECT tensor, max(value) FROM evaluations WHERE metric = 'sum' GROUP BY tensor"
+    torn = []
+    for name, expected in past.sql(query).rows():
+        tensor = past.tensor(str(name))
+        found = float(tensor[: len(tensor.committed)][:, 0].astype(np.float64).sum())
+        if found != expected:
+            torn.append(f"at snapshot {past.snapshot}: {name} has {found}, not {expected}")
+    past.close()
+    return torn
+
+
+def _merge(lake: Lake, index: int, resources: ExitStack) -> Job:  # noqa: ARG001 - as all jobs
+    run = resources.enter_context(lake.run("merge", {}, {}))
+
+    def step() -> None:
+        list(merge_small_files(run))
+        time.sleep(MERGE_SECONDS)
+
+    return step, []
+
+
+def _lost(path: Path, acknowledged: dict[int, int]) -> int:
+    """Acknowledged shards that are not there once and as they were written, others that are
+    there, and faults."""
+    lake = Lake.open(path)
+    lost = 0
+    for index, commits in acknowledged.items():
+        tensor = lake.tensor(f"crowd-{index}")
+        query = "SELECT shard FROM shards WHERE owner = $id ORDER BY shard"
+        shards = [shard for (shard,) in lake.sql(query, id=tensor.id).rows()]
+        lost += sum(one != right for one, right in zip_longest(shards, range(commits)))
+        there = [tensor[one : one + 1] for one in sorted(tensor.committed)]
+        right = [_value(index, one) for one in sorted(tensor.committed)]
+        lost += sum(bool((row != value).any()) for row, value in zip(there, right, strict=True))
+    faults = [*lake.verify()]
+    lake.close()
+    return lost + len(faults)

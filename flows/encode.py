@@ -74,8 +74,12 @@ def encode(
 
         def step(shard: int) -> CodesShard:
             start, stop = grid.span(shard)
+            present = rows.rowset.present(start, stop)
+            given = np.asarray(rows.shard(shard), np.float32)
+            if not present.all():
+                given = np.where(present[:, None], given, 0)
             try:
-                block = encoder.encode(np.asarray(rows.shard(shard), np.float32), dtype)
+                block = encoder.encode(given, dtype).without(~present)
             except PrecisionError as error:
                 raise PrecisionError(
                     f"codes {plan.name}, rows {start:,} to {stop:,}: {error}"

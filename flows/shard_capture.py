@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from actlake.flows.extraction import capture, tokens, windows
@@ -25,6 +26,7 @@ def capture_shard(
 ) -> dict[str, NDArray[Any]]:
     """Each site's rows of one shard, shape (rows, width), computed from its row range alone.
 
+    A document that was taken back is run as if it were other text, for the sake of its row numbers.
     ``window`` is for rows that are documents, which are cut here.
     """
     start, stop = rowset.grid.span(shard)
@@ -34,7 +36,12 @@ def capture_shard(
         cut = [windows.windows_of_document(document) for document in documents]
         return capture.pool(loaded, cut, sites, token_budget=token_budget)
     windowing = rowset.windowing or "document"
-    found = windows.windows_of_rows(rowset.column, rowset.rows, start, stop, windowing=windowing)
+
+    def column(name: str, first: int = 0, after: int | None = None) -> NDArray[Any]:
+        values = rowset.column(name, first, after)
+        return np.maximum(values, 0) if name == "token_id" and rowset.withdrawn else values
+
+    found = windows.windows_of_rows(column, rowset.rows, start, stop, windowing=windowing)
     return capture.capture(
         loaded, sites, found, row_start=start, row_stop=stop, token_budget=token_budget
     )
@@ -46,4 +53,4 @@ def _texts(lake: Lake, corpus: str, start: int, stop: int) -> Iterator[str]:
         WHERE corpus = $corpus AND document >= $start AND document < $stop ORDER BY document
     """
     rows = lake.sql(query, corpus=corpus, start=start, stop=stop)
-    return iter(rows.arrow()["text"].to_pylist())
+    return (text or "." for text in rows.arrow()["text"].to_pylist())

@@ -42,6 +42,13 @@ class Csr:
         indptr = np.concatenate(([0], np.cumsum(lengths[mask])))
         return type(self)(indptr, self.indices[stored], self.values[stored], self.n_features)
 
+    def without(self, rows: NDArray[np.bool_]) -> Self:
+        """The same rows, and no values where ``rows``, shape (rows,), is true."""
+        lengths = np.diff(self.indptr)
+        stored = np.repeat(~rows, lengths)
+        indptr = np.concatenate(([0], np.cumsum(np.where(rows, 0, lengths))))
+        return type(self)(indptr, self.indices[stored], self.values[stored], self.n_features)
+
     def dense(self) -> NDArray[np.float32]:
         """Shape (rows, n_features), zero where nothing fires. For small blocks and tests."""
         block = np.zeros((self.rows, self.n_features), np.float32)

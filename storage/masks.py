@@ -48,10 +48,13 @@ def mask_named(reading: Reading, name: str) -> Mask:
 def mask_rows(
     reading: Reading, mask: Mask, rowset: Rowset, start: int, stop: int
 ) -> NDArray[np.bool_]:
-    """Whether each of rows [start, stop) is under the mask, shape (stop - start,); NULL is no."""
+    """Whether each of rows [start, stop) is under the mask, shape (stop - start,); NULL is no.
+
+    No row of a document that was taken back is under any mask.
+    """
     kept = np.zeros(stop - start, bool)
     if mask.predicate == BUILT_IN["all"]:
-        return ~kept
+        return rowset.present(start, stop)
     # SQL by definition, and maybe from a lake that somebody else made.
     check_predicate(mask.predicate, "tokens")
     query = f"""
@@ -62,7 +65,7 @@ def mask_rows(
     parameters = {"rowset": rowset.name, "start": start, "stop": stop}
     rows = reading.connection().execute(query, parameters)
     kept[rows.fetchnumpy()["row"].astype(np.int64) - start] = True
-    return kept
+    return kept & rowset.present(start, stop)
 
 
 def write_mask(run: Run, name: str, predicate: str) -> None:

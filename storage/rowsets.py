@@ -1,9 +1,11 @@
 """Rowsets: the ordered rows that one windowing rule makes of one corpus, and their columns."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +35,8 @@ class Rowset:
     fingerprint: str
     id: str
     folder: Path
+    withdrawn: tuple[int, ...]
+    """Documents that were taken back: their rows are there, and hold nothing."""
     _reading: Reading
 
     @property
@@ -61,6 +65,12 @@ class Rowset:
             here = np.flatnonzero(shards == shard)
             values[here] = self._shard(name, int(shard))[offsets[here]]
         return values
+
+    def present(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """Whether each of rows [start, stop) is of a document that was not taken back."""
+        if not self.withdrawn:
+            return np.ones(stop - start, bool)
+        return ~np.isin(self.column("document", start, stop), self.withdrawn)
 
     def _shard(self, name: str, shard: int) -> NDArray[Any]:
         dtype = self._dtype(name)
@@ -104,5 +114,19 @@ def rowset_named(reading: Reading, name: str) -> Rowset:
         fingerprint=hash_,
         id=id_,
         folder=reading.root / path,
+        withdrawn=_withdrawn(reading, corpus),
         _reading=reading,
     )
+
+
+def _withdrawn(reading: Reading, corpus: str) -> tuple[int, ...]:
+    # A corpus that was deleted and made again since is another one.
+    query = """
+        SELECT w.document FROM withdrawals AS w INNER JOIN corpora AS c USING (corpus)
+        WHERE w.corpus = $corpus AND w.run > c.run ORDER BY w.document
+    """
+    reading.table("withdrawals", corpus=(corpus, corpus))
+    with suppress(duckdb.CatalogException):  # a snapshot from before there was that table
+        found = reading.connection().execute(query, {"corpus": corpus}).fetchall()
+        return tuple(document for (document,) in found)
+    return ()

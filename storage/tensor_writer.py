@@ -27,6 +27,7 @@ __all__ = [
     "abandon_tensors",
     "check_tensor",
     "commit_shards",
+    "mean_norm",
     "plan_tensors",
     "publish_shard",
     "seal",
@@ -176,7 +177,8 @@ def publish_shard(
 ) -> Receipt:
     """Write the rows of ``shard``, shape (rows, width), in the stored dtype; its receipt.
 
-    PrecisionError if they do not fit it. The shard exists only once the receipt is committed.
+    Those of documents that were taken back become NaN. PrecisionError if others do not fit. The
+    shard exists only once the receipt is committed.
     """
     grid = plan.rowset.grid
     span = grid.span(shard)
@@ -185,7 +187,12 @@ def publish_shard(
             f"shard {shard} of tensor {plan.name} has shape {(span[1] - span[0], plan.width)}, "
             f"and was given {rows.shape}"
         )
-    stored = cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {span[0]:,} to {span[1]:,}")
+    present = plan.rowset.present(*span)
+    held = rows if present.all() else np.where(present[:, None], rows, 0)
+    stored = cast(held, plan.dtype, what=f"tensor {plan.name}, rows {span[0]:,} to {span[1]:,}")
+    norm = mean_norm(stored[present])
+    if not present.all():
+        stored[~present] = np.nan
     folder = run.root / "tensors" / tensor_id
     chunk = publish_over_orphan(
         run,
@@ -194,7 +201,6 @@ def publish_shard(
         chunk_path(folder, shard, 2),
         lambda: publish_chunk(folder, shard, stored, grid.shard_rows),
     )
-    norms = np.sqrt(np.einsum("rw,rw->r", stored, stored, dtype=np.float64))
     return Receipt.of_chunk(
         tensor_id,
         "rows",
@@ -202,11 +208,17 @@ def publish_shard(
         span,
         chunk,
         run.run,
-        nonfinite=0,  # else cast would have refused them
-        norm_mean=float(norms.mean()),
+        nonfinite=int((~present).sum()) * plan.width,  # others cast would have refused
+        norm_mean=norm,
         token_budget=token_budget,
         torch_threads=torch_threads,
     )
+
+
+def mean_norm(rows: NDArray[Any]) -> float | None:
+    """Mean Euclidean norm of ``rows``, shape (rows, width); None of no rows."""
+    norms = np.sqrt(np.einsum("rw,rw->r", rows, rows, dtype=np.float64))
+    return float(norms.mean()) if len(norms) else None
 
 
 def publish_over_orphan(

@@ -128,7 +128,7 @@ class Tensor:
 
         Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
         holds twice eight shards in float32. ``keep(start, stop)`` says which rows of a shard to
-        take, all by default; shape (stop - start,).
+        take, shape (stop - start,); by default all but those of documents that were taken back.
         """
         if size < 1:
             raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
@@ -146,6 +146,7 @@ class Tensor:
             yield left
 
     def _kept(self, shard: int, keep: Keep | None) -> NDArray[np.float32]:
+        keep = keep or (self.rowset.present if self.rowset.withdrawn else None)
         rows = self.shard(shard)
         return np.asarray(rows if keep is None else rows[keep(*self.grid.span(shard))], np.float32)
 

@@ -134,9 +134,6 @@ def codes_named(reading: Reading, name: str) -> Codes:
     if row is None:
         raise NotFoundError(f"no codes {name!r} in {reading.root}; see `actlake ls codes`")
     dictionary, tensor, n_features, dtype, rowset, fingerprint, id_, path, state = row
-    sizes = """SELECT shard, bytes FROM shards WHERE owner = $id AND "array" = 'values'"""
-    reading.table("shards", owner=(id_, id_))
-    receipts = reading.connection().execute(sizes, {"id": id_})
     item = np.dtype(dtype).itemsize
     return Codes(
         name=name,
@@ -150,7 +147,9 @@ def codes_named(reading: Reading, name: str) -> Codes:
         folder=reading.root / path,
         sealed=state == "sealed",
         values_of_shard={
-            shard: max(0, size - TRAILER_BYTES) // item for shard, size in receipts.fetchall()
+            shard: max(0, size - TRAILER_BYTES) // item
+            for (array, shard), size in reading.receipts(id_).items()
+            if array == "values"
         },
         _reading=reading,
     )

@@ -65,6 +65,7 @@ class Reading:
         self._ask_recorded = recorded
         self._recorded: Mapping[str, Digest] = {}
         self._receipts: dict[str, dict[tuple[str, int], int]] = {}
+        """CRC-32C of each chunk before its trailer, by array and shard, by owner."""
         self._listed: dict[tuple[int, str, tuple[str, ...]], list[Any]] = {}
         self._sound: set[Path] = set()
         """Files that were found to be what was committed."""
@@ -88,26 +89,31 @@ class Reading:
             payload.flags.writeable = False
             rows = payload[: rows.nbytes].view(dtype).reshape(shape)
         found = google_crc32c.value(payload)
-        if found != self._expected(chunk):
-            # Asked for again, as a shard may have been committed since its owner's were read. What
-            # was deleted since has no receipt any more, and this reader stays as it was.
-            expected = self._expected(chunk, again=True)
-            if expected is not None and found != expected:
-                raise corrupt(chunk.path, chunk.what, "is not what was committed")
+        if found != self._receipts.get(chunk.owner, {}).get((chunk.array, chunk.shard)):
+            raise corrupt(chunk.path, chunk.what, "is not what was committed")
         self._sound.add(chunk.path)
         return rows
 
-    def _expected(self, chunk: Chunk, *, again: bool = False) -> int | None:
-        """CRC-32C of the chunk before its trailer, as committed; None if it has no receipt."""
-        if again or chunk.owner not in self._receipts:
-            self.table("shards", owner=(chunk.owner, chunk.owner))
-            query = """
-                SELECT "array", shard, payload_crc32c FROM shards
-                WHERE owner = $owner AND "array" <> 'postings'
-            """
-            rows = self.connection().execute(query, {"owner": chunk.owner}).fetchall()
-            self._receipts[chunk.owner] = {(array, shard): crc for array, shard, crc in rows}
-        return self._receipts[chunk.owner].get((chunk.array, chunk.shard))
+    def receipts(self, owner: str) -> dict[tuple[str, int], int]:
+        """Size in bytes of every chunk of ``owner`` that is committed, by array and shard.
+
+        Whoever makes a reader asks for them: what a chunk must be is known from then on, also when
+        its tensor is deleted meanwhile.
+        """
+        self.table("shards", owner=(owner, owner))
+        query = """
+            SELECT "array", shard, bytes, payload_crc32c FROM shards
+            WHERE owner = $owner AND "array" <> 'postings'
+        """
+        rows = self.connection().execute(query, {"owner": owner}).fetchall()
+        committed = {(array, shard): crc for array, shard, _, crc in rows}
+        self._receipts.setdefault(owner, {}).update(committed)
+        return {(array, shard): size for array, shard, size, _ in rows}
+
+    def complete(self, owner: str) -> None:
+        """As ``receipts``, of a rowset, of which all are there from its first commit on."""
+        if self.mode != "never" and owner not in self._receipts:
+            self.receipts(owner)
 
     def file(self, path: str, what: str) -> bytes:
         """The content of a small file, named by its path in the lake."""

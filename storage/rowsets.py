@@ -101,6 +101,7 @@ def rowset_named(reading: Reading, name: str) -> Rowset:
     if row is None:
         raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
     corpus, kind, tokenizer, windowing, window, overlap, rows, shard_rows, hash_, id_, path = row
+    reading.complete(id_)
     return Rowset(
         name=name,
         corpus=corpus,

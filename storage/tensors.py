@@ -158,14 +158,10 @@ def tensor_named(reading: Reading, name: str) -> Tensor:
         FROM tensors WHERE tensor = $name
     """
     reading.table("tensors", tensor=(name, name))
-    connection = reading.connection()
-    row = connection.execute(query, {"name": name}).fetchone()
+    row = reading.connection().execute(query, {"name": name}).fetchone()
     if row is None:
         raise NotFoundError(f"no tensor {name!r} in {reading.root}; see `actlake ls tensors`")
     model, site, module, side, dtype, width, rowset, fingerprint, id_, path, state = row
-    reading.table("shards", owner=(id_, id_))
-    committed = "SELECT shard FROM shards WHERE owner = $id"
-    shards = connection.execute(committed, {"id": id_}).fetchall()
     return Tensor(
         name=name,
         model=model,
@@ -179,6 +175,6 @@ def tensor_named(reading: Reading, name: str) -> Tensor:
         id=id_,
         folder=reading.root / path,
         sealed=state == "sealed",
-        committed=frozenset(shard for (shard,) in shards),
+        committed=frozenset(shard for _, shard in reading.receipts(id_)),
         _reading=reading,
     )

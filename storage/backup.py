@@ -27,7 +27,7 @@ from actlake.storage.settings import actlake_version
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import Transaction
 
-__all__ = ["Backup", "back_up", "backups", "restore"]
+__all__ = ["Backup", "back_up", "backups", "drop_backups", "restore"]
 
 FOLDER, RECORD, LOCK = "backups", "backup.json", ".lock"
 DATABASES = ("catalog.sqlite", "claims.sqlite")
@@ -81,6 +81,28 @@ def backups(root: Path) -> list[Backup]:
         (_read(path.parent) for path in (root / FOLDER).glob(f"[0-9]*/{RECORD}")),
         key=lambda one: one.snapshot,
     )
+
+
+def drop_backups(root: Path, claims: Claims, *, through: int) -> int:
+    """Remove the backups up to snapshot ``through``, and what was replaced by others; how many.
+
+    For when files are gone that they name, so that they could not be restored whole.
+    """
+    if not (root / FOLDER).is_dir():
+        return 0
+    with locked(root / FOLDER / LOCK):
+        doomed = [
+            path
+            for path in (root / FOLDER).iterdir()
+            if path.name.startswith("replaced-")
+            or (path.name.isdecimal() and int(path.name) <= through)
+        ]
+        for path in doomed:
+            aside = staging_path(path)
+            path.rename(aside)
+            shutil.rmtree(aside)
+            claims.unpin(_why(path.name))
+    return len(doomed)
 
 
 def restore(root: Path, snapshot: int | None = None) -> int:

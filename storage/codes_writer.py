@@ -31,6 +31,7 @@ __all__ = [
     "plan_codes",
     "publish_codes",
     "seal_codes",
+    "write_array",
 ]
 
 
@@ -144,7 +145,7 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
         }
         with new_folder(folder) as staged:
             for name, values in arrays.items():
-                chunks[name] = _write_array(staged / name, values)
+                chunks[name] = write_array(staged / name, values)
         return chunks["values"]
 
     publish_over_orphan(run, codes_id, shard, folder, publish)
@@ -216,7 +217,8 @@ def _stored(plan: CodesPlan, block: Csr, span: tuple[int, int]) -> Csr:
     )
 
 
-def _write_array(folder: Path, values: NDArray[Any]) -> Chunk:
+def write_array(folder: Path, values: NDArray[Any]) -> Chunk:
+    """Write an array of one chunk, shape (n,), into ``folder``; what its chunk is."""
     create_array(folder, values.shape, max(1, len(values)), values.dtype)
     # Zarr keeps no chunk of an empty array.
     return publish_chunk(folder, 0, values, len(values)) if len(values) else NOTHING

@@ -34,7 +34,7 @@ from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.run import Run, started_run
 from actlake.storage.settings import Settings, prepare_folder, read_settings, write_settings
 from actlake.storage.shards import WIDTH_HINT, committed_shards
-from actlake.storage.snapshots import current_snapshot, snapshots
+from actlake.storage.snapshots import current_snapshot, refuse_withdrawn, snapshots
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import WHOLE, Fault, Part, committed_bytes, verify
 from actlake.storage.writers import TensorWriter, given
@@ -96,6 +96,8 @@ class Lake:
 
     def at(self, snapshot: int) -> Self:
         """The same lake as of ``snapshot``, read-only; NotFoundError if there is no such one."""
+        newest = self if self.snapshot is None else type(self)(self.root, self.settings)
+        refuse_withdrawn(newest._connection(), snapshot)
         lake = type(self)(self.root, self.settings, snapshot, self._reading.mode)
         lake._connection()
         return lake

@@ -30,6 +30,7 @@ __all__ = [
     "forget_snapshots",
     "live_runs",
     "plan_removal",
+    "remove_named",
     "remove_unnamed",
 ]
 
@@ -108,14 +109,19 @@ def expire_snapshots(run: Run, *, older_than: timedelta, keep: int) -> list[int]
     return run.commit(change, "expired snapshots")
 
 
-def forget_snapshots(root: Path, transaction: Transaction, doomed: Sequence[int]) -> None:
-    """Forget the snapshots ``doomed``; the grace period of what only they named begins now."""
+def forget_snapshots(root: Path, transaction: Transaction, doomed: Sequence[int]) -> list[str]:
+    """Forget the snapshots ``doomed``; the folders, and partials, that only they named.
+
+    The grace period of these begins now.
+    """
+    folders = _folders_of(root, transaction, doomed) if doomed else []
     if doomed:
-        for path in _folders_of(root, transaction, doomed):
+        for path in folders:
             with suppress(OSError):  # a folder that is not there is for ``verify`` to find
                 os.utime(root / path)
         expire = "CALL ducklake_expire_snapshots('lake', versions => $doomed)"
         transaction.execute(expire, doomed=list(doomed))
+    return folders
 
 
 def remove_unnamed(run: Run, *, grace: timedelta) -> list[Removed]:
@@ -139,6 +145,17 @@ def remove_unnamed(run: Run, *, grace: timedelta) -> list[Removed]:
         return removed
 
     return run.commit(change, "removed what no snapshot names")
+
+
+def remove_named(run: Run, paths: Sequence[str]) -> list[Removed]:
+    """Remove files and folders, by their path in the lake, that no snapshot names."""
+
+    def change(transaction: Transaction) -> list[Removed]:
+        removed = [one for path in paths for one in _remove(run.root, run.root / path)]
+        _forget(run, transaction, removed)
+        return removed
+
+    return run.commit(change, "removed what was named once")
 
 
 def plan_removal(

@@ -3,9 +3,9 @@
 import duckdb
 import pyarrow as pa
 
-from actlake.storage.errors import CorruptError
+from actlake.storage.errors import CorruptError, NotFoundError
 
-__all__ = ["current_snapshot", "snapshots"]
+__all__ = ["current_snapshot", "refuse_withdrawn", "snapshots"]
 
 
 def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
@@ -14,6 +14,19 @@ def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     if row is None:
         raise CorruptError("the catalog has no snapshot; restore it from a backup")
     return int(row[0])
+
+
+def refuse_withdrawn(connection: duckdb.DuckDBPyConnection, snapshot: int) -> None:
+    """NotFoundError if ``snapshot`` held a document that was withdrawn since, by the newest one."""
+    query = """
+        SELECT corpus, document, "at", max(last_snapshot) OVER () FROM withdrawals
+        WHERE $snapshot BETWEEN first_snapshot AND last_snapshot ORDER BY "at", document LIMIT 1
+    """
+    for corpus, document, at, last in connection.execute(query, {"snapshot": snapshot}).fetchall():
+        raise NotFoundError(
+            f"snapshot {snapshot} held document {document} of corpus {corpus}, which was withdrawn "
+            f"on {at:%Y-%m-%d}, so it cannot be read any more; the oldest since then is {last + 1}"
+        )
 
 
 def snapshots(connection: duckdb.DuckDBPyConnection, limit: int) -> pa.Table:

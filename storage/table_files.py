@@ -10,6 +10,7 @@ like what was committed. So whoever rewrites files calls ``check_unchanged`` bef
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from actlake.storage.durable import digest
@@ -17,7 +18,7 @@ from actlake.storage.errors import CorruptError
 from actlake.storage.run import Run
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["DataFile", "check_unchanged", "live_files", "replace_files"]
+__all__ = ["DataFile", "check_unchanged", "live_files", "replace_files", "swap_files"]
 
 FOLDER = "tables/main"
 
@@ -89,32 +90,48 @@ def replace_files(
     reading it again later, but counts them: about 0.3 microseconds and 11 bytes a row, under the
     commit lock. CorruptError if the rows are not as many.
     """
-    count = sum(one.rows for one in old)
-    paths = [str(run.root / one.path) for one in old]
 
     def change(transaction: Transaction) -> bool:
         if not set(old) <= set(live_files(transaction.rows, table)):
             return False
-        for one in new:  # first, as a file that cannot be read ends it before anything is deleted
-            transaction.register(one)
-        size = f"SELECT count(*) FROM {table}"  # noqa: S608 - ours
-        [(with_both,)] = transaction.rows(size)
-        # Not those that were just registered: their names are others.
-        delete = f"DELETE FROM {table} WHERE filename IN (SELECT unnest($paths))"  # noqa: S608
-        transaction.execute(delete, paths=paths)
-        [(after,)] = transaction.rows(size)
-        gone, added = int(str(with_both)) - int(str(after)), _rows(transaction, new)
-        if not gone == added == count:
-            raise CorruptError(
-                f"{count:,} rows of {table} were to be rewritten, {added:,} were written and "
-                f"{gone:,} replaced, so nothing was changed; run `actlake verify`"
-            )
+        swap_files(run.root, transaction, table, old, new, sum(one.rows for one in old))
         return True
 
     return run.commit(change, message, staged=new)
 
 
+def swap_files(
+    root: Path,
+    transaction: Transaction,
+    table: str,
+    old: Sequence[DataFile],
+    new: Sequence[StagedRows],
+    rows: int,
+) -> None:
+    """Put ``new``, which must hold ``rows`` rows, in the place of ``old``, which are live.
+
+    CorruptError if either holds more or fewer than it must.
+    """
+    count = sum(one.rows for one in old)
+    for one in new:  # first, as a file that cannot be read ends it before anything is deleted
+        transaction.register(one)
+    size = f"SELECT count(*) FROM {table}"  # noqa: S608 - ours
+    [(with_both,)] = transaction.rows(size)
+    # Not those that were just registered: their names are others.
+    delete = f"DELETE FROM {table} WHERE filename IN (SELECT unnest($paths))"  # noqa: S608
+    transaction.execute(delete, paths=[str(root / one.path) for one in old])
+    [(after,)] = transaction.rows(size)
+    gone, added = int(str(with_both)) - int(str(after)), _rows(transaction, new)
+    if gone != count or added != rows:
+        raise CorruptError(
+            f"{count:,} rows of {table} were to be rewritten, {added:,} were written and "
+            f"{gone:,} replaced, so nothing was changed; run `actlake verify`"
+        )
+
+
 def _rows(transaction: Transaction, staged: Sequence[StagedRows]) -> int:
+    if not staged:
+        return 0
     query = "SELECT sum(num_rows) FROM parquet_file_metadata($paths)"
     [(rows,)] = transaction.rows(query, paths=[str(one.path) for one in staged])
     return int(str(rows))

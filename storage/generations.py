@@ -1,0 +1,171 @@
+"""New generations: what a tensor, codes or rowset holds, under a new id, with some rows empty.
+
+Nothing is written over. Shards that stay the same are linked, so that a generation costs the bytes
+of the shards that it changes; what the old one was named by is replaced in the commit that takes
+the new one in.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import Chunk, publish_chunk
+from actlake.storage.codes import Codes
+from actlake.storage.codes_writer import write_array
+from actlake.storage.csr import INDPTR
+from actlake.storage.durable import Digest, digest, new_folder
+from actlake.storage.keys import new_id
+from actlake.storage.leftovers import files_below
+from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
+from actlake.storage.shards import Receipt
+from actlake.storage.tensor_writer import mean_norm
+from actlake.storage.tensors import Tensor
+from actlake.storage.transaction import Transaction
+
+__all__ = ["Generation", "codes_without", "rowset_without", "swap", "tensor_without"]
+
+EMPTY = {"token_id": -1, "char_start": 0, "char_stop": 0}
+"""What columns of a rowset hold where there is no text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """Files that wait for the commit that puts them in the place of others."""
+
+    kind: str
+    """tensor, codes or rowset."""
+    name: str
+    fingerprint: str
+    old_id: str
+    new_id: str
+    folder: Path
+    receipts: tuple[Receipt, ...]
+    """Of what was written anew; what was linked keeps its own."""
+    files: Mapping[str, Digest]
+    """The other files, by their path in the lake."""
+    nnz: int | None = None
+    """Values of sealed codes."""
+
+
+def tensor_without(run: Run, tensor: Tensor, rows: NDArray[np.int64]) -> Generation:
+    """The committed shards of ``tensor``, with NaN in ``rows``."""
+    generation = new_id()
+    receipts = []
+    with new_folder(run.root / "tensors" / generation) as folder:
+        for shard in tensor.committed:
+            start, stop = tensor.grid.span(shard)
+            here = rows[(rows >= start) & (rows < stop)] - start
+            if not len(here):
+                _link(tensor.folder, folder, f"c.{shard}.0")
+                continue
+            block = np.array(tensor.shard(shard))
+            block[here] = np.nan
+            kept = tensor.rowset.present(start, stop)
+            kept[here] = False
+            receipts.append(
+                Receipt.of_chunk(
+                    generation,
+                    "rows",
+                    shard,
+                    (start, stop),
+                    publish_chunk(folder, shard, block, tensor.grid.shard_rows),
+                    run.run,
+                    nonfinite=int((~kept).sum()) * tensor.width,
+                    norm_mean=mean_norm(block[kept]),
+                )
+            )
+        _link(tensor.folder, folder, "zarr.json")
+    return _generation(run, "tensor", tensor, generation, receipts)
+
+
+def rowset_without(run: Run, rowset: Rowset, rows: NDArray[np.int64]) -> Generation:
+    """The columns of ``rowset``, with no token and no span in ``rows``."""
+    generation = new_id()
+    receipts = []
+    with new_folder(run.root / "rowsets" / generation) as folder:
+        anew = {}
+        for name, empty in EMPTY.items():
+            for shard in np.unique(rows // rowset.shard_rows).tolist():
+                start, stop = rowset.grid.span(shard)
+                values = rowset.column(name, start, stop)
+                values[rows[(rows >= start) & (rows < stop)] - start] = empty
+                anew[f"{name}/c.{shard}"] = (name, shard, values)
+        for path in files_below(rowset.folder):
+            inside = path.relative_to(rowset.folder).as_posix()
+            if inside not in anew:
+                _link(rowset.folder, folder, inside)
+        for name, shard, values in anew.values():
+            chunk = publish_chunk(folder / name, shard, values, rowset.shard_rows)
+            span = rowset.grid.span(shard)
+            receipts.append(Receipt.of_chunk(generation, name, shard, span, chunk, run.run))
+    return _generation(run, "rowset", rowset, generation, receipts)
+
+
+def codes_without(run: Run, codes: Codes, rows: NDArray[np.int64]) -> Generation:
+    """The committed shards of ``codes``, with no values in ``rows``; their postings apart."""
+    generation = new_id()
+    receipts = []
+    nnz = sum(codes.values_of_shard.values())
+    with new_folder(run.root / "codes" / generation) as folder:
+        for shard in codes.values_of_shard:
+            start, stop = span = codes.grid.span(shard)
+            here = np.zeros(stop - start, bool)
+            here[rows[(rows >= start) & (rows < stop)] - start] = True
+            if not here.any():
+                for path in files_below(codes.folder / str(shard)):
+                    _link(codes.folder, folder, path.relative_to(codes.folder).as_posix())
+                continue
+            block = codes.shard(shard).without(here)
+            nnz += block.nnz - codes.values_of_shard[shard]
+            arrays: dict[str, NDArray[Any]] = {
+                "indptr": block.indptr.astype(INDPTR),
+                "indices": block.indices,
+                "values": block.values,
+            }
+            for name, values in arrays.items():
+                chunk: Chunk = write_array(folder / str(shard) / name, values)
+                receipts.append(Receipt.of_chunk(generation, name, shard, span, chunk, run.run))
+        _link(codes.folder, folder, "zarr.json")
+    found = _generation(run, "codes", codes, generation, receipts)
+    return replace(found, nnz=nnz if codes.sealed else None)
+
+
+def swap(transaction: Transaction, one: Generation) -> None:
+    """The new generation is what the name means, with the receipts of what was linked."""
+    table = {"tensor": "tensors", "codes": "codes", "rowset": "rowsets"}[one.kind]
+    statement = f"UPDATE {table} SET id = $new, path = $path WHERE id = $old"  # noqa: S608 ours
+    path = f"{one.folder.parent.name}/{one.new_id}"
+    transaction.execute(statement, new=one.new_id, path=path, old=one.old_id)
+    if one.nnz is not None:
+        transaction.execute("UPDATE codes SET nnz = $n WHERE id = $id", n=one.nnz, id=one.new_id)
+    statement = """
+        DELETE FROM shards
+        WHERE owner = $old AND "array" || ' ' || shard IN (SELECT unnest($anew))
+    """
+    anew = [f"{receipt.array} {receipt.shard}" for receipt in one.receipts]
+    transaction.execute(statement, old=one.old_id, anew=anew)
+    statement = "UPDATE shards SET owner = $new WHERE owner = $old"
+    transaction.execute(statement, new=one.new_id, old=one.old_id)
+
+
+def _generation(
+    run: Run, kind: str, old: Tensor | Codes | Rowset, generation: str, receipts: list[Receipt]
+) -> Generation:
+    folder = old.folder.parent / generation
+    files = {
+        path.relative_to(run.root).as_posix(): digest(path) for path in folder.rglob("zarr.json")
+    }
+    return Generation(
+        kind, old.name, old.fingerprint, old.id, generation, folder, tuple(receipts), files
+    )
+
+
+def _link(old: Path, new: Path, inside: str) -> None:
+    (new / inside).parent.mkdir(parents=True, exist_ok=True)
+    os.link(old / inside, new / inside)

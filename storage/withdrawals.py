@@ -1,0 +1,177 @@
+"""Withdrawing documents: their rows stay, and hold nothing, in every snapshot that can be read.
+
+One commit puts new files in the place of every file that holds a document: its text is empty, its
+labels are gone, its tokens are none, its activations NaN, its codes empty. What was counted over it
+is removed, to be computed again; what was learned from it is listed. Then the snapshots that held
+it are forgotten, pinned or not, and what only they named is removed at once. From the commit on
+``at`` refuses those snapshots; whatever is killed after it is taken up by the next call.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from actlake.storage.backup import drop_backups
+from actlake.storage.deletion import undo_runs
+from actlake.storage.errors import BusyError
+from actlake.storage.fields import arrow_schema
+from actlake.storage.generations import swap
+from actlake.storage.lake import Lake
+from actlake.storage.retention import forget_snapshots, live_runs, remove_named, remove_unnamed
+from actlake.storage.run import Run
+from actlake.storage.shards import receipts_table
+from actlake.storage.table_files import swap_files
+from actlake.storage.transaction import StagedRows, Transaction
+from actlake.storage.unnamed import snapshot_numbers
+from actlake.storage.withdrawal_plan import Prepared, Withdrawal, prepare
+
+__all__ = ["Withdrawal", "finish_withdrawals", "withdraw"]
+
+TRIES = 3
+"""For a lake that others write to while the new files are made."""
+
+
+def withdraw(
+    run: Run, lake: Lake, corpus: str, documents: Mapping[int, str], reason: str
+) -> Withdrawal:
+    """The documents (their source ids by number) hold nothing from one commit on.
+
+    Call ``finish_withdrawals`` then. BusyError, and nothing changes, while another run is at work,
+    which may be writing what is made of them; DiskError where there is no room for the new files.
+    """
+    for _ in range(TRIES):
+        with ExitStack() as made:
+            staged: list[StagedRows] = []
+            made.callback(_discard, staged)
+            prepared = prepare(run, lake, corpus, sorted(documents), staged, made)
+            if _commit(run, prepared, corpus, documents, reason, staged):
+                made.pop_all()
+                for one in prepared.generations:
+                    run.claims.register_name(one.kind, one.name, one.fingerprint, one.new_id)
+                return prepared.withdrawal
+    raise BusyError(
+        f"others keep writing to {run.root}, so nothing of corpus {corpus} was withdrawn; "
+        "try again when they are done"
+    )
+
+
+def finish_withdrawals(run: Run) -> list[str]:
+    """What was withdrawn is in no file any more; reasons of pins that were let go for it.
+
+    Forgets the snapshots that held it, removes at once what no snapshot names, checkpoints of
+    training on it, and backups, which name files that are gone. BusyError while another run is at
+    work. Nothing is done where nothing is left to do.
+    """
+    query = """
+        SELECT corpus, first_snapshot, last_snapshot FROM withdrawals WHERE purged IS NULL
+    """
+    open_ = run.examine(lambda now: now.rows(query))
+    if not open_:
+        return []
+    ranges = [(int(str(first)), int(str(last))) for _, first, last in open_]
+
+    def held(snapshot: int) -> bool:
+        return any(first <= snapshot <= last for first, last in ranges)
+
+    def forget(transaction: Transaction) -> list[str]:
+        _refuse_live(run, transaction, "is withdrawn, and its files go")
+        doomed = [one for one in snapshot_numbers(transaction.rows) if held(one)]
+        return forget_snapshots(run.root, transaction, doomed)
+
+    folders = run.commit(forget, "forgot the snapshots that held what was withdrawn")
+    let_go = [why for snapshot, why in run.claims.pins() if held(snapshot)]
+    for why in let_go:
+        run.claims.unpin(why)
+    drop_backups(run.root, run.claims, through=max(last for _, last in ranges))
+    remove_named(run, folders)
+    remove_unnamed(run, grace=timedelta(0))
+    for corpus in {str(corpus) for corpus, _, _ in open_}:
+        _remove_checkpoints(run, corpus)
+    statement = "UPDATE withdrawals SET purged = $now WHERE purged IS NULL"
+    run.commit(lambda now: now.execute(statement, now=_now()), "removed what was withdrawn")
+    return let_go
+
+
+def _commit(
+    run: Run,
+    prepared: Prepared,
+    corpus: str,
+    documents: Mapping[int, str],
+    reason: str,
+    staged: list[StagedRows],
+) -> bool:
+    receipts = [one for generation in prepared.generations for one in generation.receipts]
+    facts = {
+        "corpus": corpus,
+        "at": _now(),
+        "reason": reason,
+        "first_snapshot": prepared.first,
+        "last_snapshot": prepared.snapshot,
+        "removed": json.dumps(prepared.withdrawal.removed, sort_keys=True),
+        "stale": json.dumps(prepared.withdrawal.stale, sort_keys=True),
+        "run": run.run,
+    }
+    record = [facts | {"document": one, "source_id": documents[one]} for one in sorted(documents)]
+    rows = pa.Table.from_pylist(record, arrow_schema("withdrawals"))
+    added = [run.catalog.stage("withdrawals", rows)]
+    if receipts:
+        added.append(run.catalog.stage("shards", receipts_table(receipts)))
+    staged += added
+
+    def change(transaction: Transaction) -> bool:
+        _refuse_live(run, transaction, "is withdrawn")
+        if snapshot_numbers(transaction.rows)[-1] != prepared.snapshot:
+            return False
+        summarized = _runs_of_summaries(transaction, prepared)
+        for one in prepared.tables:
+            new = [file for file in one.new if file is not None]
+            swap_files(run.root, transaction, one.table, one.old, new, one.left)
+        for generation in prepared.generations:
+            swap(transaction, generation)
+        for file in added:
+            transaction.register(file)
+        undo_runs(transaction, summarized, ())
+        return True
+
+    files = {path: one for made in prepared.generations for path, one in made.files.items()}
+    message = f"withdrew {len(documents):,} documents of {corpus}"
+    return run.commit(change, message, files, staged=staged)
+
+
+def _runs_of_summaries(transaction: Transaction, prepared: Prepared) -> set[str]:
+    names = [one.name for one in prepared.generations if one.kind == "codes"]
+    query = """
+        SELECT run FROM feature_statistics WHERE codes IN (SELECT unnest($names))
+        UNION SELECT run FROM partials WHERE codes IN (SELECT unnest($names))
+    """
+    return {str(run) for (run,) in transaction.rows(query, names=names)}
+
+
+def _refuse_live(run: Run, transaction: Transaction, what: str) -> None:
+    for other, flow, _ in live_runs(transaction, run.claims, but=run.run):
+        raise BusyError(
+            f"run {other} ({flow}) is at work and may write what is made of the document, which "
+            f"{what} when that run has ended and this is run again"
+        )
+
+
+def _remove_checkpoints(run: Run, corpus: str) -> None:
+    """Weights of training that was cut short, on tensors of the corpus."""
+    query = """
+        SELECT DISTINCT r.key FROM runs AS r, tensors AS t INNER JOIN rowsets AS o USING (rowset)
+        WHERE o.corpus = $corpus AND r.flow = 'train' AND contains(r.inputs, t.fingerprint)
+    """
+    for (key,) in run.examine(lambda now: now.rows(query, corpus=corpus)):
+        (run.root / "checkpoints" / f"{key}.safetensors").unlink(missing_ok=True)
+
+
+def _discard(staged: Sequence[StagedRows]) -> None:
+    for one in staged:
+        one.discard()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,131 @@
+"""A lake of words, made without a model, in which every document says something of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.flows.encode import encode
+from actlake.flows.summarize import summarize
+from actlake.flows.train import train
+from actlake.storage.corpora import Document
+from actlake.storage.fields import TABLES
+from actlake.storage.lake import Lake
+from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+
+WORDS = "the of and to we our in that war peace".split()
+WIDTH, DOCUMENTS = 8, 24
+CORPUS, ROWSET, WHOLE, TENSOR, POOLED = "c", "c@w", "c@documents", "t", "p"
+DICTIONARY, CODES = "d", "d@c"
+
+
+def own_word(document: int) -> str:
+    """A word that no other document, and nothing else, says."""
+    return f"only{document:03}said"
+
+
+def documents() -> list[Document]:
+    random = np.random.default_rng(3)
+    found = []
+    for index in range(DOCUMENTS):
+        words = [*random.choice(WORDS, 2 + index % 4), own_word(index)]
+        note = f"label of {own_word(index)}"
+        labels: dict[str, str | int | float | bool | None] = {"year": 1900 + index, "note": note}
+        found.append(Document(f"id{index}", " ".join(random.permutation(words)), labels))
+    return found
+
+
+def columns(texts: list[str], vocabulary: list[str]) -> dict[str, NDArray[Any]]:
+    """A special token first, then one a word."""
+    rows = []
+    for document, text in enumerate(texts):
+        rows.append((document, 0, 0, 0, True))
+        start = 0
+        for word in text.split(" "):
+            token = vocabulary.index(word) if word in vocabulary else 1
+            rows.append((document, token, start, start + len(word), False))
+            start += len(word) + 1
+    names = ("document", "token_id", "char_start", "char_stop", "is_special")
+    return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))
+
+
+def build(path: Path) -> Lake:
+    """Corpus, two rowsets, two tensors, a dictionary, its codes and their summaries."""
+    lake = Lake.create(path)
+    said = documents()
+    lake.create_corpus(CORPUS, said)
+    texts, vocabulary = [one.text for one in said], ["<s>", "<unknown>", *WORDS]
+    with lake.run("test", {"rowset": ROWSET}, {}) as run:
+        plan = RowsetPlan(
+            name=ROWSET,
+            corpus=CORPUS,
+            corpus_fingerprint=lake.corpus_fingerprint(CORPUS),
+            kind="token",
+            tokenizer="words",
+            tokenizer_fingerprint="known",
+            windowing="document",
+            window=64,
+            overlap=0,
+        )
+        write_rowset(run, plan, [complete_columns(columns(texts, vocabulary))], vocabulary)
+    whole = {
+        "document": np.arange(len(texts)),
+        "char_stop": np.array([len(text) for text in texts]),
+    }
+    lake.create_rowset(WHOLE, corpus=CORPUS, columns=whole, kind="document")
+    write_tensor(lake, TENSOR, ROWSET)
+    write_tensor(lake, POOLED, WHOLE)
+    analyse(lake)
+    return lake
+
+
+def write_tensor(lake: Lake, name: str, rowset: str, *, seed: int = 0) -> None:
+    random = np.random.default_rng(seed)
+    rows = lake.rowset(rowset).rows
+    with lake.create_tensor(name, rowset=rowset, width=WIDTH, provenance={"seed": seed}) as tensor:
+        tensor.append(random.normal(size=(rows, WIDTH)).astype(np.float32))
+
+
+def analyse(lake: Lake, *, k: int = 3) -> None:
+    """The dictionary of the tensor's own axes, its codes, and their statistics."""
+    train(lake, tensor=TENSOR, method="identity", k=k, dictionary=DICTIONARY, baselines=False)
+    encode(lake, dictionary=DICTIONARY, codes=CODES)
+    summarize(lake, codes=CODES)
+
+
+def answers(lake: Lake) -> dict[str, str]:
+    """Everything that a lake says of its data: tables, readers, contexts, named queries."""
+    said: dict[str, Any] = {}
+    names = {row[0] for row in lake.sql("SHOW TABLES").rows()}
+    for table in TABLES:
+        if table in names and table not in ("runs", "migrations"):
+            said[table] = sorted(map(repr, lake.table(table).collect().iter_rows()))
+    for (name,) in lake.sql("SELECT tensor FROM tensors").rows():
+        tensor = lake.tensor(str(name))
+        said[f"tensor {name}"] = tensor[:].tobytes()
+        said[f"batches {name}"] = [one.tobytes() for one in tensor.batches(16, seed=1)]
+        said[f"gather {name}"] = tensor.rows(np.array([5, 0, 5])).tobytes()
+    for (name,) in lake.sql("SELECT codes FROM codes WHERE state = 'sealed'").rows():
+        codes = lake.codes(str(name))
+        block = codes[:]
+        said[f"codes {name}"] = [*map(repr, (block.indptr, block.indices, block.values))]
+        said[f"scan {name}"] = codes.scan().collect().rows()
+        for feature in range(codes.n_features):
+            said[f"postings {name} {feature}"] = codes.postings(feature).rows()
+            said[f"contexts {name} {feature}"] = lake.contexts(str(name), feature)
+        top = lake.query(
+            "top_features", codes=name, mask="all", by="density", order="desc", limit=5
+        )
+        said[f"top {name}"] = [*top.rows()]
+        for document in (0, 5):
+            fired = lake.query(
+                "features_of_document", codes=name, document=document, by="max", limit=5
+            )
+            said[f"fires {name} {document}"] = [*fired.rows()]
+    for (name,) in lake.sql("SELECT rowset FROM rowsets").rows():
+        rowset = lake.rowset(str(name))
+        for column in ("document", "token_id", "char_start", "char_stop", "is_special"):
+            said[f"{name} {column}"] = rowset.column(column).tolist()
+    said["text"] = [*lake.sql("SELECT * FROM tokens_text ORDER BY ALL").rows()]
+    return {name: repr(value) for name, value in said.items()}

@@ -1,9 +1,9 @@
 """A crowd: processes that write and read one lake at the same time.
 
-Writers commit one shard at a time, and in the same transaction a number about all shards that they
-have committed so far; readers hold both against each other and against the stored rows, at one
-snapshot and in one query; another process merges small files meanwhile. Nothing may be lost, doubled
-or refused, and no reader may see half a commit.
+Writers commit one shard at a time, and in the same transaction a number about all shards that
+they have committed so far; readers hold both against each other and against the stored rows, at
+one snapshot and in one query; another process merges small files meanwhile. Nothing may be lost,
+doubled or refused, and no reader may see half a commit.
 """
 
 import multiprocessing
@@ -11,17 +11,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from actlake.storage.corpora import Document
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.merging import merge_small_files
+from actlake.storage.rowsets import Rowset
 from actlake.storage.shards import receipts_table, refuse_committed
 from actlake.storage.tensor_writer import TensorPlan, plan_tensors, publish_shard
 from tests.soak.outcome import Outcome
@@ -30,7 +31,8 @@ SECONDS = 300.0
 WRITERS, READERS = 8, 4
 MERGE_SECONDS = 20.0
 WIDTH = 4
-MOST_SHARDS = 8192
+SHARDS = 256
+"""Of a tensor; a writer begins another when one is full."""
 LEAST_RATE = 30.0
 """Commits a second that all writers together are to reach."""
 MOST_SECONDS = 1.0
@@ -53,15 +55,15 @@ class Crowd:
     """What readers saw that was no whole commit."""
     errors: list[str]
     """Of any process."""
-    lost: int
-    """Acknowledged shards that are not there, or are there twice, or not as they were written."""
+    lost: list[str]
+    """Acknowledged shards that are not there once and as they were written, and other faults."""
 
     @property
     def rate(self) -> float:
         return len(self.latencies) / self.seconds
 
 
-def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:  # noqa: ARG001 - no choice
+def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
     found = crowd(new_lake(folder / "lake"), SECONDS, WRITERS, READERS)
     slowest = float(np.quantile(found.latencies, 0.95))
     fast = found.rate >= LEAST_RATE and slowest <= MOST_SECONDS
@@ -70,9 +72,9 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:  # noq
         attack=f"{WRITERS} writers, {READERS} readers and a merge, {SECONDS:.0f} s",
         attempts=commits,
         survived=commits if fast and not found.errors else 0,
-        lost=found.lost,
+        lost=len(found.lost),
         seen=f"{found.rate:.0f} commits/s, 95 % within {slowest * 1e3:.0f} ms, slowest "
-        f"{max(found.latencies):.1f} s; {'; '.join(found.errors) or 'no error'}",
+        f"{max(found.latencies):.1f} s; {'; '.join(found.errors + found.lost[:3]) or 'no error'}",
     )
     yield Outcome(
         attack="a number beside the shards that it counts, read meanwhile",
@@ -84,7 +86,7 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:  # noq
 
 
 def new_lake(path: Path) -> Path:
-    """A lake with a rowset of ``MOST_SHARDS`` shards of one row."""
+    """A lake with a rowset of ``SHARDS`` shards of one row."""
     lake = Lake.create(path)
     prepare(lake)
     lake.close()
@@ -94,7 +96,7 @@ def new_lake(path: Path) -> Path:
 def prepare(lake: Lake) -> None:
     """Give ``lake``, of whatever backend, the rowset that a crowd writes over."""
     lake.create_corpus("crowd", [Document(source_id="0", text="crowd")])
-    columns = {"document": np.zeros(MOST_SHARDS, np.int64)}
+    columns = {"document": np.zeros(SHARDS, np.int64)}
     lake.create_rowset("crowd", corpus="crowd", columns=columns, width_hint=1 << 25)
 
 
@@ -168,33 +170,25 @@ class Seen:
 
 def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
     run = resources.enter_context(lake.run("crowd", {"writer": index}, {}))
-    plan = TensorPlan(
-        name=f"crowd-{index}",
-        model="none",
-        model_fingerprint="none",
-        site="none",
-        module="none",
-        side="given",
-        rowset=lake.rowset("crowd"),
-        dtype="float32",
-        compute_dtype="float32",
-        width=WIDTH,
-    )
-    tensor = plan_tensors(run, [plan])[plan.name]
+    rowset = lake.rowset("crowd")
+    plan, tensor = _plan(index, 0, rowset), ""
     latencies: list[float] = []
     total = 0.0
 
     def step() -> None:
-        nonlocal total
-        shard = len(latencies)
-        rows = np.full((1, WIDTH), _value(index, shard), np.float32)
-        receipt = publish_shard(run, plan, tensor, shard, rows)
-        total += _value(index, shard)
-        numbers = _numbers(run.run, plan.name, total, shard + 1)
+        nonlocal plan, tensor, total
+        number, shard = divmod(len(latencies), SHARDS)
+        if shard == 0:
+            plan = _plan(index, number, rowset)
+            tensor = plan_tensors(run, [plan])[plan.name]
+        value = _value(index, len(latencies))
+        total += value
+        receipt = publish_shard(run, plan, tensor, shard, np.full((1, WIDTH), value, np.float32))
+        numbers = _numbers(index, total, len(latencies) + 1)
         started = time.monotonic()
         run.append(
-            {"shards": receipts_table([receipt]), "evaluations": numbers},
-            f"shard {shard}",
+            {"shards": receipts_table([receipt]), "labels": numbers},
+            f"shard {shard} of {plan.name}",
             check=lambda now: refuse_committed(now, [receipt]),
         )
         latencies.append(time.monotonic() - started)
@@ -202,29 +196,36 @@ def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
     return step, latencies
 
 
-def _value(writer: int, shard: int) -> float:
-    return float((shard * 8 + writer) % 4093 + 1)  # small, so that a sum of them is exact
+def _plan(writer: int, number: int, rowset: Rowset) -> TensorPlan:
+    return TensorPlan(
+        name=f"crowd-{writer}-{number}",
+        model="none",
+        model_fingerprint="none",
+        site=str(writer),
+        module="none",
+        side="given",
+        rowset=rowset,
+        dtype="float32",
+        compute_dtype="float32",
+        width=WIDTH,
+    )
 
 
-def _numbers(run: str, tensor: str, total: float, shards: int) -> pa.Table:
-    metrics = {"sum": total, "shards": float(shards)}
+def _value(writer: int, commit: int) -> float:
+    return float((commit * 8 + writer) % 4093 + 1)  # small, so that a sum of them is exact
+
+
+def _numbers(writer: int, total: float, shards: int) -> pa.Table:
+    """What is said of the shards so far, as two labels of the only document."""
+    numbers = {"sum": total, "shards": float(shards)}
     rows = [
-        {
-            "dictionary": "none",
-            "tensor": tensor,
-            "mask": "all",
-            "split": "train",
-            "metric": metric,
-            "value": value,
-            "n": 1,
-            "run": run,
-        }
-        for metric, value in metrics.items()
+        {"corpus": "crowd", "label": f"{name} of {writer}", "document": 0, "value_real": number}
+        for name, number in numbers.items()
     ]
-    return pa.Table.from_pylist(rows, arrow_schema("evaluations"))
+    return pa.Table.from_pylist(rows, arrow_schema("labels"))
 
 
-def _read(lake: Lake, index: int, resources: ExitStack) -> Job:  # noqa: ARG001 - as all jobs
+def _read(lake: Lake, index: int, resources: ExitStack) -> Job:
     seen = Seen(0, [])
 
     def step() -> None:
@@ -235,14 +236,14 @@ def _read(lake: Lake, index: int, resources: ExitStack) -> Job:  # noqa: ARG001 
 
 
 AGREE = """
-SELECT s.tensor, s.n, e.n FROM (
-    SELECT t.tensor, count(*) AS n FROM shards AS r
-    INNER JOIN tensors AS t ON t.id = r.owner GROUP BY t.tensor
+SELECT s.label, s.n, l.n FROM (
+    SELECT 'shards of ' || t.site AS label, count(*) AS n FROM shards AS r
+    INNER JOIN tensors AS t ON t.id = r.owner GROUP BY t.site
 ) AS s
 FULL JOIN (
-    SELECT tensor, max(value) AS n FROM evaluations WHERE metric = 'shards' GROUP BY tensor
-) AS e USING (tensor)
-WHERE s.n IS DISTINCT FROM e.n
+    SELECT label, max(value_real) AS n FROM labels WHERE label LIKE 'shards of %' GROUP BY label
+) AS l USING (label)
+WHERE s.n IS DISTINCT FROM l.n
 """
 
 
@@ -254,18 +255,25 @@ def _torn_query(lake: Lake) -> list[str]:
 def _torn_snapshot(lake: Lake) -> list[str]:
     """As ``_torn_query``, at one snapshot and down to the stored rows."""
     past = lake.at(lake.newest_snapshot())
-    query = "SELECT tensor, max(value) FROM evaluations WHERE metric = 'sum' GROUP BY tensor"
+    query = "SELECT label, max(value_real) FROM labels WHERE label LIKE 'sum of %' GROUP BY label"
     torn = []
-    for name, expected in past.sql(query).rows():
-        tensor = past.tensor(str(name))
-        found = float(tensor[: len(tensor.committed)][:, 0].astype(np.float64).sum())
+    for label, expected in past.sql(query).rows():
+        found = sum(float(rows[:, 0].astype(np.float64).sum()) for rows in _stored(past, label))
         if found != expected:
-            torn.append(f"at snapshot {past.snapshot}: {name} has {found}, not {expected}")
+            torn.append(f"at snapshot {past.snapshot}: {label} is {found}, not {expected}")
     past.close()
     return torn
 
 
-def _merge(lake: Lake, index: int, resources: ExitStack) -> Job:  # noqa: ARG001 - as all jobs
+def _stored(lake: Lake, label: str) -> Iterator[NDArray[Any]]:
+    """The committed rows of each tensor of the writer that ``label`` ends with, in order."""
+    query = "SELECT tensor FROM tensors WHERE site = $site ORDER BY length(tensor), tensor"
+    for (name,) in lake.sql(query, site=label.rpartition(" ")[2]).rows():
+        tensor = lake.tensor(name)
+        yield tensor[: len(tensor.committed)]
+
+
+def _merge(lake: Lake, index: int, resources: ExitStack) -> Job:
     run = resources.enter_context(lake.run("merge", {}, {}))
 
     def step() -> None:
@@ -275,19 +283,21 @@ def _merge(lake: Lake, index: int, resources: ExitStack) -> Job:  # noqa: ARG001
     return step, []
 
 
-def _lost(path: Path, acknowledged: dict[int, int]) -> int:
-    """Acknowledged shards that are not there once and as they were written, others that are
-    there, and faults."""
+def _lost(path: Path, acknowledged: dict[int, int]) -> list[str]:
     lake = Lake.open(path)
-    lost = 0
+    lost: list[str] = []
     for index, commits in acknowledged.items():
-        tensor = lake.tensor(f"crowd-{index}")
-        query = "SELECT shard FROM shards WHERE owner = $id ORDER BY shard"
-        shards = [shard for (shard,) in lake.sql(query, id=tensor.id).rows()]
-        lost += sum(one != right for one, right in zip_longest(shards, range(commits)))
-        there = [tensor[one : one + 1] for one in sorted(tensor.committed)]
-        right = [_value(index, one) for one in sorted(tensor.committed)]
-        lost += sum(bool((row != value).any()) for row, value in zip(there, right, strict=True))
-    faults = [*lake.verify()]
+        found = [row[0] for rows in _stored(lake, f"of {index}") for row in rows.tolist()]
+        right = [_value(index, commit) for commit in range(commits)]
+        if found != right:
+            first = next(
+                (at for at, two in enumerate(zip(found, right, strict=False)) if two[0] != two[1]),
+                None,
+            )
+            lost.append(
+                f"writer {index} has {len(found):,} shards and {commits:,} acknowledgements; "
+                f"the first that differs is {first}"
+            )
+    lost += map(str, lake.verify())  # which finds shards that are there twice
     lake.close()
-    return lost + len(faults)
+    return lost

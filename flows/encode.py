@@ -15,12 +15,14 @@ from actlake.storage.codes_writer import (
     publish_codes,
     seal_codes,
 )
+from actlake.storage.csr import Csr
 from actlake.storage.errors import IncompleteError, InputError, PrecisionError
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
+from actlake.storage.tensors import Tensor
 
-__all__ = ["encode"]
+__all__ = ["encode", "encode_shard"]
 
 
 def encode(
@@ -74,12 +76,8 @@ def encode(
 
         def step(shard: int) -> CodesShard:
             start, stop = grid.span(shard)
-            present = rows.rowset.present(start, stop)
-            given = np.asarray(rows.shard(shard), np.float32)
-            if not present.all():
-                given = np.where(present[:, None], given, 0)
             try:
-                block = encoder.encode(given, dtype).without(~present)
+                block = encode_shard(encoder, rows, shard, dtype)
             except PrecisionError as error:
                 raise PrecisionError(
                     f"codes {plan.name}, rows {start:,} to {stop:,}: {error}"
@@ -100,6 +98,15 @@ def encode(
             raise
         seal_codes(run, plan, codes_id)
     return plan.name
+
+
+def encode_shard(encoder: Dictionary, tensor: Tensor, shard: int, dtype: str) -> Csr:
+    """The codes of one shard of ``tensor``; documents that were taken back fire nothing."""
+    present = tensor.rowset.present(*tensor.grid.span(shard))
+    given = np.asarray(tensor.shard(shard), np.float32)
+    if not present.all():
+        given = np.where(present[:, None], given, 0)
+    return encoder.encode(given, dtype).without(~present)
 
 
 def _shown_window(rowset: Rowset) -> int | None:

@@ -175,7 +175,7 @@ def _run(
             say(f"extract: {', '.join(names)} found complete")
             return
         budget, threads = _batch_plan(lake, request, token_budget, torch_threads)
-        plans = tuple(_with_batch_plan(plan, budget, threads) for plan in request.plans)
+        plans = tuple(_with_batch_plan(plan, request, budget, threads) for plan in request.plans)
         # Before anything is planned: a device or dtype that is not there must leave no trace.
         loaded = _load(request, threads) if _lacking(lake, plans) else None
         _record_model(run, request.facts)
@@ -284,8 +284,14 @@ def _batch_plan(
     return int(budget), int(threads)
 
 
-def _with_batch_plan(plan: TensorPlan, budget: int, threads: int) -> TensorPlan:
-    return replace(plan, batch_plan=(("token_budget", budget), ("torch_threads", threads)))
+def _with_batch_plan(plan: TensorPlan, request: Request, budget: int, threads: int) -> TensorPlan:
+    """With all that the same bits need beside the fingerprint: ``repair`` computes them again."""
+    batch_plan: dict[str, int | str] = {"token_budget": budget, "torch_threads": threads}
+    if request.facts.revision is not None:
+        batch_plan["revision"] = request.facts.revision
+    if request.facts.random_weights is not None:
+        batch_plan["random_weights"] = request.facts.random_weights
+    return replace(plan, batch_plan=tuple(batch_plan.items()))
 
 
 def _record_model(run: Run, facts: "ModelFacts") -> None:

@@ -17,7 +17,7 @@ from actlake.storage.lake import Lake
 from actlake.storage.merging import merge_small_files
 from actlake.storage.retention import end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import Run
-from actlake.storage.verify import Fault, Part
+from actlake.storage.verify import DATABASES, Fault, Part
 
 __all__ = ["Work", "maintain", "remedy"]
 
@@ -25,6 +25,12 @@ MOST = 1_000_000
 """Of any parameter: days beyond it are no dates."""
 CHECK = "check "
 """What the path of a fault starts with that a check found, and no file."""
+REMEDIES = (
+    "run `actlake repair`, which makes again what the lake can tell, and says what to do with "
+    "the rest",
+    "restore a backup of the catalog from before that, with `actlake restore`",
+    "remove the damaged backup, and make another with `actlake backup`",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +141,15 @@ def _check(
 
 def remedy(faults: Sequence[Fault]) -> str:
     """What can be done about ``faults``, of which there is at least one."""
-    steps = []
-    if any(not one.path.startswith(CHECK) for one in faults):
-        steps.append(
-            "put the files back from a copy of the lake, or extract and encode again into a new "
-            "lake, since backups/ holds the catalog only"
-        )
-    if any(one.path.startswith(CHECK) for one in faults):
-        steps.append(
-            "restore a backup of the catalog from before the tables broke the check, with "
-            "actlake.storage.backup.restore"
-        )
-    return "; ".join(steps)
+    wrong = {_remedy(one.path) for one in faults}
+    return "; ".join(step for step in REMEDIES if step in wrong)
+
+
+def _remedy(path: str) -> str:
+    files, catalog, backup = REMEDIES
+    if path.startswith("backups/"):
+        return backup
+    return catalog if path.startswith((CHECK, *DATABASES)) else files
 
 
 def _verify(lake: Lake, run: Run, parts: int) -> Work:
@@ -159,7 +162,7 @@ def _verify(lake: Lake, run: Run, parts: int) -> Work:
     part = Part(int(str(earlier)) % parts, parts)
     size = lake.bytes(part)
     with shown_progress(f"verify part {part.index + 1} of {parts}", size, "bytes") as advance:
-        faults = [*lake.verify(advance, part)]
+        faults = [*lake.verify(advance, part, say)]
     if faults:
         for one in faults:
             say(str(one))

@@ -32,6 +32,7 @@ from actlake.flows.ingest import ingest_tokens as ingest_tokens_body
 from actlake.flows.maintain import maintain as maintain_body
 from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
+from actlake.flows.repair import repair as repair_body
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.train import train as train_body
 from actlake.storage.errors import DiskError, LakeError
@@ -50,6 +51,7 @@ __all__ = [
     "ingest_tokens",
     "maintain",
     "pipeline",
+    "repair",
     "summarize",
     "train",
 ]
@@ -179,6 +181,7 @@ hypothesize = _as_flow(hypothesize_body)
 export = _as_flow(export_body)
 maintain = _as_flow(maintain_body)
 pipeline = _as_flow(pipeline_body)
+repair = _as_flow(repair_body)
 
 FLOWS: dict[str, Flow[..., Any]] = {
     one.name: one
@@ -195,5 +198,6 @@ FLOWS: dict[str, Flow[..., Any]] = {
         export,
         maintain,
         pipeline,
+        repair,
     )
 }

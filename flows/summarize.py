@@ -23,11 +23,12 @@ from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
 from actlake.storage.partials import commit_partials, partial_row, read_partial, write_partial
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
-__all__ = ["summarize"]
+__all__ = ["block_of", "statistics_of", "summarize"]
 
 CODE_VERSION = "1"
 """Changes whenever a state's meaning changes, so that old partials are not merged with new ones."""
@@ -92,7 +93,7 @@ def summarize(
         if run.done:
             say(f"summarize: {codes} under {mask} found complete")
             return
-        make = _statistics(examples)
+        make = statistics_of(examples)
         version = fingerprint(CODE_VERSION, examples)
         stored = lake.partials(codes, mask, version)
         todo = [
@@ -102,11 +103,8 @@ def summarize(
         ]
 
         def step(shard: int) -> list[dict[str, object]]:
-            start, stop = grid.span(shard)
-            kept = lake.mask_rows(rule, reader.rowset, start, stop)
-            token_id = reader.rowset.column("token_id", start, stop)
-            block = Block(reader.shard(shard), kept, token_id, start)
             rows = []
+            block = block_of(lake, reader, rule, shard)
             for statistic, of in make.items():
                 path, written = write_partial(lake.root, of(block).arrays())
                 rows.append(partial_row(run, codes, mask, statistic, shard, version, path, written))
@@ -129,7 +127,14 @@ def summarize(
         run.append(tables, f"statistics of {codes} under {mask}", check=replace)
 
 
-def _statistics(examples: int) -> dict[str, Callable[[Block], Statistic]]:
+def block_of(lake: Lake, codes: Codes, mask: Mask, shard: int) -> Block:
+    """What the statistics of one shard are made of."""
+    start, stop = codes.grid.span(shard)
+    kept = lake.mask_rows(mask, codes.rowset, start, stop)
+    return Block(codes.shard(shard), kept, codes.rowset.column("token_id", start, stop), start)
+
+
+def statistics_of(examples: int) -> dict[str, Callable[[Block], Statistic]]:
     """How each statistic is made of a block, by its name in ``partials``."""
     return {
         "moments": lambda block: FeatureMoments.of(block.codes, block.mask),

@@ -25,19 +25,29 @@ import pyarrow.parquet as pq
 from actlake import sql
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, one_line
-from actlake.storage.durable import Digest, digest, flush, make_folder, publish
+from actlake.storage.durable import Digest, digest, disk_error, flush, make_folder, publish
 from actlake.storage.errors import BusyError, CorruptError, LakeError
 from actlake.storage.fields import TEXTS, arrow_schema
 from actlake.storage.lock import locked
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["Catalog", "StagedRows", "Transaction", "author"]
+__all__ = ["Catalog", "StagedRows", "Transaction", "author", "encode_rows"]
 
 T = TypeVar("T")
 ATTEMPTS = 8
 SEARCH_PATH = "SET search_path = 'lake.main,memory.main'"
 TRANSIENT = ("database is locked", "Transaction conflict", "database table is locked")
+
+
+def encode_rows(table: str, rows: pa.Table) -> memoryview:
+    """The bytes of a Parquet file of ``rows`` of ``table``."""
+    sink = pa.BufferOutputStream()
+    rows = rows.cast(arrow_schema(table))
+    # DuckLake copies the smallest and the largest value of a file into the catalog.
+    told = [name for name in rows.column_names if (table, name) not in TEXTS]
+    pq.write_table(rows, sink, compression="zstd", write_statistics=told)
+    return memoryview(sink.getvalue())
 
 
 class Catalog:
@@ -86,12 +96,7 @@ class Catalog:
 
     def stage(self, table: str, rows: pa.Table) -> StagedRows:
         """Write ``rows`` as Parquet where ``table`` keeps its files; nothing refers to it yet."""
-        sink = pa.BufferOutputStream()
-        rows = rows.cast(arrow_schema(table))
-        # DuckLake copies the smallest and the largest value of a file into the catalog.
-        told = [name for name in rows.column_names if (table, name) not in TEXTS]
-        pq.write_table(rows, sink, compression="zstd", write_statistics=told)
-        return self.stage_parquet(table, memoryview(sink.getvalue()))
+        return self.stage_parquet(table, encode_rows(table, rows))
 
     def stage_parquet(self, table: str, content: memoryview) -> StagedRows:
         """As ``stage``, for a Parquet file that the caller has already encoded."""
@@ -190,6 +195,8 @@ class Catalog:
                 if self._landed(attempted[-1:]):
                     return result  # all but its acknowledgement
                 if not any(text in str(error) for text in TRANSIENT):
+                    if blamed := disk_error(self.root, one_line(error)):
+                        raise blamed from error
                     if isinstance(error, duckdb.IOException):
                         raise LakeError(f"{self.root}: {one_line(error)}") from error
                     raise
@@ -234,8 +241,10 @@ class Catalog:
     def _newest(self) -> tuple[int, set[str]]:
         """The newest snapshot, and the files in the lake that its commit added."""
         # One statement: for each, DuckDB opens the catalog's SQLite file anew.
-        rows = self._writing().execute(
-            """
+        rows = (
+            self._writing()
+            .execute(
+                """
             WITH newest AS (
                 SELECT max(snapshot_id) AS snapshot
                 FROM __ducklake_metadata_lake.ducklake_snapshot
@@ -251,7 +260,9 @@ class Catalog:
             LEFT JOIN added AS a ON a.begin_snapshot = n.snapshot
             LEFT JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
             """
-        ).fetchall()
+            )
+            .fetchall()
+        )
         return rows[0][0], {f"tables/main/{path}" for _, path in rows if path is not None}
 
     def _record(self, paths: set[str], registered: Sequence[StagedRows]) -> None:

@@ -27,6 +27,7 @@ from actlake.storage.transaction import StagedRows, Transaction
 __all__ = [
     "CodesPlan",
     "CodesShard",
+    "codes_attributes",
     "commit_codes",
     "plan_codes",
     "publish_codes",
@@ -85,17 +86,8 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         return str(known)
     codes_id = new_id()
     folder = run.root / "codes" / codes_id
-    attributes = {
-        "codes": plan.name,
-        "dictionary": plan.dictionary,
-        "dictionary_fingerprint": plan.dictionary_fingerprint,
-        "tensor": plan.tensor,
-        "tensor_fingerprint": plan.tensor_fingerprint,
-        "rowset": plan.rowset.name,
-        "n_features": plan.n_features,
-    }
     with new_folder(folder) as staged:
-        zarr.create_group(store=staged, attributes=attributes)
+        zarr.create_group(store=staged, attributes=codes_attributes(plan))
     row = {
         "codes": plan.name,
         "dictionary": plan.dictionary,
@@ -117,6 +109,19 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         files={f"codes/{codes_id}/zarr.json": digest(folder / "zarr.json")},
     )
     return codes_id
+
+
+def codes_attributes(plan: CodesPlan) -> dict[str, str | int]:
+    """What the Zarr group of codes says of them."""
+    return {
+        "codes": plan.name,
+        "dictionary": plan.dictionary,
+        "dictionary_fingerprint": plan.dictionary_fingerprint,
+        "tensor": plan.tensor,
+        "tensor_fingerprint": plan.tensor_fingerprint,
+        "rowset": plan.rowset.name,
+        "n_features": plan.n_features,
+    }
 
 
 def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: Csr) -> CodesShard:

@@ -6,7 +6,7 @@ is not: its files are gone, and with them their hashes.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,12 @@ class CommittedFile:
     row_stop: int | None = None
     payload_crc32c: int | None = None
     """Of a chunk."""
+    kind: str = "settings"
+    """table, tensor, codes, rowset, dictionary, partial or settings."""
+    array: str = ""
+    """Of a chunk as in ``shards``; the name of a table; empty elsewhere."""
+    shard: int | None = None
+    """Of a chunk, and of the zarr.json of an array of codes."""
 
 
 def committed_files(
@@ -67,7 +73,15 @@ def files_of_tables(
     for table, path, owner, first, last in found:
         told = owner is not None and first is not None and last is not None
         rows = (int(first), int(last) + 1) if told else (None, None)
-        yield CommittedFile(path, owner or table, recorded.get(path), *rows)
+        yield CommittedFile(
+            path=path,
+            owner=owner or table,
+            expected=recorded.get(path),
+            row_start=rows[0],
+            row_stop=rows[1],
+            kind="table",
+            array=table,
+        )
 
 
 def files_of_things(
@@ -82,28 +96,27 @@ def files_of_things(
     """
     kept = {_folder(path) for path in recorded}
     ever = _Ever(connection, root, without)
-    owners: dict[str, tuple[str, str]] = {}
-    for table, name in (("tensors", "tensor"), ("codes", "codes"), ("rowsets", "rowset")):
-        for id_, called, folder in ever.rows(table, ("id", name, "path")):
+    owners: dict[str, tuple[str, str, str]] = {}
+    for table, kind in (("tensors", "tensor"), ("codes", "codes"), ("rowsets", "rowset")):
+        for id_, called, folder in ever.rows(table, ("id", kind, "path")):
             if folder in kept:
-                owners[id_] = called, folder
-                files = [f"{one}/zarr.json" for one in ROW_COLUMNS]
-                for file in files if table == "rowsets" else ["zarr.json"]:
-                    path = f"{folder}/{file}"
-                    yield CommittedFile(path, called, recorded.get(path))
+                owners[id_] = kind, called, folder
+                for array in ROW_COLUMNS if kind == "rowset" else ("",):
+                    path = (Path(folder) / array / "zarr.json").as_posix()
+                    yield CommittedFile(path, called, recorded.get(path), kind=kind, array=array)
     yield from _chunks(ever, owners, recorded)
     for called, folder in ever.rows("dictionaries", ("dictionary", "path")):
         for path in (f"{folder}/dictionary.safetensors", f"{folder}/config.json"):
             if folder in kept:
-                yield CommittedFile(path, called, recorded.get(path))
+                yield CommittedFile(path, called, recorded.get(path), kind="dictionary")
     columns = ("path", "codes", "bytes", "xxh3_128")
     for path, codes, size, hash_ in ever.rows("partials", columns):
         if path in recorded:
-            yield CommittedFile(path, codes, Digest(size, hash_))
+            yield CommittedFile(path, codes, Digest(size, hash_), kind="partial")
 
 
 def _chunks(
-    ever: "_Ever", owners: Mapping[str, tuple[str, str]], recorded: Mapping[str, Digest]
+    ever: "_Ever", owners: Mapping[str, tuple[str, str, str]], recorded: Mapping[str, Digest]
 ) -> Iterator[CommittedFile]:
     """Chunks, and the ``zarr.json`` beside those of codes."""
     columns = ("owner", "array", "shard", "row_start", "row_stop", "bytes", "xxh3_128")
@@ -112,14 +125,25 @@ def _chunks(
     ):
         if owner not in owners or array == "postings":
             continue
-        name, folder = owners[owner]
+        kind, name, folder = owners[owner]
         path = chunk_of(Path(folder), array, shard)
+        chunk = CommittedFile(
+            path=path.as_posix(),
+            owner=name,
+            expected=Digest(size, hash_),
+            row_start=start,
+            row_stop=stop,
+            payload_crc32c=crc,
+            kind=kind,
+            array=array,
+            shard=shard,
+        )
         if array in CODES_ARRAYS:
             metadata = path.with_name("zarr.json").as_posix()
-            yield CommittedFile(metadata, name, recorded.get(metadata), start, stop)
+            expected = recorded.get(metadata)
+            yield replace(chunk, path=metadata, expected=expected, payload_crc32c=None)
         if size > 0:  # an empty array has no chunk
-            expected = Digest(size, hash_)
-            yield CommittedFile(path.as_posix(), name, expected, start, stop, crc)
+            yield chunk
 
 
 def chunk_of(folder: Path, array: str, shard: int) -> Path:

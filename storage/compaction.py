@@ -27,7 +27,7 @@ from actlake.storage.run import Run
 from actlake.storage.table_files import DataFile, check_unchanged, live_files, replace_files
 from actlake.storage.transaction import StagedRows
 
-__all__ = ["Group", "Range", "compact", "cut", "uncompacted"]
+__all__ = ["Group", "Range", "compact", "cut", "postings_in", "uncompacted"]
 
 GROUP_POSTINGS = 1 << 26
 RANGE_POSTINGS = 1 << 22
@@ -111,7 +111,7 @@ def compact(run: Run, group: Group, progress: Callable[[int], object] = int) -> 
     try:
         with closing(connect()) as connection:
             for one in cut(*_counts(connection, paths), RANGE_POSTINGS):
-                table = _postings(connection, paths, group.codes, one)
+                table = postings_in(connection, paths, group.codes, one)
                 if len(table):
                     new.append(run.catalog.stage_parquet("postings", encode_postings(table)))
                     progress(len(table))
@@ -160,9 +160,10 @@ def _counts(
     return counts, (int(found["first"].min()), int(found["last"].max()) + 1)
 
 
-def _postings(
+def postings_in(
     connection: duckdb.DuckDBPyConnection, paths: list[str], codes: str, one: Range
 ) -> pa.Table:
+    """The postings of a range in the files at ``paths``, by feature, then row."""
     query = """
         SELECT feature, "row", value FROM read_parquet($paths)
         WHERE feature >= $feature_start AND feature < $feature_stop

@@ -54,7 +54,7 @@ class Lake:
     def __init__(
         self, root: Path, settings: Settings, snapshot: int | None = None, mode: Mode = "first-read"
     ) -> None:
-        self._reading = Reading(root, mode, self._connection, lambda: self._claims.files())
+        self.reading = Reading(root, mode, self._connection, lambda: self._claims.files())
         self.root = root
         self.settings = settings
         self.snapshot = snapshot
@@ -98,7 +98,7 @@ class Lake:
         """The same lake as of ``snapshot``, read-only; NotFoundError if there is no such one."""
         newest = self if self.snapshot is None else type(self)(self.root, self.settings)
         refuse_withdrawn(newest._connection(), snapshot)
-        lake = type(self)(self.root, self.settings, snapshot, self._reading.mode)
+        lake = type(self)(self.root, self.settings, snapshot, self.reading.mode)
         lake._connection()
         return lake
 
@@ -133,33 +133,33 @@ class Lake:
 
     def tensor(self, name: str) -> Tensor:
         """A reader of the tensor of that name; NotFoundError if there is none."""
-        return tensor_named(self._reading, name)
+        return tensor_named(self.reading, name)
 
     def codes(self, name: str) -> Codes:
         """A reader of the codes of that name; NotFoundError if there are none."""
-        return codes_named(self._reading, name)
+        return codes_named(self.reading, name)
 
     def rowset(self, name: str) -> Rowset:
         """A reader of the rowset of that name; NotFoundError if there is none."""
-        return rowset_named(self._reading, name)
+        return rowset_named(self.reading, name)
 
     def dictionary(self, name: str) -> DictionaryFile:
         """The weights and configuration of a dictionary; NotFoundError if there is none."""
-        return dictionary_named(self._reading, name)
+        return dictionary_named(self.reading, name)
 
     def mask(self, name: str) -> Mask:
         """The mask of that name; NotFoundError if there is none."""
-        return mask_named(self._reading, name)
+        return mask_named(self.reading, name)
 
     def mask_rows(self, mask: Mask, rowset: Rowset, start: int, stop: int) -> NDArray[np.bool_]:
         """Whether each of rows [start, stop) is under the mask, shape (stop - start,)."""
-        return mask_rows(self._reading, mask, rowset, start, stop)
+        return mask_rows(self.reading, mask, rowset, start, stop)
 
     def partials(
         self, codes: str, mask: str, code_version: str
     ) -> dict[tuple[str, int], tuple[str, Digest]]:
         """Path and digest of each stored state of a statistic, by (statistic, shard)."""
-        return stored_partials(self._reading, codes, mask, code_version)
+        return stored_partials(self.reading, codes, mask, code_version)
 
     def contexts(
         self,
@@ -177,8 +177,8 @@ class Lake:
         ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
         """
         reader = self.codes(codes)
-        rows = strongest_rows(self._reading, reader, feature, mask, limit)
-        return contexts_of_rows(self._reading, reader, feature, rows, before=before, after=after)
+        rows = strongest_rows(self.reading, reader, feature, mask, limit)
+        return contexts_of_rows(self.reading, reader, feature, rows, before=before, after=after)
 
     def sql(self, select: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of one SELECT over the lake's tables and views.
@@ -187,7 +187,7 @@ class Lake:
         one SELECT, calls a function that reaches outside the lake, or takes longer than
         ``seconds``.
         """
-        self._reading.statement(select)
+        self.reading.statement(select)
         return run_select(self._reader, select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
@@ -202,7 +202,7 @@ class Lake:
         """A table or view as a lazy frame; columns, conditions and limits go into DuckDB."""
         if name not in (*TABLES, *sql.names("views")):
             raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
-        self._reading.statement(query := f"SELECT * FROM {name}")  # noqa: S608
+        self.reading.statement(query := f"SELECT * FROM {name}")  # noqa: S608
         return self._connection().sql(query).pl(lazy=True)
 
     def snapshots(self, limit: int) -> pa.Table:

@@ -18,7 +18,14 @@ from actlake.storage.reading import Reading
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
-__all__ = ["commit_partials", "partial_row", "read_partial", "stored_partials", "write_partial"]
+__all__ = [
+    "commit_partials",
+    "partial_bytes",
+    "partial_row",
+    "read_partial",
+    "stored_partials",
+    "write_partial",
+]
 
 
 KEY = ("codes", "mask", "statistic", "shard", "code_version")
@@ -27,7 +34,12 @@ KEY = ("codes", "mask", "statistic", "shard", "code_version")
 def write_partial(root: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Digest]:
     """Write a state's arrays; the file's path in the lake, and what it must be."""
     path = f"partials/{new_id()}.safetensors"
-    return path, publish(root / path, [safetensors.numpy.save(dict(arrays))])
+    return path, publish(root / path, [partial_bytes(arrays)])
+
+
+def partial_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The content of the file of a state."""
+    return bytes(safetensors.numpy.save(dict(arrays)))
 
 
 def read_partial(root: Path, path: str, expected: Digest) -> dict[str, NDArray[Any]]:

@@ -62,7 +62,7 @@ class Reading:
         self.root = root
         self.mode = mode
         self.connection = connection
-        self._ask_recorded = recorded
+        self.recorded = recorded
         self._recorded: Mapping[str, Digest] = {}
         self._receipts: dict[str, dict[tuple[str, int], int]] = {}
         """CRC-32C of each chunk before its trailer, by array and shard, by owner."""
@@ -137,6 +137,16 @@ class Reading:
             if all(_may_hold(stored.get(name), asked) for name, asked in wanted.items()):
                 self._check(path, f"table {table}")
 
+    def bounds(self, table: str, path: str, *columns: str) -> dict[str, tuple[str, str]]:
+        """Smallest and largest value of each of ``columns`` in a file, as the catalog has them.
+
+        Empty for a file that the snapshot does not name.
+        """
+        for file, names, lowest, highest in self._files(table, columns):
+            if file == path:
+                return dict(zip(names, zip(lowest, highest, strict=True), strict=True))
+        return {}
+
     def _files(self, table: str, columns: tuple[str, ...]) -> list[Any]:
         """``_FILES``, asked for once a snapshot."""
         connection = self.connection()
@@ -182,7 +192,7 @@ class Reading:
         if self.mode == "never" or (self.mode == "first-read" and file in self._sound):
             return
         if path not in self._recorded:
-            self._recorded = self._ask_recorded()
+            self._recorded = self.recorded()
         expected = self._recorded.get(path)
         try:
             # A crash may have left it without a hash; ``verify`` adopts it.

@@ -19,7 +19,7 @@ from actlake.storage.run import Run
 from actlake.storage.shards import Grid, Receipt, choose_shard_rows, receipts_table
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["RowsetPlan", "complete_columns", "write_rowset"]
+__all__ = ["TABLE_ROWS", "RowsetPlan", "complete_columns", "token_rows", "write_rowset"]
 
 TABLE_ROWS = 1 << 20
 """Rows of ``tokens`` in one Parquet file."""
@@ -87,7 +87,10 @@ def write_rowset(
         with new_folder(folder) as filling:
             receipts = _write_arrays(run, filling, rowset_id, columns, grid)
             for start in range(0, rows, TABLE_ROWS):
-                staged.append(run.catalog.stage("tokens", _token_rows(plan.name, columns, start)))
+                part = {
+                    name: values[start : start + TABLE_ROWS] for name, values in columns.items()
+                }
+                staged.append(run.catalog.stage("tokens", token_rows(plan.name, part, start)))
             files = {
                 f"rowsets/{rowset_id}/{path.relative_to(filling)}": digest(path)
                 for path in filling.rglob("zarr.json")
@@ -163,10 +166,9 @@ def _write_arrays(
     return receipts
 
 
-def _token_rows(rowset: str, columns: Columns, start: int) -> pa.Table:
-    part = {
-        name: np.asarray(values[start : start + TABLE_ROWS]) for name, values in columns.items()
-    }
+def token_rows(rowset: str, columns: Columns, start: int) -> pa.Table:
+    """The rows of ``tokens`` with these values, of which the first is row ``start``."""
+    part = {name: np.asarray(values) for name, values in columns.items()}
     rows = len(part["document"])
     arrays = {name: pa.array(values) for name, values in part.items()}
     arrays["token_id"] = pa.array(part["token_id"], mask=part["token_id"] < 0)

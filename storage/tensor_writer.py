@@ -27,10 +27,12 @@ __all__ = [
     "abandon_tensors",
     "check_tensor",
     "commit_shards",
+    "create_tensor_array",
     "mean_norm",
     "plan_tensors",
     "publish_shard",
     "seal",
+    "stored_rows",
     "tensor_fingerprint",
 ]
 
@@ -52,9 +54,9 @@ class TensorPlan:
     width: int
     provenance: tuple[tuple[str, Json], ...] = ()
     """More facts for the array's attributes, such as the attention implementation."""
-    batch_plan: tuple[tuple[str, int], ...] = ()
-    """How the rows are computed, token_budget and torch_threads: kept with the array, so that a
-    run that is taken up again computes the same bits, but no part of the fingerprint."""
+    batch_plan: tuple[tuple[str, int | str], ...] = ()
+    """How the rows are computed, such as token_budget and torch_threads: kept with the array, so
+    that a run that is taken up again computes the same bits, but no part of the fingerprint."""
 
 
 def tensor_fingerprint(plan: TensorPlan) -> str:
@@ -139,6 +141,13 @@ def _row(run: Run, plan: TensorPlan, tensor_id: str) -> dict[str, object]:
 
 
 def _create(folder: Path, plan: TensorPlan) -> Path:
+    with new_folder(folder) as staged:
+        create_tensor_array(staged, plan)
+    return folder
+
+
+def create_tensor_array(folder: Path, plan: TensorPlan) -> None:
+    """Write the ``zarr.json`` of a tensor without shards into ``folder``."""
     attributes: dict[str, Json] = {
         "tensor": plan.name,
         "model": plan.model,
@@ -153,16 +162,14 @@ def _create(folder: Path, plan: TensorPlan) -> Path:
         **dict(plan.provenance),
         **dict(plan.batch_plan),
     }
-    with new_folder(folder) as staged:
-        create_array(
-            staged,
-            (plan.rowset.rows, plan.width),
-            plan.rowset.shard_rows,
-            stored_dtype(plan.dtype),
-            attributes=attributes,
-            dimension_names=("row", "width"),
-        )
-    return folder
+    create_array(
+        folder,
+        (plan.rowset.rows, plan.width),
+        plan.rowset.shard_rows,
+        stored_dtype(plan.dtype),
+        attributes=attributes,
+        dimension_names=("row", "width"),
+    )
 
 
 def publish_shard(
@@ -188,11 +195,8 @@ def publish_shard(
             f"and was given {rows.shape}"
         )
     present = plan.rowset.present(*span)
-    held = rows if present.all() else np.where(present[:, None], rows, 0)
-    stored = cast(held, plan.dtype, what=f"tensor {plan.name}, rows {span[0]:,} to {span[1]:,}")
+    stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype)
     norm = mean_norm(stored[present])
-    if not present.all():
-        stored[~present] = np.nan
     folder = run.root / "tensors" / tensor_id
     chunk = publish_over_orphan(
         run,
@@ -213,6 +217,19 @@ def publish_shard(
         token_budget=token_budget,
         torch_threads=torch_threads,
     )
+
+
+def stored_rows(
+    tensor: str, rowset: Rowset, shard: int, rows: NDArray[np.floating[Any]], dtype: str
+) -> NDArray[Any]:
+    """``rows`` of a shard as they are stored; those of documents that were taken back are NaN."""
+    start, stop = rowset.grid.span(shard)
+    present = rowset.present(start, stop)
+    held = rows if present.all() else np.where(present[:, None], rows, 0)
+    stored = cast(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
+    if not present.all():
+        stored[~present] = np.nan
+    return stored
 
 
 def mean_norm(rows: NDArray[Any]) -> float | None:

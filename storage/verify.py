@@ -24,7 +24,16 @@ from actlake.storage.durable import Digest, digest
 from actlake.storage.fields import TABLES
 from actlake.storage.sqlite_check import sqlite_faults
 
-__all__ = ["WHOLE", "Fault", "Part", "committed_bytes", "verify", "verify_foundations", "wrong_of"]
+__all__ = [
+    "DATABASES",
+    "WHOLE",
+    "Fault",
+    "Part",
+    "committed_bytes",
+    "verify",
+    "verify_foundations",
+    "wrong_of",
+]
 
 DATABASES = ("catalog.sqlite", "claims.sqlite")
 SMALL_ROWS = 100_000

@@ -125,7 +125,7 @@ def test_maintain__stops_at_a_fault_before_anything_is_changed(
     chunk.chmod(0o644)
     chunk.write_bytes(content)
     before = facts(lake)
-    told = r"1 fault\(s\), so nothing else was done; put the files back from a copy of the lake,"
+    told = r"1 fault\(s\), so nothing else was done; run `actlake repair`,"
     with pytest.raises(CorruptError, match=told):
         maintain(lake, **EAGER, verify_parts=1)
     assert capsys.readouterr().err.count(chunk.relative_to(lake.root).as_posix()) == 1
@@ -134,14 +134,20 @@ def test_maintain__stops_at_a_fault_before_anything_is_changed(
     assert [str(state) for state, _ in runs(lake)] == ["failed"]
 
 
-def test_remedy__is_another_for_files_than_for_tables() -> None:
+def test_remedy__is_another_for_files_tables_and_backups() -> None:
     file = Fault("tensors/1/c.0.0", "t", 0, 9, "missing")
-    check = Fault("check rows_disagree", "t", None, None, "9 rows, not 8")
-    assert "copy of the lake" in remedy([file])
-    assert "restore" not in remedy([file])
-    assert "restore a backup of the catalog" in remedy([check])
-    assert "copy" not in remedy([check])
-    assert remedy([file, check]) == f"{remedy([file])}; {remedy([check])}"
+    catalog = [
+        Fault("check rows_disagree", "t", None, None, "9 rows, not 8"),
+        Fault("claims.sqlite", "lake", None, None, "malformed"),
+    ]
+    backup = Fault("backups/9/claims.sqlite", "backup", None, None, "missing")
+    assert remedy([file]).startswith("run `actlake repair`")
+    assert {remedy([one]) for one in catalog} == {remedy(catalog)}
+    assert remedy(catalog).startswith("restore a backup of the catalog")
+    assert remedy([backup]).startswith("remove the damaged backup")
+    assert remedy([backup, *catalog, file]) == "; ".join(
+        remedy(some) for some in ([file], catalog, [backup])
+    )
 
 
 def test_maintain__refuses_what_no_number_can_mean(lake: Lake) -> None:

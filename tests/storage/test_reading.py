@@ -218,10 +218,10 @@ def test_postings__check_only_files_that_may_hold_the_feature(root: Path) -> Non
         codes = lake.codes("d@c")
         [row, *_] = codes.postings(17)["row"]
         shard = row // codes.grid.shard_rows
-        receipts = dict(
+        receipts: dict[int, str] = dict(
             lake.sql(
                 "SELECT shard, xxh3_128 FROM shards WHERE \"array\" = 'postings' AND bytes > 0"
-            ).rows()
+            ).rows()  # type: ignore[arg-type]  # rows of two
         )
         path_of = {one.xxh3_128: path for path, one in lake._claims.files().items()}
         elsewhere = [

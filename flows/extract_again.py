@@ -1,0 +1,100 @@
+"""The rows of a tensor once more, computed as they were: same model, batches and threads."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from actlake.storage.arrays import chunk_pieces
+from actlake.storage.errors import ModelError, NotFoundError
+from actlake.storage.lake import Lake
+from actlake.storage.tensor_writer import stored_rows
+from actlake.storage.tensors import Tensor
+
+if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
+    from actlake.flows.extraction.models import LoadedModel, ModelFacts
+
+__all__ = ["Extraction"]
+
+Attributes = Mapping[str, Any]
+
+
+class Extraction:
+    """Computes shards of tensors again; the last model stays loaded for the next shard."""
+
+    def __init__(self, lake: Lake, sources: Mapping[str, str], device: str) -> None:
+        """``sources`` says, by name, where models are now, if not where they were."""
+        self._lake = lake
+        self._sources = sources
+        self._device = device
+        self._loaded: tuple[str, LoadedModel] | None = None
+
+    def source(self, model: str) -> str:
+        """Where the model of that name is read from; NotFoundError if the lake knows none."""
+        query = "SELECT source FROM models WHERE model = $model"
+        known = self._lake.sql(query, model=model).rows()
+        if not known:
+            raise NotFoundError(f"the lake has no model {model!r}, so its rows were made elsewhere")
+        return self._sources.get(model) or str(known[0][0])
+
+    def chunk(self, tensor: Tensor, shard: int) -> bytes:
+        """The file of one shard. ModelError if the model is not the one that made the tensor."""
+        from actlake.flows.extraction import models
+        from actlake.flows.shard_capture import capture_shard
+
+        attributes = tensor.attributes()
+        budget, threads = self._plan(tensor, shard)
+        models.set_threads(threads)
+        rows = capture_shard(
+            self._lake,
+            self._load(tensor, attributes),
+            tensor.rowset,
+            [tensor.site],
+            shard,
+            window=int(attributes.get("window", 0)),
+            token_budget=budget,
+        )[tensor.site]
+        stored = stored_rows(tensor.name, tensor.rowset, shard, rows, tensor.dtype.name)
+        return b"".join(chunk_pieces(stored, tensor.grid.shard_rows)[0])
+
+    def _load(self, tensor: Tensor, attributes: Attributes) -> "LoadedModel":
+        from actlake.flows.extraction import models, sites
+
+        if self._loaded is not None and self._loaded[0] == tensor.id:
+            return self._loaded[1]
+        self._loaded = None  # before another takes its memory
+        facts = self._facts(tensor, attributes)
+        resolved = sites.resolve_sites(models.skeleton(facts), [tensor.site])
+        loaded = models.load_model(
+            facts,
+            device=self._device,
+            compute_dtype=str(attributes["compute_dtype"]),
+            attention=str(attributes["attention"]),
+            last_layer=sites.last_layer(resolved),
+        )
+        self._loaded = tensor.id, loaded
+        return loaded
+
+    def _facts(self, tensor: Tensor, attributes: Attributes) -> "ModelFacts":
+        from actlake.flows.extraction import models
+
+        source = self.source(tensor.model)
+        facts = models.inspect_model(
+            source,
+            name=tensor.model,
+            revision=attributes.get("revision"),
+            random_weights=attributes.get("random_weights"),
+        )
+        if facts.fingerprint != attributes["model_fingerprint"]:
+            raise ModelError(
+                f"the model at {source} is not the one that made tensor {tensor.name}; say where "
+                f"that is with --model {tensor.model}=SOURCE"
+            )
+        return facts
+
+    def _plan(self, tensor: Tensor, shard: int) -> tuple[int, int]:
+        query = """
+            SELECT token_budget, torch_threads FROM shards
+            WHERE owner = $owner AND shard = $shard
+        """
+        for budget, threads in self._lake.sql(query, owner=tensor.id, shard=shard).rows():
+            return int(str(budget)), int(str(threads))
+        raise NotFoundError(f"shard {shard} of tensor {tensor.name} is not committed")

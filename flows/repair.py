@@ -1,0 +1,192 @@
+"""repair: put back, byte for byte, what verify finds damaged and the rest of the lake can tell."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import duckdb
+
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.flows.artifacts import show_table, shown_progress
+from actlake.flows.encode import encode_shard
+from actlake.flows.extract_again import Extraction
+from actlake.flows.maintain import remedy
+from actlake.flows.progress import say
+from actlake.flows.runners import Inline, Runner
+from actlake.flows.summarize import block_of, statistics_of
+from actlake.storage.committed import CommittedFile, files_of_tables, files_of_things
+from actlake.storage.duck import one_line
+from actlake.storage.errors import InputError, LakeError, NotFoundError
+from actlake.storage.keys import Json
+from actlake.storage.lake import Lake
+from actlake.storage.partials import partial_bytes
+from actlake.storage.repair import Way, codes_bytes, current, put_back, way_of
+from actlake.storage.verify import Fault
+
+__all__ = ["Repaired", "repair"]
+
+ORDER = ("settings", "rowset", "tokens", "dictionary", "tensor", "codes", "postings", "partial")
+"""What is made of what: a later kind is made of earlier ones."""
+
+ADVICE = {
+    "table": "put it back from a copy of the lake",
+    "dictionary": "put it back from a copy of the lake, or train it again under another name",
+    "tensor": "put it back from a copy of the lake, or write its rows again under another name",
+}
+REST = "put it back from a copy of the lake"
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """A damaged file, and what came of it."""
+
+    path: str
+    owner: str
+    row_start: int | None
+    row_stop: int | None
+    done: bool
+    """Whether it is what was committed again; with ``dry_run``, whether it could be tried."""
+    what: str
+    """How it was made again, or why not and what to do."""
+
+    def __str__(self) -> str:
+        rows = "" if self.row_start is None else f", rows {self.row_start:,} to {self.row_stop:,}"
+        state = "put back" if self.done else "left"
+        return f"{self.path} ({self.owner}{rows}): {state}, {self.what}"
+
+
+def repair(
+    lake: Lake,
+    *,
+    dry_run: bool = False,
+    models: Sequence[str] = (),
+    device: str = "auto",
+    runner: Runner | None = None,
+) -> list[Repaired]:
+    """What came of every damaged file; of a sound lake, nothing.
+
+    Shards are extracted or encoded again, exactly those that are damaged; postings, partials,
+    ``zarr.json`` and the columns of rowsets are made of what the lake has twice. A file is only
+    replaced by the very bytes that were committed, so this may be killed and run again.
+
+    dry_run
+        Only say what would be tried.
+    models
+        ``NAME=SOURCE`` for models that are not where they were when their tensors were made.
+    device
+        To extract on; the bits of another device than the first may differ, and are then refused.
+    """
+    sources = _sources(models)
+    reading = lake if lake.reading.mode != "never" else Lake.open(lake.root)
+    damaged, others = _damaged(lake)
+    told = [Repaired(one.path, one.owner, None, None, False, remedy([one])) for one in others]
+    extraction = Extraction(reading, sources, device)
+
+    def step(file: CommittedFile) -> Repaired:
+        rows, made = (file.row_start, file.row_stop), ""
+        try:
+            how, make = _way(reading, extraction, file)
+            made = _made(reading, file)
+            if not dry_run:
+                put_back(lake.root, file, make())
+        except NotFoundError as error:
+            why = f"{error}; {ADVICE.get(file.kind, REST)}"
+            return Repaired(file.path, file.owner, *rows, False, why)
+        except (LakeError, duckdb.Error) as error:
+            return Repaired(file.path, file.owner, *rows, False, f"{one_line(error)}{made}")
+        return Repaired(file.path, file.owner, *rows, True, how)
+
+    if dry_run or not damaged:
+        return [*map(step, damaged), *told]
+    parameters: dict[str, Json] = {"files": [one.path for one in damaged], "device": device}
+    with lake.run("repair", parameters, {"snapshot": str(lake.newest_snapshot())}) as run:
+        if run.done:
+            say("repair: another process has just done the same")
+            return []
+        run.hold("repair")
+        done: list[Repaired] = []
+        with shown_progress("repair", len(damaged), "files") as advance:
+            for one in (runner or Inline()).map("repair file", step, damaged):
+                say(str(one))
+                done.append(one)
+                advance(1)
+        show_table("repair", [asdict(one) for one in (*done, *told)], f"Repair of {lake.root}")
+    return [*done, *told]
+
+
+def _sources(models: Sequence[str]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in models]
+    for name, sign, source in pairs:
+        if not (name and sign and source):
+            raise InputError(f"{name + sign + source!r} says no model; give it as NAME=SOURCE")
+    return {name: source for name, _, source in pairs}
+
+
+def _damaged(lake: Lake) -> tuple[list[CommittedFile], list[Fault]]:
+    """Files to make again, in the order in which that can be done, and faults that are no such."""
+    with shown_progress(f"verify {lake.root}", lake.bytes(), "bytes") as advance:
+        faults = {one.path: one for one in lake.verify(advance, tell=say)}
+    connection, recorded = lake.reading.connection(), lake.reading.recorded()
+    tables = [*files_of_tables(connection, recorded)]
+    broken = {one.path for one in tables if one.path in faults}
+    settings = CommittedFile("lake.toml", "lake", recorded.get("lake.toml"))
+    named = [settings, *tables, *files_of_things(connection, lake.root, recorded, broken)]
+    found = {one.path: one for one in named if one.path in faults}
+    rest = [one for path, one in faults.items() if path not in found]
+    return sorted(found.values(), key=_turn), rest
+
+
+def _turn(file: CommittedFile) -> tuple[int, bool, str]:
+    kind = file.array if file.kind == "table" else file.kind
+    known = ORDER.index(kind) if kind in ORDER else len(ORDER)
+    return known, not file.path.endswith(".json"), file.path
+
+
+def _way(lake: Lake, extraction: Extraction, file: CommittedFile) -> Way:
+    """How ``file`` can be made again; NotFoundError if it cannot."""
+    if way := way_of(lake.reading, file):
+        return way
+    if file.kind == "tensor" and file.shard is not None:
+        tensor, shard = current(lake.tensor(file.owner), file), file.shard
+        source = extraction.source(tensor.model)
+        return f"extracted again with {source}", lambda: extraction.chunk(tensor, shard)
+    if file.kind == "codes" and file.shard is not None:
+        codes, shard, array = current(lake.codes(file.owner), file), file.shard, file.array
+        dictionary = lake.dictionary(codes.dictionary)
+
+        def encoded() -> bytes:
+            encoder = Dictionary(dictionary.method, dictionary.config, dictionary.arrays)
+            block = encode_shard(encoder, lake.tensor(codes.tensor), shard, codes.dtype.name)
+            return codes_bytes(block, array, codes.dtype)
+
+        return f"encoded again with {codes.dictionary}", encoded
+    if file.kind == "partial":
+        return "summarized again", lambda: _partial(lake, file)
+    raise NotFoundError("nothing else in the lake tells what it held")
+
+
+def _made(lake: Lake, file: CommittedFile) -> str:
+    """What a shard was computed by, for where it comes out otherwise."""
+    query = """
+        SELECT r.code_version, r.host, s.token_budget, s.torch_threads
+        FROM shards AS s INNER JOIN runs AS r USING (run)
+        WHERE s.owner = $owner AND s.shard = $shard LIMIT 1
+    """
+    if file.kind not in ("tensor", "codes") or file.shard is None:
+        return ""
+    owner = file.path.split("/")[1]
+    for version, host, budget, threads in lake.sql(query, owner=owner, shard=file.shard).rows():
+        batches = "" if budget is None else f", {budget:,} tokens a batch, {threads} threads"
+        return f" (made by actlake {version} on {host}{batches})"
+    return ""
+
+
+def _partial(lake: Lake, file: CommittedFile) -> bytes:
+    query = """
+        SELECT p.codes, p.mask, p.statistic, p.shard, (r.parameters ->> '$.examples')::BIGINT
+        FROM partials AS p INNER JOIN runs AS r USING (run) WHERE p.path = $path
+    """
+    for codes, mask, statistic, shard, examples in lake.sql(query, path=file.path).rows():
+        block = block_of(lake, lake.codes(str(codes)), lake.mask(str(mask)), int(str(shard)))
+        state = statistics_of(int(str(examples)))[str(statistic)](block)
+        return partial_bytes(state.arrays())
+    raise NotFoundError("only older snapshots name it")

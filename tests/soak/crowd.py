@@ -258,7 +258,7 @@ def _torn_snapshot(lake: Lake) -> list[str]:
     query = "SELECT label, max(value_real) FROM labels WHERE label LIKE 'sum of %' GROUP BY label"
     torn = []
     for label, expected in past.sql(query).rows():
-        found = sum(float(rows[:, 0].astype(np.float64).sum()) for rows in _stored(past, label))
+        found: float = sum(rows[:, 0].sum(dtype=np.float64) for rows in _stored(past, str(label)))
         if found != expected:
             torn.append(f"at snapshot {past.snapshot}: {label} is {found}, not {expected}")
     past.close()
@@ -269,7 +269,7 @@ def _stored(lake: Lake, label: str) -> Iterator[NDArray[Any]]:
     """The committed rows of each tensor of the writer that ``label`` ends with, in order."""
     query = "SELECT tensor FROM tensors WHERE site = $site ORDER BY length(tensor), tensor"
     for (name,) in lake.sql(query, site=label.rpartition(" ")[2]).rows():
-        tensor = lake.tensor(name)
+        tensor = lake.tensor(str(name))
         yield tensor[: len(tensor.committed)]
 
 

@@ -16,17 +16,14 @@ from threading import Event, Lock, Thread, get_native_id
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from actlake.storage.durable import Digest
-from actlake.storage.errors import BusyError, DiskError, FormatError, LakeError
+from actlake.storage.durable import Digest, disk_error
+from actlake.storage.errors import BusyError, FormatError, LakeError
 
 __all__ = ["Claim", "Claims"]
 
 HEARTBEAT_SECONDS = 5.0
 LAPSE_SECONDS = 60.0
 """A claim whose owner has been silent this long belongs to whoever takes it."""
-
-DISK = ("disk is full", "disk I/O error", "readonly database", "unable to open database")
-"""What SQLite says where the disk is to blame, and not the file's content."""
 
 METADATA = sa.MetaData()
 CLAIMS = sa.Table(
@@ -103,12 +100,7 @@ class Claims:
         except sa.exc.DatabaseError as error:
             if "locked" in str(error.orig):
                 raise BusyError(f"{self._file} is locked; try again") from error
-            if any(text in str(error.orig) for text in DISK):
-                raise DiskError(
-                    f"{self._file} cannot be written ({error.orig}); make room there or make it "
-                    "writable, then run this again"
-                ) from error
-            raise FormatError(
+            raise disk_error(self._file, str(error.orig)) or FormatError(
                 f"{self._file} cannot be used ({error.orig}); restore it from a backup of the lake"
             ) from error
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from actlake.storage.durable import disk_error
 from actlake.storage.errors import BusyError, FormatError, InputError, LakeError, NotFoundError
 from actlake.storage.threads import default_threads
 
@@ -153,7 +154,9 @@ def attach_lake(
             raise NotFoundError(
                 f"no snapshot {snapshot} in {catalog}; list those there are with `actlake log`"
             ) from error
-        raise FormatError(f"cannot read {catalog} as a lake's catalog: {message}") from error
+        raise disk_error(catalog, message) or FormatError(
+            f"cannot read {catalog} as a lake's catalog: {message}"
+        ) from error
 
 
 def literal(value: str | Path) -> str:

@@ -3,7 +3,6 @@
 A crash leaves at most a ``*.tmp`` beside the place, never half a file under its own name.
 """
 
-import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from actlake.storage.errors import DiskError
 __all__ = [
     "Digest",
     "digest",
+    "disk_error",
     "flush",
     "make_folder",
     "new_folder",
@@ -32,9 +32,11 @@ __all__ = [
 Buffer = bytes | bytearray | memoryview
 READ_BYTES = 1 << 20
 REMEDIES = {
-    "make room there": (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-    "make it writable": (errno.EACCES, errno.EPERM, errno.EROFS),
+    "make room there": ("no space left", "disk is full", "quota exceeded", "too large"),
+    "make it writable": ("permission denied", "not permitted", "read-only", "readonly"),
+    "see that the disk is whole and has room": ("disk i/o error", "unable to open database file"),
 }
+"""What to do about what the system, SQLite or DuckDB says of a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,18 @@ def writing(place: Path) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
-        found = (remedy for remedy, numbers in REMEDIES.items() if error.errno in numbers)
-        remedy = next(found, "see what is wrong with the disk")
         what = (error.strerror or str(error)).lower()
-        raise DiskError(
-            f"{place} cannot be written ({what}); {remedy}, then run this again"
+        raise disk_error(place, what) or DiskError(
+            f"{place} cannot be written ({what}); {[*REMEDIES][-1]}, then run this again"
         ) from error
+
+
+def disk_error(place: Path, what: str) -> DiskError | None:
+    """The error to raise where ``what`` blames a disk for that ``place`` was not written."""
+    for remedy, texts in REMEDIES.items():
+        if any(text in what.lower() for text in texts):
+            return DiskError(f"{place} cannot be written ({what}); {remedy}, then run this again")
+    return None
 
 
 def digest(path: Path) -> Digest:

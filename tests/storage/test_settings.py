@@ -127,7 +127,7 @@ except LakeError as error:
     ("call", "expected"),
     [
         ("Lake.create(root + '/new')", "InputError no lake can be made at"),
-        ("Lake.open(root + '/lake').create_mask('m', 'position > 1')", "FormatError "),
+        ("Lake.open(root + '/lake').create_mask('m', 'position > 1')", "DiskError "),
     ],
 )
 def test_read_only_folder__is_refused_in_one_line(

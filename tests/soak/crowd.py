@@ -171,7 +171,7 @@ class Seen:
 def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
     run = resources.enter_context(lake.run("crowd", {"writer": index}, {}))
     rowset = lake.rowset("crowd")
-    plan, tensor = _plan(index, 0, rowset), ""
+    plan, tensor = plan_of("crowd", rowset), ""
     latencies: list[float] = []
     total = 0.0
 
@@ -179,7 +179,7 @@ def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
         nonlocal plan, tensor, total
         number, shard = divmod(len(latencies), SHARDS)
         if shard == 0:
-            plan = _plan(index, number, rowset)
+            plan = plan_of(f"crowd-{index}-{number}", rowset, str(index))
             tensor = plan_tensors(run, [plan])[plan.name]
         value = _value(index, len(latencies))
         total += value
@@ -196,12 +196,13 @@ def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
     return step, latencies
 
 
-def _plan(writer: int, number: int, rowset: Rowset) -> TensorPlan:
+def plan_of(name: str, rowset: Rowset, site: str = "none") -> TensorPlan:
+    """A small tensor over ``rowset``, of no model."""
     return TensorPlan(
-        name=f"crowd-{writer}-{number}",
+        name=name,
         model="none",
         model_fingerprint="none",
-        site=str(writer),
+        site=site,
         module="none",
         side="given",
         rowset=rowset,

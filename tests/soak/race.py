@@ -1,0 +1,114 @@
+"""Races: processes that want to do the same thing at the same time."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actlake.storage.errors import InputError
+from actlake.storage.lake import Lake
+from actlake.storage.shards import Receipt
+from actlake.storage.tensor_writer import commit_shards, plan_tensors, publish_shard
+from tests.soak.crowd import WIDTH, new_lake, plan_of
+from tests.soak.outcome import Outcome
+
+SHARDS = 200
+RUNNERS = 4
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.soak.race"])
+
+
+def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
+    path = new_lake(folder / "lake")
+    stored, refused = insert_twice(path, SHARDS)
+    yield Outcome(
+        attack="two processes insert the same shard, without a claim between them",
+        attempts=SHARDS,
+        survived=sum(count == 1 for count in stored),
+        lost=sum(abs(count - 1) for count in stored),
+        seen=f"{refused} were refused as already committed",
+    )
+    done = run_at_once(path, RUNNERS)
+    yield Outcome(
+        attack=f"{RUNNERS} processes start the same run",
+        attempts=RUNNERS,
+        survived=sum(state in ("did", "found") for state in done),
+        lost=abs(done.count("did") - 1),
+        seen=f"{done.count('did')} did it, {done.count('found')} found it done",
+    )
+
+
+def insert_twice(path: Path, shards: int) -> tuple[list[int], int]:
+    """How often each shard is there after two processes inserted all, and how many were refused.
+
+    Claims would keep them apart; here only the check inside the commit does.
+    """
+    lake = Lake.open(path)
+    with lake.run("race", {}, {}) as run:
+        plan = plan_of("race", lake.rowset("crowd"))
+        tensor = plan_tensors(run, [plan])[plan.name]
+        receipts = [
+            publish_shard(run, plan, tensor, shard, np.full((1, WIDTH), shard, np.float32))
+            for shard in range(shards)
+        ]
+    answers = _together(2, _insert, path, receipts)
+    query = "SELECT count(*) FROM shards WHERE owner = $id AND shard = $shard"
+    stored = [int(str(lake.sql(query, id=tensor, shard=at).rows()[0][0])) for at in range(shards)]
+    lake.close()
+    return stored, sum(answers)
+
+
+def _insert(path: Path, index: int, receipts: list[Receipt]) -> int:
+    lake = Lake.open(path)
+    refused = 0
+    with lake.run("insert", {"process": index}, {}) as run:
+        for receipt in receipts:
+            try:
+                commit_shards(run, [receipt], "race")
+            except InputError:
+                refused += 1
+    return refused
+
+
+def run_at_once(path: Path, processes: int) -> list[str]:
+    """What each of so many processes that start one run came to: did it, or found it done."""
+    return _together(processes, _run, path, str(time.time()))
+
+
+def _run(path: Path, index: int, key: str) -> str:
+    lake = Lake.open(path)
+    with lake.run("at-once", {"key": key}, {}) as run:
+        if run.done:
+            return "found"
+        time.sleep(1.0)  # so that the others come while it works
+    return "did"
+
+
+def _together(processes: int, job: Any, path: Path, argument: Any) -> list[Any]:
+    """The answers of ``job`` from processes that start it at the same time, by index."""
+    start, answers = CONTEXT.Barrier(processes), CONTEXT.Queue()
+    children = [
+        CONTEXT.Process(target=_child, args=(job, path, index, argument, start, answers))
+        for index in range(processes)
+    ]
+    for one in children:
+        one.start()
+    found = dict(answers.get(timeout=600) for _ in children)
+    for one in children:
+        one.join(60)
+    return [found[index] for index in range(processes)]
+
+
+def _child(job: Any, path: Path, index: int, argument: Any, start: Any, answers: Any) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    start.wait(300)
+    try:
+        answer = job(path, index, argument)
+    except BaseException as error:  # noqa: BLE001 - the test tells it
+        answer = f"{type(error).__name__}: {error}"
+    answers.put((index, answer))

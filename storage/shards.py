@@ -132,7 +132,7 @@ def committed_shards(connection: duckdb.DuckDBPyConnection, owner: str) -> set[i
 
 def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> None:
     """InputError if a shard exists or comes twice; called before the receipts are registered."""
-    wanted = set[tuple[object, ...]]()
+    wanted = set[tuple[str, str, int]]()
     for one in receipts:
         key = one.owner, one.array, one.shard
         if key in wanted:
@@ -146,8 +146,7 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
     for owner in sorted({owner for owner, _, _ in wanted}):
         shards = [shard for one, _, shard in wanted if one == owner]
         found = transaction.rows(query, owner=owner, low=min(shards), high=max(shards))
-        for committed in (one for one in found if one in wanted):
-            _, array, shard = committed
+        for _, array, shard in (one for one in found if one in wanted):
             raise InputError(
                 f"shard {shard} of {array} of {owner} is already committed; shards are "
                 "immutable: run again to do only what is missing"

@@ -5,20 +5,29 @@ from typing import Any
 
 import click
 
-from actlake.flows.flow_commands import FLOW_COMMANDS
+from actlake.flows.flow_commands import FLOW_COMMANDS, maintain
 from actlake.flows.read_commands import READ_COMMANDS
+from actlake.flows.repair_command import repair
+from actlake.flows.upkeep_commands import UPKEEP_COMMANDS
 
 __all__ = ["main"]
 
+SECTIONS = {
+    "Writing": tuple(one for one in FLOW_COMMANDS if one.name != "maintain"),
+    "Reading": READ_COMMANDS,
+    "Upkeep": (maintain, repair, *UPKEEP_COMMANDS),
+}
+COMMANDS = tuple(one for commands in SECTIONS.values() for one in commands)
+
 
 class Sections(click.Group):
-    """A group whose help lists writing and reading commands apart, in the order of use."""
+    """A group whose help lists its commands in sections, in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        return [*(one.name or "" for one in (*FLOW_COMMANDS, *READ_COMMANDS))]
+        return [*(one.name or "" for one in COMMANDS)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        for title, commands in (("Writing", FLOW_COMMANDS), ("Reading", READ_COMMANDS)):
+        for title, commands in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(
                     [(one.name or "", one.get_short_help_str(70)) for one in commands]
@@ -35,5 +44,5 @@ def main(**_: Any) -> None:
     """A data lake for neural-network activations: write with flows, ask with SQL."""
 
 
-for command in (*FLOW_COMMANDS, *READ_COMMANDS):
+for command in COMMANDS:
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,15 @@ from actlake.storage.claims import Claims
 from actlake.storage.errors import BusyError
 from actlake.storage.lake import Lake
 
-__all__ = ["RECORD", "claim_on", "read_record", "reason", "release_pins"]
+__all__ = [
+    "RECORD",
+    "claim_on",
+    "exports_of",
+    "gone_pins",
+    "read_record",
+    "reason",
+    "release_pins",
+]
 
 RECORD = "export.json"
 _REASON = re.compile(r"snapshot (\d+) is exported to (.+)", re.DOTALL)
@@ -42,14 +51,27 @@ def release_pins(lake: Lake) -> None:
     An export that is being written keeps its pin. One whose record cannot be read is there.
     """
     claims = Claims(lake.root)
-    for _, why in claims.pins():
-        found = _REASON.fullmatch(why)
-        if found is None or not _gone(lake, int(found[1]), Path(found[2])):
-            continue
-        target = Path(found[2])
+    for why in gone_pins(lake):
+        target = _target(why)
         with suppress(BusyError), claims.held(claim_on(target)):
-            if _gone(lake, int(found[1]), target):  # still: one may just have been finished
+            if why in gone_pins(lake):  # still: one may just have been finished
                 claims.unpin(why)
+
+
+def gone_pins(lake: Lake) -> list[str]:
+    """Reasons of pins for exports that are not there any more, as far as can be told."""
+    found = (_REASON.fullmatch(why) for _, why in Claims(lake.root).pins())
+    return [one[0] for one in found if one and _gone(lake, int(one[1]), Path(one[2]))]
+
+
+def exports_of(reasons: Iterable[str]) -> list[Path]:
+    """The folders of exports that any of ``reasons`` pins a snapshot for."""
+    return sorted({_target(why) for why in reasons if _REASON.fullmatch(why)})
+
+
+def _target(why: str) -> Path:
+    found = _REASON.fullmatch(why)
+    return Path(found[2] if found else "")
 
 
 def _gone(lake: Lake, snapshot: int, target: Path) -> bool:

@@ -58,16 +58,29 @@ def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> 
     "--limit", default=20, type=click.IntRange(1), show_default=True, help="Newest entries to show."
 )
 @click.option("--snapshots", is_flag=True, help="Every commit instead of every run.")
-def log(path: Path, limit: int, snapshots: bool) -> None:
-    """Show what wrote the lake: runs, or commits."""
+@click.option("--pins", is_flag=True, help="Snapshots that are kept, and what for.")
+def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
+    """Show who wrote what: runs, or commits, or pins."""
     from actlake.flows.terminal import print_table
 
     lake = open_lake(path)
+    if pins:
+        import pyarrow as pa
+
+        from actlake.storage.claims import Claims
+
+        schema = pa.schema({"snapshot": pa.int64(), "why": pa.string()})
+        kept = [{"snapshot": one, "why": why} for one, why in Claims(lake.root).pins()]
+        print_table(pa.Table.from_pylist(kept, schema), title="pins")
+        return
     if snapshots:
         print_table(lake.snapshots(limit), title="snapshots")
         return
     query = """
-        SELECT run, flow, state, started, seconds, snapshot_before, snapshot_after, error
+        SELECT
+            run, author, host, flow, state, started, seconds, snapshot_before, snapshot_after,
+            coalesce(names, CASE WHEN flow = 'delete' THEN parameters END) AS wrote,
+            error
         FROM run_log ORDER BY started DESC, run DESC LIMIT $limit
     """
     print_table(lake.sql(query, limit=limit).arrow(), title="runs")
@@ -116,12 +129,22 @@ def verify(path: Path) -> None:
     """Read every byte of the lake and report what is not as it was committed."""
     from actlake.flows.maintain import remedy
     from actlake.flows.progress import progress
-    from actlake.storage.errors import CorruptError
+    from actlake.storage.errors import CorruptError, FormatError
+    from actlake.storage.verify import FOUNDATIONS, Fault, verify_unopened
 
-    lake = open_lake(path)
-    faults = []
+    faults: list[Fault] = []
+    try:
+        lake = open_lake(path)
+    except (CorruptError, FormatError) as error:
+        if any((path / name).exists() for name in FOUNDATIONS):  # else it is no lake
+            faults += verify_unopened(path.resolve())
+        for fault in faults:
+            click.echo(str(fault))
+        if faults:
+            raise CorruptError(f"{path} cannot be opened; {remedy(faults)}") from error
+        raise
     with progress(f"verify {lake.root}", lake.bytes(), "bytes") as advance:
-        for fault in lake.verify(advance):
+        for fault in lake.verify(advance, tell=click.echo):
             faults.append(fault)
             click.echo(str(fault))
     if faults:

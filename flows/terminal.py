@@ -14,12 +14,25 @@ from rich.text import Text
 
 from actlake.flows.summaries import summaries
 from actlake.flows.visible import visible, visible_token
+from actlake.flows.withdraw import Withdrawn
+from actlake.storage.backup import Backup
 from actlake.storage.contexts import Context
+from actlake.storage.deletion import Deletion
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
 from actlake.storage.results import Result
+from actlake.storage.retention import Plan
 
-__all__ = ["parameters", "print_feature", "print_table", "write_result"]
+__all__ = [
+    "parameters",
+    "print_backups",
+    "print_deletion",
+    "print_feature",
+    "print_removal",
+    "print_table",
+    "print_withdrawal",
+    "write_result",
+]
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
@@ -41,6 +54,74 @@ def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
         table.add_row(*(Text(_shown(value)) for value in row))
     console.print(table)
+
+
+def print_removal(plan: Plan, *, done: bool, listing: bool) -> None:
+    """What ``gc`` removed, or would remove: by place, or every file and folder."""
+    console = _console()
+    forgotten = "forgotten" if done else "would be forgotten"
+    console.print(Text(f"{len(plan.snapshots):,} snapshots {forgotten}"))
+    for what, found in (
+        ("removed" if done else "would be removed", plan.now),
+        ("would be removed when the grace period has passed", plan.later),
+    ):
+        if found or what.endswith("removed"):
+            size = sum(one.bytes for one in found)
+            console.print(Text(f"{len(found):,} files and folders, {size:,} bytes, {what}"))
+        if not found:
+            continue
+        places: dict[str, list[int]] = {}
+        for one in found:
+            place = one.path if listing else one.path.rpartition("/")[0] or one.path
+            places.setdefault(place, []).append(one.bytes)
+        columns = {
+            "place": list(places),
+            "entries": [len(sizes) for sizes in places.values()],
+            "bytes": [sum(sizes) for sizes in places.values()],
+        }
+        print_table(pa.table(columns))
+    if not done and (plan.snapshots or plan.now):
+        console.print(Text("nothing was changed; add --remove to do it"))
+
+
+def print_deletion(deletion: Deletion) -> None:
+    """What goes with a thing: things by name, then rows that were computed about them."""
+    rows = [
+        {"kind": one.kind, "name": one.name, "rows": one.rows, "bytes": one.bytes}
+        for one in deletion.things
+    ]
+    rows += [
+        {"kind": "table", "name": table, "rows": count, "bytes": None}
+        for table, count in deletion.found.items()
+    ]
+    print_table(pa.Table.from_pylist(rows))
+
+
+def print_withdrawal(done: Withdrawn) -> None:
+    """What was emptied, what is stale, and what outside the lake still holds the documents."""
+    console = _console()
+    if done.withdrawal is None:
+        console.print(Text("withdrawn before; no file of the lake holds it"))
+    else:
+        counts = done.withdrawal.removed
+        rows = [{"table": name, "rows": n} for name, n in counts.items() if isinstance(n, int)]
+        print_table(pa.Table.from_pylist(rows), title="emptied or removed")
+        for name in counts.get("summaries", ()):
+            console.print(Text(f"run `actlake summarize` again: {name}"))
+        for kind, names in done.withdrawal.stale.items():
+            console.print(Text(f"computed with it and still there, {kind}: {', '.join(names)}"))
+    for folder in done.exports:
+        console.print(Text(f"made before, and to be removed or exported again: {folder}"))
+
+
+def print_backups(found: Sequence[Backup]) -> None:
+    """The backups of a lake, oldest first."""
+    rows = [
+        {"snapshot": one.snapshot, "made": one.made, "bytes": one.bytes, "folder": str(one.folder)}
+        for one in found
+    ]
+    schema = {"snapshot": pa.int64(), "made": pa.string(), "bytes": pa.int64()}
+    print_table(pa.Table.from_pylist(rows, pa.schema(schema | {"folder": pa.string()})))
 
 
 def write_result(result: Result, style: str | None, output: Path | None) -> None:

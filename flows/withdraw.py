@@ -1,9 +1,10 @@
 """withdraw: documents are taken back, whatever pins and snapshots hold them."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from actlake.flows.export_record import exports_of
 from actlake.flows.progress import say
 from actlake.storage.backup import back_up, backups
 from actlake.storage.errors import InputError, NotFoundError
@@ -14,8 +15,6 @@ from actlake.storage.withdrawals import withdraw as withdraw_documents
 
 __all__ = ["Withdrawn", "withdraw"]
 
-_EXPORT = re.compile(r"snapshot \d+ is exported to (.+)", re.DOTALL)
-
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
@@ -25,7 +24,7 @@ class Withdrawn:
     """Source ids of those that this call withdrew, by number."""
     withdrawal: Withdrawal | None
     """None where they were withdrawn before."""
-    exports: list[str]
+    exports: list[Path]
     """Folders of exports made before, which are no part of the lake and hold what they hold."""
 
 
@@ -64,8 +63,7 @@ def withdraw(
         let_go = finish_withdrawals(run)
         if had_backup:
             back_up(run.root, run.catalog, run.claims, keep=1)
-    exports = [one[1] for why in let_go if (one := _EXPORT.fullmatch(why))]
-    return Withdrawn(fresh, withdrawal, sorted(set(exports)))
+    return Withdrawn(fresh, withdrawal, exports_of(let_go))
 
 
 def _resolved(

@@ -27,7 +27,7 @@ from actlake.storage.settings import actlake_version
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import Transaction
 
-__all__ = ["Backup", "back_up", "backups", "drop_backups", "restore"]
+__all__ = ["Backup", "back_up", "backups", "chosen_backup", "drop_backups", "restore"]
 
 FOLDER, RECORD, LOCK = "backups", "backup.json", ".lock"
 DATABASES = ("catalog.sqlite", "claims.sqlite")
@@ -105,6 +105,15 @@ def drop_backups(root: Path, claims: Claims, *, through: int) -> int:
     return len(doomed)
 
 
+def chosen_backup(root: Path, snapshot: int | None = None) -> Backup:
+    """The backup of ``snapshot``, by default the newest; NotFoundError if there is none."""
+    found = [one for one in backups(root) if snapshot in (None, one.snapshot)]
+    if not found:
+        which = "" if snapshot is None else f" of snapshot {snapshot}"
+        raise NotFoundError(f"no backup{which} in {root / FOLDER}; see `actlake backup --list`")
+    return found[-1]
+
+
 def restore(root: Path, snapshot: int | None = None) -> int:
     """Put the catalog of a backup, by default the newest, in its place; its snapshot.
 
@@ -113,12 +122,8 @@ def restore(root: Path, snapshot: int | None = None) -> int:
     Snapshots that the backup knows and whose files have been removed since are forgotten.
     NotFoundError if there is no such backup, CorruptError if it is not what it was.
     """
+    backup = chosen_backup(root, snapshot)
     there = backups(root)
-    found = [one for one in there if snapshot in (None, one.snapshot)]
-    if not found:
-        which = "" if snapshot is None else f" of snapshot {snapshot}"
-        raise NotFoundError(f"no backup{which} in {root / FOLDER}; see which there are")
-    backup = found[-1]
     for name, expected in backup.files.items():
         path = backup.folder / name
         if not path.is_file():

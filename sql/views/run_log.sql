@@ -1,6 +1,6 @@
 -- run_log: every run, how long it took, and what it wrote.
 -- in:  runs and every table with a column run
--- out: run, flow, state, error, started and ended (UTC), seconds (NULL until it ends), snapshot_before, snapshot_after, code_version, host, parameters, prefect_run (NULL outside Prefect); then how many rows it wrote of each kind, and shard_bytes
+-- out: run, flow, state, error, started and ended (UTC), seconds (NULL until it ends), snapshot_before, snapshot_after, code_version, host, parameters, prefect_run (NULL outside Prefect), author (the user), names (what it made, with its kind, separated by commas; NULL if nothing that has a name); then how many rows it wrote of each kind, and shard_bytes
 CREATE OR REPLACE VIEW run_log AS
 WITH written AS (
     SELECT
@@ -108,6 +108,56 @@ WITH written AS (
     GROUP BY run
 ),
 
+named AS (
+    SELECT
+        run,
+        'model ' || model AS name
+    FROM models
+    UNION ALL
+    SELECT
+        run,
+        'corpus ' || corpus
+    FROM corpora
+    UNION ALL
+    SELECT
+        run,
+        'rowset ' || rowset
+    FROM rowsets
+    UNION ALL
+    SELECT
+        run,
+        'tensor ' || tensor
+    FROM tensors
+    UNION ALL
+    SELECT
+        run,
+        'dictionary ' || dictionary
+    FROM dictionaries
+    UNION ALL
+    SELECT
+        run,
+        'codes ' || codes
+    FROM codes
+    UNION ALL
+    SELECT DISTINCT
+        run,
+        'statistics of ' || codes || ' under ' || mask
+    FROM feature_statistics
+    UNION ALL
+    SELECT DISTINCT
+        run,
+        'withdrawal from ' || corpus
+    FROM withdrawals
+),
+
+listed AS (
+    SELECT
+        run,
+        string_agg(name, ', ' ORDER BY name) AS names
+    FROM named
+    GROUP BY run
+),
+
 totals AS (
     SELECT
         run,
@@ -142,6 +192,8 @@ SELECT
     r.host,
     r.parameters,
     r.prefect_run,
+    r.author,
+    l.names,
     coalesce(t.models, 0)::BIGINT AS models,
     coalesce(t.corpora, 0)::BIGINT AS corpora,
     coalesce(t.rowsets, 0)::BIGINT AS rowsets,
@@ -157,4 +209,5 @@ SELECT
     coalesce(t.hypotheses, 0)::BIGINT AS hypotheses,
     coalesce(t.shard_bytes, 0)::BIGINT AS shard_bytes
 FROM runs AS r
-LEFT JOIN totals AS t USING (run);
+LEFT JOIN totals AS t USING (run)
+LEFT JOIN listed AS l USING (run);

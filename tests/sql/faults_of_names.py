@@ -171,4 +171,13 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             for name, row in FINDINGS.items()
         ),
     ],
+    "withdrawals_held": [
+        (
+            "INSERT INTO withdrawals SELECT corpus, 1, 'doc-1', now()::TIMESTAMP, 'asked', 1, 2, "
+            "'{}', '{}', run || 'z', NULL FROM corpora",
+            "tiny, document 1",
+            f"was withdrawn and {what} is still there",
+        )
+        for what in ("its text", "tokens of tiny@words", f"postings of {CODES}")
+    ],
 }

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from actlake import sql
+from actlake.storage.catalog import author
 from actlake.storage.errors import IncompleteError
 from actlake.storage.lake import Lake
 from tests.sql.conftest import similarity, write
@@ -220,6 +221,11 @@ def test_run_log__tells_how_long_and_what(tiny: Lake) -> None:
     assert encoded["shards"] == (10 + 4) * 4
     assert found[7]["feature_statistics"] == 2 * N_FEATURES + 2
     assert found[7]["evaluations"] == 6
+    assert {one["author"] for one in found} == {author()}
+    assert found[0]["names"] == "corpus tiny"
+    assert found[4]["names"] == "tensor toy:pooled@tiny"
+    assert {f"codes {CODES}", f"codes {DOCUMENT_CODES}"} <= {*encoded["names"].split(", ")}
+    assert f"statistics of {CODES} under all" in found[7]["names"].split(", ")
     whole = tiny.sql("SELECT sum(bytes) AS bytes FROM shards").arrow().to_pylist()[0]["bytes"]
     assert sum(one["shard_bytes"] for one in found) == whole
 

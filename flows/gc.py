@@ -1,0 +1,92 @@
+"""gc: forget old snapshots, and remove the files that none names any more."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+
+from actlake.flows.export_record import gone_pins, release_pins
+from actlake.flows.progress import say
+from actlake.storage.catalog import Catalog
+from actlake.storage.claims import Claims
+from actlake.storage.errors import InputError
+from actlake.storage.keys import Json
+from actlake.storage.lake import Lake
+from actlake.storage.retention import (
+    Plan,
+    end_dead_runs,
+    expire_snapshots,
+    plan_removal,
+    remove_unnamed,
+)
+from actlake.storage.withdrawals import finish_withdrawals
+
+__all__ = ["catalog_of", "gc", "would_remove"]
+
+MOST = 1_000_000
+"""Of days and hours: beyond it they are no dates."""
+
+
+@contextmanager
+def catalog_of(lake: Lake) -> Iterator[tuple[Catalog, Claims]]:
+    """The catalog and the claims of a lake, for what is no run."""
+    claims = Claims(lake.root)
+    with closing(Catalog(lake.root, claims)) as catalog:
+        yield catalog, claims
+
+
+def would_remove(
+    lake: Lake, *, older_than_days: float = 30.0, keep: int = 100, grace_hours: float = 24.0
+) -> Plan:
+    """What ``gc`` would do now, with the same parameters; nothing is changed."""
+    _check(older_than_days, keep, grace_hours)
+    with catalog_of(lake) as (catalog, claims):
+        return plan_removal(
+            lake.root,
+            catalog,
+            claims,
+            older_than=timedelta(days=older_than_days),
+            keep=keep,
+            grace=timedelta(hours=grace_hours),
+            released=gone_pins(lake),
+        )
+
+
+def gc(
+    lake: Lake, *, older_than_days: float = 30.0, keep: int = 100, grace_hours: float = 24.0
+) -> Plan:
+    """Forget snapshots and remove what none names; what went, and nothing in ``later``.
+
+    older_than_days, keep
+        Forget snapshots that are older, not pinned, and not among the newest ``keep``. Pins of
+        runs that died and of exports that are gone are let go first.
+    grace_hours
+        Remove what was named by snapshots that were forgotten so long ago, or was written so long
+        ago and never named. 0 only while nobody reads old snapshots.
+    """
+    _check(older_than_days, keep, grace_hours)
+    parameters: dict[str, Json] = {
+        "older_than_days": older_than_days,
+        "keep": keep,
+        "grace_hours": grace_hours,
+    }
+    with lake.run("gc", parameters, {"snapshot": str(lake.newest_snapshot())}) as run:
+        if run.done:
+            say("gc: another process has just done the same")
+            return Plan([], [], [])
+        run.hold("maintain")
+        end_dead_runs(run)
+        release_pins(lake)
+        finish_withdrawals(run)
+        expired = expire_snapshots(run, older_than=timedelta(days=older_than_days), keep=keep)
+        removed = remove_unnamed(run, grace=timedelta(hours=grace_hours))
+    return Plan(expired, removed, [])
+
+
+def _check(older_than_days: float, keep: int, grace_hours: float) -> None:
+    for name, value, least in (
+        ("older_than_days", older_than_days, 0),
+        ("keep", keep, 1),
+        ("grace_hours", grace_hours, 0),
+    ):
+        if not least <= value <= MOST:
+            raise InputError(f"{name} is {value:g}; give {least} to {MOST:,}")

@@ -1,0 +1,213 @@
+"""withdraw: what a document said is nowhere, at no snapshot, whatever pinned it."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from actlake.flows.delete import delete
+from actlake.flows.encode import encode
+from actlake.flows.export import export
+from actlake.flows.maintain import maintain
+from actlake.flows.summarize import summarize
+from actlake.flows.withdraw import withdraw
+from actlake.storage.backup import back_up, backups
+from actlake.storage.errors import BusyError, InputError, NotFoundError
+from actlake.storage.fields import TABLES
+from actlake.storage.lake import Lake
+from tests.flows import history, victims
+from tests.flows.history import CODES, CORPUS, POOLED, ROWSET, TENSOR, WHOLE, own_word
+
+GONE = 5
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("history") / "lake"
+    history.build(path).close()
+    return path
+
+
+@pytest.fixture
+def lake(built: Path, tmp_path: Path) -> Iterator[Lake]:
+    with closing(Lake.open(shutil.copytree(built, tmp_path / "lake"))) as lake:
+        yield lake
+
+
+def take_back(path: Path) -> None:
+    withdraw(Lake.open(path), corpus=CORPUS, documents=[GONE], reason="asked")
+
+
+def places(root: Path, document: int) -> list[str]:
+    """Files below ``root`` that hold what only the document says, in bytes or in Parquet."""
+    word, found = own_word(document), []
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        held = word.encode() in path.read_bytes()
+        if path.suffix == ".parquet":
+            held |= word in repr(pq.read_table(path).to_pylist())
+        if held:
+            found.append(path.relative_to(root).as_posix())
+    return found
+
+
+def rows_of(lake: Lake, rowset: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    return np.flatnonzero(lake.rowset(rowset).column("document") == GONE)
+
+
+def test_withdraw__leaves_row_numbers_and_nothing_else(lake: Lake) -> None:
+    before = {name: lake.tensor(name)[:] for name in (TENSOR, POOLED)}
+    block, others = lake.codes(CODES)[:].dense(), own_word(GONE + 1)
+    tokens = lake.table("tokens").collect()
+    assert places(lake.root, GONE)
+    assert any(
+        own_word(GONE) in one.text for feature in range(8) for one in lake.contexts(CODES, feature)
+    )
+
+    done = withdraw(lake, corpus=CORPUS, documents=["id5"], reason="asked", source_ids=True)
+
+    assert done.documents == {GONE: "id5"}
+    assert places(lake.root, GONE) == []
+    assert places(lake.root, GONE + 1)
+    assert [*lake.verify()] == []
+    for name, values in before.items():
+        rows, tensor = rows_of(lake, lake.tensor(name).rowset.name), lake.tensor(name)
+        kept = np.setdiff1d(np.arange(len(tensor)), rows)
+        assert len(rows)
+        assert np.isnan(tensor[:][rows]).all()
+        assert np.isnan(tensor.rows(rows)).all()
+        assert (tensor[:][kept] == values[kept]).all()
+        drawn = np.concatenate([*tensor.batches(16, seed=0)])
+        assert drawn.shape == values[kept].shape
+        assert np.isfinite(drawn).all()
+    rows = rows_of(lake, ROWSET)
+    block[rows] = 0
+    codes = lake.codes(CODES)
+    assert (codes[:].dense() == block).all()
+    assert not set(codes.scan().collect()["row"]) & set(rows.tolist())
+    for feature in range(codes.n_features):
+        fired = np.flatnonzero(block[:, feature])
+        assert codes.postings(feature)["row"].to_list() == fired.tolist()
+        assert not any(one.document == GONE for one in lake.contexts(CODES, feature))
+    gone = "SELECT count(*), max(coalesce(length(text), 0)) FROM"
+    [(count, longest)] = lake.sql(f"{gone} tokens_text WHERE document = 5").rows()
+    assert (count, longest) == (len(rows) + 1, 0)
+    [(count, longest)] = lake.sql(f"{gone} documents WHERE document = 5").rows()
+    assert (count, longest) == (1, 0)
+    assert [*lake.sql("SELECT 1 FROM labels WHERE document = 5").rows()] == []
+    assert len(lake.table("tokens").collect()) == len(tokens)
+    said = lake.sql("SELECT text FROM documents WHERE document = 6").rows()
+    assert others in str(next(iter(said))[0])
+    for mask in ("all", "no_special"):
+        kept_rows = lake.mask_rows(lake.mask(mask), codes.rowset, 0, len(codes))
+        assert not kept_rows[rows].any()
+        assert kept_rows.any()
+
+
+def test_withdraw__records_why_what_went_and_what_is_stale(lake: Lake) -> None:
+    done = withdraw(lake, corpus=CORPUS, documents=[GONE, 7], reason="asked twice")
+    first, second = lake.table("withdrawals").collect().rows(named=True)
+    assert (first["document"], first["source_id"], second["document"]) == (GONE, "id5", 7)
+    assert {first["reason"], second["reason"]} == {"asked twice"}
+    assert first["purged"] >= first["at"]
+    removed, stale = json.loads(first["removed"]), json.loads(first["stale"])
+    assert done.withdrawal is not None
+    assert (done.withdrawal.removed, done.withdrawal.stale) == (removed, stale)
+    assert removed["documents"] == 2
+    assert removed["labels"] == 4
+    rowset = lake.rowset(ROWSET).column("document")
+    assert removed["tokens"] == np.isin(rowset, (GONE, 7)).sum() + 2
+    assert removed["summaries"] == [f"{CODES} under all"]
+    assert stale == {"dictionaries": ["d"], "evaluations": ["d on t"]}
+    assert own_word(GONE) not in repr((first, second))
+    # What was counted over it is made again, over the rest.
+    statistics = lake.table("feature_statistics")
+    assert len(statistics.collect()) == 0
+    summarize(lake, codes=CODES)
+    kept = len(rowset) - np.isin(rowset, (GONE, 7)).sum()
+    assert set(statistics.collect()["n_rows"]) == {kept}
+    delete(lake, kind="codes", name=CODES, cascade=True)
+    encode(lake, dictionary="d", codes=CODES)
+    block = lake.codes(CODES)[:]
+    assert (np.diff(block.indptr)[np.isin(rowset, (GONE, 7))] == 0).all()
+    assert block.nnz
+    assert [*lake.verify()] == []
+
+
+def test_withdraw__overrides_snapshots_pins_and_backups(lake: Lake, tmp_path: Path) -> None:
+    lake.pin("for ever")
+    pinned = lake.newest_snapshot()
+    export(lake, tmp_path / "out")
+    back_up(lake.root, lake._catalog, lake._claims, keep=3)
+    old = backups(lake.root)[0].snapshot
+    maintain(lake, verify_parts=0, expire_days=None, grace_hours=None, backups=0)
+    done = withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
+    assert done.exports == [tmp_path / "out"]
+    last = lake.table("withdrawals").collect()["last_snapshot"][0]
+    for number in (pinned, old, last):
+        with pytest.raises(
+            NotFoundError, match=f"snapshot {number} held document 5"
+        ):
+            lake.at(number)
+    with closing(lake.at(3)) as empty:  # from before it was there
+        assert len(empty.table("documents").collect()) == 0
+    assert places(lake.root, GONE) == []
+    assert lake._claims.pins() == [
+        (one.snapshot, f"backup {one.snapshot}") for one in backups(lake.root)
+    ]
+    assert [one.snapshot > last for one in backups(lake.root)] == [True]
+    with closing(lake.at(last + 1)) as later:
+        assert history.answers(later).keys() == history.answers(lake).keys()
+
+
+def test_withdraw__refuses_what_it_cannot_do_and_leaves_the_lake(lake: Lake) -> None:
+    before = lake.newest_snapshot()
+    for documents, ids, message in (
+        ([99], False, "no document of corpus c has the number 99"),
+        (["id99"], True, "no document of corpus c has the source id 'id99'"),
+    ):
+        with pytest.raises(NotFoundError, match=message):
+            withdraw(lake, corpus=CORPUS, documents=documents, reason="x", source_ids=ids)
+    with pytest.raises(NotFoundError, match="no corpus 'x'"):
+        withdraw(lake, corpus="x", documents=[1], reason="x")
+    with pytest.raises(InputError, match="needs a reason"):
+        withdraw(lake, corpus=CORPUS, documents=[1], reason=" ")
+    assert lake.newest_snapshot() == before
+    with (
+        lake.run("test", {"at": "work"}, {}) as other,
+        pytest.raises(BusyError, match=rf"run {other.run} \(test\) is at work"),
+    ):
+        withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
+    assert places(lake.root, GONE)
+    assert [*lake.verify()] == []
+
+
+@pytest.mark.parametrize("at", ["commit:2", "commit:3", "record:3:end", "commit:5"])
+def test_withdraw__killed_is_finished_by_the_next(at: str, built: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(built, tmp_path / "lake")
+    victims.run(take_back, path, at=at)
+    with closing(Lake.open(path)) as lake:
+        withdrawn = lake.table("withdrawals").collect()
+        if len(withdrawn):  # from its commit on, nobody reads it
+            assert lake.rowset(WHOLE).withdrawn == (GONE,)
+            with pytest.raises(NotFoundError, match="held document 5"):
+                lake.at(int(withdrawn["last_snapshot"][0]))
+        withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
+        assert places(path, GONE) == []
+        assert [*lake.verify()] == []
+        assert lake.table("withdrawals").collect()["purged"].null_count() == 0
+
+
+def test_withdraw__is_of_one_corpus_not_of_its_name(lake: Lake) -> None:
+    withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
+    delete(lake, kind="corpus", name=CORPUS, cascade=True)
+    lake.create_corpus(CORPUS, history.documents()[:8])
+    rowset = lake.create_rowset("r", corpus=CORPUS, columns={"document": np.arange(8)})
+    assert rowset.withdrawn == ()
+    assert rowset.present(0, 8).all()
+    assert len(lake.table("withdrawals").collect()) == 1
+    assert set(TABLES) >= {"withdrawals"}

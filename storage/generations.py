@@ -53,8 +53,16 @@ class Generation:
     """Values of sealed codes."""
 
 
-def tensor_without(run: Run, tensor: Tensor, rows: NDArray[np.int64]) -> Generation:
-    """The committed shards of ``tensor``, with NaN in ``rows``."""
+def tensor_without(
+    run: Run,
+    tensor: Tensor,
+    rows: NDArray[np.int64],
+    computed: Mapping[int, tuple[int | None, int | None]],
+) -> Generation:
+    """The committed shards of ``tensor``, with NaN in ``rows``.
+
+    ``computed`` says with what token budget and how many threads each shard was.
+    """
     generation = new_id()
     receipts = []
     with new_folder(run.root / "tensors" / generation) as folder:
@@ -78,6 +86,8 @@ def tensor_without(run: Run, tensor: Tensor, rows: NDArray[np.int64]) -> Generat
                     run.run,
                     nonfinite=int((~kept).sum()) * tensor.width,
                     norm_mean=mean_norm(block[kept]),
+                    token_budget=computed[shard][0],
+                    torch_threads=computed[shard][1],
                 )
             )
         _link(tensor.folder, folder, "zarr.json")

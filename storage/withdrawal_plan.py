@@ -90,7 +90,9 @@ def prepare(
         for name in tensors:
             tensor = lake.tensor(name)
             if len(places[tensor.rowset.name]):
-                add(tensor_without(run, tensor, places[tensor.rowset.name]))
+                query = "SELECT shard, token_budget, torch_threads FROM shards WHERE owner = $id"
+                plans = {shard: (budget, n) for shard, budget, n in rows(query, id=tensor.id)}
+                add(tensor_without(run, tensor, places[tensor.rowset.name], plans))
         readers = [lake.codes(name) for name in _names(rows, "codes", "codes", "rowset", rowsets)]
         for codes in readers:
             here = places[codes.rowset.name]

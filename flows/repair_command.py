@@ -28,10 +28,20 @@ def repair(path: Path, runner: str, dry_run: bool, models: tuple[str, ...], devi
     what the lake has twice. Nothing is replaced by anything but what was committed.
     """
     from actlake.flows.execution import execute
-    from actlake.storage.errors import CorruptError
+    from actlake.storage.errors import CorruptError, FormatError
+    from actlake.storage.repair import mend_settings
+    from actlake.storage.verify import FOUNDATIONS
 
+    try:
+        lake = open_lake(path)
+    except FormatError:
+        there = (path / FOUNDATIONS[-1]).is_file()
+        if dry_run or not there or not mend_settings(path.resolve()):
+            raise
+        click.echo(f"{FOUNDATIONS[0]} (lake): put back, copied from a backup")
+        lake = open_lake(path)
     options = {"dry_run": dry_run, "models": models, "device": device}
-    found = execute(runner, "repair", open_lake(path), options)
+    found = execute(runner, "repair", lake, options)
     for one in found:
         click.echo(str(one))
     left = sum(not one.done for one in found)

@@ -18,6 +18,7 @@ from xxhash import xxh3_128_hexdigest
 
 from actlake.storage.arrays import chunk_pieces, create_array
 from actlake.storage.catalog import encode_rows
+from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
 from actlake.storage.codes_writer import CodesPlan, codes_attributes
 from actlake.storage.committed import CommittedFile
@@ -35,8 +36,9 @@ from actlake.storage.rowset_writer import token_rows
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.tensor_writer import TensorPlan, create_tensor_array
 from actlake.storage.tensors import Tensor, tensor_named
+from actlake.storage.verify import wrong_of
 
-__all__ = ["Way", "codes_bytes", "current", "put_back", "way_of"]
+__all__ = ["Way", "codes_bytes", "current", "mend_settings", "put_back", "way_of"]
 
 FACTS = 10
 """Attributes of a tensor that are in its row, too: those that come first."""
@@ -81,6 +83,16 @@ def way_of(reading: Reading, file: CommittedFile) -> Way | None:
         case "table", "postings", _ if file.row_start is not None:
             return "made from the codes", lambda: _postings(reading, file)
     return None
+
+
+def mend_settings(root: Path) -> bool:
+    """Put ``lake.toml`` back from a backup, without which no lake can be opened; whether it was."""
+    expected = Claims(root).files().get("lake.toml")
+    file = CommittedFile("lake.toml", "lake", expected)
+    if expected is None or wrong_of(root / file.path, file) is None:
+        return False
+    put_back(root, file, _settings(root, file))
+    return True
 
 
 def codes_bytes(block: Csr, array: str, dtype: np.dtype[Any]) -> bytes:

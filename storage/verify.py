@@ -11,6 +11,7 @@ from xxhash import xxh3_64_intdigest
 from actlake import sql
 from actlake.storage.arrays import check_chunk
 from actlake.storage.backup_check import backup_faults
+from actlake.storage.catalog import Catalog
 from actlake.storage.catalog_check import catalog_disagrees, names_disagree
 from actlake.storage.claims import Claims
 from actlake.storage.committed import (
@@ -21,21 +22,25 @@ from actlake.storage.committed import (
 )
 from actlake.storage.duck import LAKE, one_line
 from actlake.storage.durable import Digest, digest
+from actlake.storage.errors import LakeError
 from actlake.storage.fields import TABLES
 from actlake.storage.sqlite_check import sqlite_faults
 
 __all__ = [
     "DATABASES",
+    "FOUNDATIONS",
     "WHOLE",
     "Fault",
     "Part",
     "committed_bytes",
     "verify",
     "verify_foundations",
+    "verify_unopened",
     "wrong_of",
 ]
 
 DATABASES = ("catalog.sqlite", "claims.sqlite")
+FOUNDATIONS = ("lake.toml", *DATABASES)
 SMALL_ROWS = 100_000
 """Tables up to this size are held in memory while they are checked."""
 
@@ -93,14 +98,17 @@ def verify(
     the end of a write-ahead log in which a bit flipped, since SQLite ends the log there.
     """
     yield from verify_foundations(root, claims)
-    recorded = claims.files()
-    damaged: set[str] = set()
-    for file in files_of_tables(connection, recorded):
-        if file.path in part:
-            for fault in _faults(root, file, claims, progress, tell):
-                damaged.add(file.path)
-                yield fault
     try:
+        recorded = claims.files()
+    except LakeError:  # of which the foundations told
+        return
+    damaged: set[str] = set()
+    try:
+        for file in files_of_tables(connection, recorded):
+            if file.path in part:
+                for fault in _faults(root, file, claims, progress, tell):
+                    damaged.add(file.path)
+                    yield fault
         for file in files_of_things(connection, root, recorded, damaged):
             if file.path in part:
                 yield from _faults(root, file, claims, progress, tell)
@@ -113,7 +121,7 @@ def verify(
                 yield Fault(DATABASES[1], name, None, None, what)
             yield from _checked(connection)
     except duckdb.Error as error:  # what the tables are read from is damaged, or gone
-        yield Fault("tables", "tables", None, None, f"cannot be read: {one_line(error)}")
+        yield Fault(DATABASES[0], "tables", None, None, f"cannot be read: {one_line(error)}")
 
 
 def verify_foundations(root: Path, claims: Claims) -> Iterator[Fault]:
@@ -122,10 +130,26 @@ def verify_foundations(root: Path, claims: Claims) -> Iterator[Fault]:
     for name, what in bad.items():
         yield Fault(name, "lake", None, None, what)
     if DATABASES[1] not in bad:
-        settings = CommittedFile("lake.toml", "lake", claims.files().get("lake.toml"))
-        yield from _faults(root, settings, claims, int, str)
+        try:
+            settings = CommittedFile("lake.toml", "lake", claims.files().get("lake.toml"))
+        except LakeError as error:
+            yield Fault(DATABASES[1], "lake", None, None, str(error))
+        else:
+            yield from _faults(root, settings, claims, int, str)
     for path, what in backup_faults(root):
         yield Fault(path, "backup", None, None, what)
+
+
+def verify_unopened(root: Path) -> Iterator[Fault]:
+    """Faults of a lake that cannot be opened: its foundations and, where they are sound, the files
+    of its tables."""
+    claims = Claims(root)
+    foundations = [*verify_foundations(root, claims)]
+    yield from foundations
+    if not {one.path for one in foundations} & {*DATABASES}:
+        with closing(Catalog(root, claims).attached()) as connection:
+            for file in files_of_tables(connection, claims.files()):
+                yield from _faults(root, file, claims, int, str)
 
 
 def committed_bytes(

@@ -1,0 +1,302 @@
+"""Bits that flip, files that shrink, grow, vanish, trade places or come back from the past."""
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from actlake.flows.maintain import maintain
+from actlake.flows.summarize import summarize
+from actlake.storage import Lake
+from actlake.storage.committed import CommittedFile, committed_files
+from actlake.storage.durable import replace_file
+from actlake.storage.errors import CorruptError, LakeError
+from actlake.storage.partials import read_partial
+from actlake.storage.verify import verify_unopened, wrong_of
+from tests.flows.small_lake import (
+    FEATURES,
+    MASK,
+    ROWSET,
+    TENSOR,
+    TOPK,
+    build_small_lake,
+    codes_name,
+)
+from tests.soak.outcome import Outcome
+
+CODES = codes_name(TOPK)
+WHOLE_EVERY = 40
+"""Attempts between two that are found by verifying the whole lake, and not the file alone."""
+
+Damage = Callable[[Path, Path, np.random.Generator], bytes | None]
+"""What a file becomes, given another of its kind; None if it vanishes."""
+
+
+def flip(file: Path, _other: Path, random: np.random.Generator) -> bytes:
+    content = bytearray(file.read_bytes())
+    bit = int(random.integers(len(content) * 8))
+    content[bit // 8] ^= 1 << bit % 8
+    return bytes(content)
+
+
+def truncate(file: Path, _other: Path, random: np.random.Generator) -> bytes:
+    content = file.read_bytes()
+    return content[: int(random.integers(len(content)))]
+
+
+def extend(file: Path, _other: Path, random: np.random.Generator) -> bytes:
+    return file.read_bytes() + random.bytes(int(random.integers(1, 64)))
+
+
+def remove(_file: Path, _other: Path, _random: np.random.Generator) -> None:
+    return None
+
+
+def replay(_file: Path, other: Path, _random: np.random.Generator) -> bytes:
+    """The content of another whole file of the kind: an older one, or one that was misplaced."""
+    return other.read_bytes()
+
+
+DAMAGES: dict[str, tuple[Damage, float]] = {
+    "flipped bit": (flip, 0.7),
+    "truncated": (truncate, 0.08),
+    "extended": (extend, 0.04),
+    "removed": (remove, 0.04),
+    "replaced by another whole file of its kind": (replay, 0.14),
+}
+"""What is done to a file, and how often."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A lake with everything in it, what it says, and the files that may be damaged."""
+
+    root: Path
+    kinds: dict[str, list[CommittedFile]]
+    truth: dict[str, list[bytes]]
+
+
+def build(folder: Path) -> Path:
+    """A small lake with partials, files that only older snapshots name, and a backup."""
+    with closing(build_small_lake(folder / "lake")) as lake:
+        summarize(lake, codes=CODES, mask=MASK)  # in the place of another one
+        maintain(lake, verify_parts=0, merge=False, expire_days=None, grace_hours=None, backups=1)
+    return folder / "lake"
+
+
+def examined(root: Path) -> Subject:
+    with closing(Lake.open(root, verify="always")) as lake:
+        kinds: dict[str, list[CommittedFile]] = {}
+        for file in committed_files(lake.reading.connection(), root, lake.reading.recorded()):
+            if (root / file.path).stat().st_size:
+                kinds.setdefault(kind_of(file), []).append(file)
+        return Subject(root, kinds, {kind: read(lake, kind) for kind in kinds})
+
+
+def kind_of(file: CommittedFile) -> str:
+    if file.path.endswith(("zarr.json", "lake.toml")):
+        return Path(file.path).name
+    if file.kind == "table":
+        return "postings" if file.array == "postings" else "tables"
+    return "dictionaries" if file.kind == "dictionary" else f"{file.kind} chunks"
+
+
+def read(lake: Lake, kind: str) -> list[bytes]:
+    """What readers make of the files of a kind; LakeError if one of them refuses."""
+    if kind == "tensor chunks":
+        tensor = lake.tensor(TENSOR)
+        every = np.arange(len(tensor))[::-1]
+        batches = np.concatenate(list(tensor.batches(64, seed=1)))
+        return [one.tobytes() for one in (tensor[:], tensor.rows(every), batches)]
+    if kind == "codes chunks":
+        blocks = [
+            lake.codes(codes_name(name))[:] for name in (TOPK, TOPK.replace("topk", "identity"))
+        ]
+        scanned = lake.codes(CODES).scan().collect()
+        return [
+            part.tobytes() for one in blocks for part in (one.indptr, one.indices, one.values)
+        ] + [scanned.to_numpy().tobytes()]
+    if kind == "postings":
+        codes = lake.codes(CODES)
+        return [codes.postings(feature).to_numpy().tobytes() for feature in range(FEATURES)]
+    if kind == "rowset chunks":
+        rowset = lake.rowset(ROWSET)
+        names = ("document", "token_id", "char_start", "char_stop", "is_special")
+        contexts = lake.contexts(CODES, 0, mask=MASK)
+        return [*(rowset.column(name).tobytes() for name in names), repr(contexts).encode()]
+    if kind == "dictionaries":
+        return [one.tobytes() for one in lake.dictionary(TOPK).arrays.values()]
+    if kind == "zarr.json":
+        return [repr(sorted(lake.tensor(TENSOR).attributes().items())).encode()]
+    if kind == "partial chunks":
+        query = "SELECT DISTINCT code_version FROM partials ORDER BY ALL"
+        return [
+            array.tobytes()
+            for (version,) in lake.sql(query).rows()
+            for _, place in sorted(lake.partials(CODES, MASK, str(version)).items())
+            for _, array in sorted(read_partial(lake.root, *place).items())
+        ]
+    if kind == "tables":
+        names = ("documents", "tokens", "feature_statistics", "feature_examples", "labels")
+        found = [repr(sorted(map(str, lake.table(name).collect().rows()))) for name in names]
+        return [one.encode() for one in found]
+    return []
+
+
+@dataclass
+class Seen:
+    """What came of the attempts on files of one kind."""
+
+    attempts: int = 0
+    found: int = 0
+    refused: int = 0
+    wrong: int = 0
+
+    def outcome(self, kind: str, what: Counter[str], seconds: float) -> Outcome:
+        told = ", ".join(f"{name} {count:,}" for name, count in what.most_common())
+        return Outcome(
+            attack=f"damage to {kind}",
+            attempts=self.attempts,
+            survived=self.attempts - self.wrong,
+            lost=self.wrong,
+            detected=self.found,
+            seen=f"{told}; readers refused {self.refused:,}, were right "
+            f"{self.attempts - self.refused - self.wrong:,}; {seconds:,.0f} s",
+        )
+
+
+def attack_files(
+    subject: Subject, kind: str, attempts: int, random: np.random.Generator
+) -> Outcome:
+    """Damage files of a kind one at a time, look whether it is found, and put them back."""
+    files, seen, what = subject.kinds[kind], Seen(), Counter[str]()
+    started = time.monotonic()
+    names, shares = [*DAMAGES], [share for _, share in DAMAGES.values()]
+    with closing(Lake.open(subject.root, verify="always")) as lake:
+        for attempt in range(attempts):
+            file, other = (files[int(one)] for one in random.integers(len(files), size=2))
+            name = str(random.choice(names, p=shares))
+            path = subject.root / file.path
+            before = path.read_bytes()
+            after = DAMAGES[name][0](path, subject.root / other.path, random)
+            if after == before:
+                after, name = flip(path, path, random), "flipped bit"
+            what[name] += 1
+            replace_file(path, after) if after is not None else path.unlink()
+            try:
+                seen.attempts += 1
+                whole = attempt % WHOLE_EVERY == 0
+                seen.found += is_found(lake, file, whole=whole)
+                try:
+                    seen.wrong += read(lake, kind) != subject.truth[kind]
+                except CorruptError:
+                    seen.refused += 1
+            finally:
+                replace_file(path, before)
+    return seen.outcome(kind, what, time.monotonic() - started)
+
+
+def is_found(lake: Lake, file: CommittedFile, *, whole: bool) -> bool:
+    """Whether verify names the file, and says whose it is and which rows it holds."""
+    if not whole:
+        return wrong_of(lake.root / file.path, file) is not None
+    if file.path == "lake.toml" or file.array in ("migrations",):
+        found = [*verify_unopened(lake.root)]
+    else:
+        found = [*lake.verify()]
+    return [(one.path, one.owner, one.row_start, one.row_stop) for one in found] == [
+        (file.path, file.owner, file.row_start, file.row_stop)
+    ]
+
+
+def attack_pairs(subject: Subject, attempts: int, random: np.random.Generator) -> Outcome:
+    """Swap two whole shards of one array, whose trailers fit."""
+    seen, started = Seen(), time.monotonic()
+    arrays: dict[tuple[str, str], list[CommittedFile]] = {}
+    for kind in ("tensor chunks", "rowset chunks"):  # those of codes differ in size
+        for file in subject.kinds[kind]:
+            arrays.setdefault((kind, str(Path(file.path).parent)), []).append(file)
+    pairs = [
+        (kind, one, other)
+        for (kind, _), files in arrays.items()
+        for one, other in pairwise(files)
+        if (subject.root / one.path).read_bytes() != (subject.root / other.path).read_bytes()
+    ]
+    with closing(Lake.open(subject.root, verify="always")) as lake:
+        for attempt in range(attempts):
+            kind, *two = pairs[int(random.integers(len(pairs)))]
+            paths = [subject.root / file.path for file in two]
+            contents = [path.read_bytes() for path in paths]
+            for path, content in zip(paths, reversed(contents), strict=True):
+                replace_file(path, content)
+            try:
+                seen.attempts += 1
+                found = {one.path for one in lake.verify()} if attempt == 0 else None
+                named = {file.path for file in two if wrong_of(lake.root / file.path, file)}
+                seen.found += (found or named) == named == {file.path for file in two}
+                try:
+                    seen.wrong += read(lake, kind) != subject.truth[kind]
+                except CorruptError:
+                    seen.refused += 1
+            finally:
+                for path, content in zip(paths, contents, strict=True):
+                    replace_file(path, content)
+    return seen.outcome("two chunks", Counter({"swapped": attempts}), time.monotonic() - started)
+
+
+def attack_database(
+    subject: Subject, name: str, attempts: int, random: np.random.Generator
+) -> Outcome:
+    """Flip bits of a database, of which not all can be found; what readers return must stay."""
+    started = time.monotonic()
+    root = Path(shutil.copytree(subject.root, subject.root.with_name(f"{name}-lake")))
+    before = (root / name).read_bytes()
+    found = refused = harmless = wrong = 0
+    for _ in range(attempts):
+        replace_file(root / name, flip(root / name, root, random))
+        try:
+            with closing(Lake.open(root)) as lake:
+                faults = [*lake.verify()]
+                found += bool(faults)
+                if not faults:
+                    same = all(read(lake, kind) == subject.truth[kind] for kind in subject.truth)
+                    harmless, wrong = harmless + same, wrong + (not same)
+        except (LakeError, duckdb.Error):
+            refused += 1
+        finally:
+            for log in root.glob(f"{name}-*"):
+                log.unlink()
+            replace_file(root / name, before)
+    shutil.rmtree(root)
+    return Outcome(
+        attack=f"flipped bit of {name}",
+        attempts=attempts,
+        survived=attempts - wrong,
+        lost=wrong,
+        seen=f"found {found:,}, refused to open {refused:,}, not found and without effect "
+        f"{harmless:,}; {time.monotonic() - started:,.0f} s",
+    )
+
+
+ATTEMPTS = {
+    "tensor chunks": 250, "codes chunks": 250, "rowset chunks": 150, "postings": 100,
+    "tables": 100, "zarr.json": 100, "partial chunks": 50, "dictionaries": 40, "lake.toml": 20,
+}  # fmt: skip
+
+
+def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
+    subject = examined(build(folder))
+    assert subject.kinds.keys() == ATTEMPTS.keys()
+    for kind, attempts in ATTEMPTS.items():
+        yield attack_files(subject, kind, attempts, random)
+    yield attack_pairs(subject, 100, random)
+    for name in ("catalog.sqlite", "claims.sqlite"):
+        yield attack_database(subject, name, 60, random)
+    assert [*Lake.open(subject.root).verify()] == []

@@ -1,0 +1,31 @@
+"""Whatever is done to a file is found and named, and no reader that verifies returns wrong rows."""
+
+
+import numpy as np
+import pytest
+
+from tests.soak import corruption
+from tests.soak.corruption import ATTEMPTS, Subject
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return corruption.examined(corruption.build(tmp_path_factory.mktemp("corruption")))
+
+
+@pytest.mark.parametrize("kind", ATTEMPTS)
+def test_damage__is_found_and_never_returned(subject: Subject, kind: str) -> None:
+    random = np.random.default_rng([3, *kind.encode()])
+    outcome = corruption.attack_files(subject, kind, 5, random)
+    assert outcome.held, outcome
+
+
+def test_swap__of_whole_chunks_is_found(subject: Subject) -> None:
+    outcome = corruption.attack_pairs(subject, 3, np.random.default_rng(4))
+    assert outcome.held, outcome
+
+
+@pytest.mark.parametrize("name", ["catalog.sqlite", "claims.sqlite"])
+def test_flip__in_a_database_is_found_or_changes_nothing(subject: Subject, name: str) -> None:
+    outcome = corruption.attack_database(subject, name, 3, np.random.default_rng(5))
+    assert outcome.held, outcome

@@ -4,8 +4,9 @@ A Markdown file becomes one Python script with the same line numbers, run in the
 `doc_lake` fixture (tests/conftest.py), so its blocks run in order and share their names:
 
 - `python`: runs as it stands.
-- `bash`: each line that starts with `actlake` runs in bash; `make X` must name a target of the
-  Makefile; git, cd and pip, which make the clone, are not run; anything else is refused.
+- `bash`: each line that starts with `actlake` runs, in this process where it needs no shell, as
+  another import of torch for each would take most of the time; `make X` must name a target of
+  the Makefile; git, cd and pip, which make the clone, are not run; anything else is refused.
 - `console`: as `bash`, for the lines that start with `$ `; the others are what it prints.
 - `sql`: one SELECT, run by `lake.sql` on `demo-lake`.
 - `toml`: must parse.
@@ -14,6 +15,7 @@ A Markdown file becomes one Python script with the same line numbers, run in the
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,12 +30,17 @@ DOCUMENTS = sorted(
 )
 TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 BLOCK = re.compile(r"^( *)```([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+SHELL = {*"|&;<>$`*\\"}
+"""Characters of what only a shell can run."""
 NOT_RUN = ("cd ", "git ", "pip ")
 LIMIT_SECONDS = 300
 
 PRELUDE = """\
 import subprocess as _subprocess, tomllib as _tomllib
 def _sh(line): _subprocess.run(["bash", "-o", "pipefail", "-ec", line], check=True)
+def _actlake(*words):
+    from actlake.flows.cli import main
+    main(words, standalone_mode=False)
 def _sql(text):
     from actlake.storage import Lake
     Lake.open("demo-lake").sql(text).arrow()
@@ -87,7 +94,9 @@ def shell(command: str, line: int) -> str:
     if command.startswith(NOT_RUN):
         return ""
     if command.startswith("actlake "):
-        return f"_sh({command!r})"
+        return (
+            f"_sh({command!r})" if SHELL & {*command} else f"_actlake(*{shlex.split(command)[1:]})"
+        )
     raise ValueError(f"line {line}: this test cannot run {command!r}; put it in a `text` block")
 
 

@@ -8,7 +8,7 @@ from actlake.flows.export_record import gone_pins, release_pins
 from actlake.flows.progress import say
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
-from actlake.storage.errors import InputError
+from actlake.storage.errors import BusyError, InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.retention import (
@@ -18,9 +18,10 @@ from actlake.storage.retention import (
     plan_removal,
     remove_unnamed,
 )
+from actlake.storage.run import Run
 from actlake.storage.withdrawals import finish_withdrawals
 
-__all__ = ["catalog_of", "gc", "would_remove"]
+__all__ = ["catalog_of", "finish", "gc", "would_remove"]
 
 MOST = 1_000_000
 """Of days and hours: beyond it they are no dates."""
@@ -76,10 +77,18 @@ def gc(
         run.hold("maintain")
         end_dead_runs(run)
         release_pins(lake)
-        finish_withdrawals(run)
+        finish(run)
         expired = expire_snapshots(run, older_than=timedelta(days=older_than_days), keep=keep)
         removed = remove_unnamed(run, grace=timedelta(hours=grace_hours))
     return Plan(expired, removed, [])
+
+
+def finish(run: Run) -> None:
+    """What was withdrawn by a call that was killed is in no file any more, unless others work."""
+    try:
+        finish_withdrawals(run)
+    except BusyError as error:
+        say(f"gc: {error}")
 
 
 def _check(older_than_days: float, keep: int, grace_hours: float) -> None:

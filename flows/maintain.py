@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from actlake.flows.artifacts import show_table, shown_progress
 from actlake.flows.export_record import release_pins
+from actlake.flows.gc import finish
 from actlake.flows.progress import say
 from actlake.storage.backup import back_up
 from actlake.storage.compaction import compact as compact_group
@@ -207,6 +208,7 @@ def _expire(lake: Lake, run: Run, age: timedelta, keep: int) -> Work:
 
 
 def _remove(run: Run, grace: timedelta) -> Work:
+    finish(run)
     removed = remove_unnamed(run, grace=grace)
     what = f"{len(removed)} files and folders that no snapshot names removed"
     return Work("remove", what, bytes=sum(one.bytes for one in removed))

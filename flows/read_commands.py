@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from actlake.flows.command import LakeCommand, lake_option, open_lake
+from actlake.flows.command import COUNT, NATURAL, SECONDS, LakeCommand, lake_option, open_lake
 
 __all__ = ["READ_COMMANDS"]
 
@@ -20,6 +20,8 @@ LISTS = {
     "masks": "SELECT mask, predicate FROM masks ORDER BY mask",
     "summaries": "SELECT codes, mask, count(*) AS features, any_value(n_rows) AS n_rows "
     "FROM feature_statistics GROUP BY codes, mask ORDER BY codes, mask",
+    "withdrawals": 'SELECT corpus, document, source_id, "at", reason, stale, purged '
+    'FROM withdrawals ORDER BY "at", corpus, document',
 }
 
 
@@ -39,11 +41,11 @@ def list_(path: Path, kind: str | None) -> None:
 
 @click.command(cls=LakeCommand)
 @click.argument("codes")
-@click.argument("feature", type=int)
+@click.argument("feature", type=NATURAL)
 @lake_option
 @click.option("--mask", help="Mask of the statistics; by default that of the newest.")
 @click.option(
-    "--limit", default=8, type=click.IntRange(1), show_default=True, help="Contexts to show."
+    "--limit", default=8, type=COUNT, show_default=True, help="Contexts to show."
 )
 def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> None:
     """Show what FEATURE of CODES does: statistics, tokens, strongest contexts."""
@@ -55,7 +57,7 @@ def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> 
 @click.command(cls=LakeCommand)
 @lake_option
 @click.option(
-    "--limit", default=20, type=click.IntRange(1), show_default=True, help="Newest entries to show."
+    "--limit", default=20, type=COUNT, show_default=True, help="Newest entries to show."
 )
 @click.option("--snapshots", is_flag=True, help="Every commit instead of every run.")
 @click.option("--pins", is_flag=True, help="Snapshots that are kept, and what for.")
@@ -99,8 +101,8 @@ def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
     help="By default a table, or what the suffix of --output says.",
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of the screen.")
-@click.option("--at", "snapshot", type=int, help="Ask the lake as of this snapshot.")
-@click.option("--seconds", default=300.0, show_default=True, help="Stop the query after this long.")
+@click.option("--at", "snapshot", type=NATURAL, help="Ask the lake as of this snapshot.")
+@click.option("--seconds", type=SECONDS, default=300.0, show_default=True, help="Stop the query after this long.")
 def sql(path: Path, select: str | None, query: str | None, listing: bool, **options: Any) -> None:
     """Ask the lake one SELECT."""
     from actlake import sql as statements
@@ -157,7 +159,7 @@ def verify(path: Path) -> None:
 @lake_option
 @click.option("--codes", help="Codes to plot; by default all.")
 @click.option("--mask", help="Mask of the statistics.")
-@click.option("--feature", type=int, help="Feature, where one is plotted.")
+@click.option("--feature", type=NATURAL, help="Feature, where one is plotted.")
 @click.option(
     "-o",
     "--output",

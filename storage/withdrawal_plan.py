@@ -178,6 +178,11 @@ def _summaries(rows: Rows, codes: list[str]) -> list[str]:
 def _stale(rows: Rows, tensors: list[str], codes: list[str]) -> dict[str, list[str]]:
     """What was computed with rows of the documents and stays."""
     queries = {
+        # Their rows beside a document were computed with it in view.
+        "tensors of packed windows": """
+            SELECT t.tensor FROM tensors AS t INNER JOIN rowsets AS r USING (rowset)
+            WHERE r.windowing = 'packed' AND t.tensor IN (SELECT unnest($tensors))
+        """,
         "dictionaries": """
             SELECT dictionary FROM dictionaries WHERE tensor IN (SELECT unnest($tensors))
         """,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.compute as pc
 
 from actlake import sql
@@ -16,7 +17,14 @@ from actlake.flows.export_tables import DATABASE, TABLES_FOLDER, Snapshot, Table
 from actlake.flows.progress import progress, say
 from actlake.flows.summaries import summaries
 from actlake.storage.claims import Claims
-from actlake.storage.durable import flush, publish_folder, staging_path
+from actlake.storage.duck import one_line
+from actlake.storage.durable import (
+    disk_error,
+    flush,
+    publish_folder,
+    staging_path,
+    writing,
+)
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 from actlake.storage.settings import FOLDERS, actlake_version
@@ -137,8 +145,14 @@ def _replace(
             raise InputError(
                 f"cannot write beside {target}: {what}; name another folder"
             ) from error
-        _write(reading, claims, staged, arguments)
-        _swap(staged, target)
+        with writing(target):
+            try:
+                _write(reading, claims, staged, arguments)
+            except duckdb.Error as error:
+                if blamed := disk_error(target, one_line(error)):
+                    raise blamed from error
+                raise
+            _swap(staged, target)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         if before != number:

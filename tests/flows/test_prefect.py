@@ -20,7 +20,7 @@ from actlake.flows.sources import Source
 from actlake.flows.summarize import summarize
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
-from tests.flows.test_kill import rows
+from tests.flows.scenes import table_rows
 from tests.flows.tiny import payloads, state
 
 pytestmark = [
@@ -56,7 +56,7 @@ def test_payloads__are_those_of_the_inline_flows(
     found = Lake.open(other)
     assert payloads(found) == payloads(inline)
     for table in ("postings", "feature_statistics", "feature_examples", "feature_tokens"):
-        assert rows(found, table) == rows(inline, table)
+        assert table_rows(found, table) == table_rows(inline, table)
     assert [str(fault) for fault in found.verify()] == []
 
 

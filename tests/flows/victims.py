@@ -1,4 +1,4 @@
-"""Flows that run in a child process and are killed there, at a moment or at a point in the code.
+"""Flows that run in a child process, where something is done to them at a moment or at a step.
 
 The children are forked from a server that has the heavy imports behind it, so that a kill costs a
 fraction of a second.
@@ -6,51 +6,193 @@ fraction of a second.
 
 import multiprocessing
 import os
+import resource
 import signal
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
+from pkgutil import resolve_name
+from threading import Lock, Thread
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.flows.victims_imports"])
+LONGEST_SECONDS = 300.0
 
 Flow = Callable[[Path], object]
 
+STEPS = {
+    # Who may do it: claims, the record of the run, the snapshot that it reads.
+    "claim": ("actlake.storage.claims:Claims", "take"),
+    "start": ("actlake.storage.run", "_record_start"),
+    "pin": ("actlake.storage.claims:Claims", "pin"),
+    # Files: written aside, flushed, named.
+    "write": ("actlake.storage.durable", "_write_all"),
+    "fsync": ("os", "fsync"),
+    "link": ("os", "link"),
+    "unlink": ("pathlib:Path", "unlink"),
+    "rename": ("pathlib:Path", "rename"),
+    # The commit: rows staged, the lock, the transaction, and what is written beside it.
+    "stage": ("actlake.storage.catalog:Catalog", "stage_parquet"),
+    "lock": ("fcntl", "flock"),
+    "begin": ("duckdb:DuckDBPyConnection", "execute", "BEGIN"),
+    "register": ("actlake.storage.transaction:Transaction", "register"),
+    "name": ("actlake.storage.claims:Claims", "register_name"),
+    "hashes": ("actlake.storage.claims:Claims", "record_files"),
+    "commit": ("duckdb:DuckDBPyConnection", "execute", "COMMIT"),
+    "record": ("actlake.storage.catalog:Catalog", "_record"),
+    "unpin": ("actlake.storage.claims:Claims", "unpin"),
+    "end": ("actlake.storage.run", "_record_end"),
+    "release": ("actlake.storage.claims:Claims", "_touch"),
+    # Of single flows.
+    "checkpoint": ("actlake.flows.train", "_save_checkpoint"),
+    "replace": ("pathlib:Path", "replace"),
+    "swap": ("actlake.storage.compaction", "replace_files"),
+    "remove": ("shutil", "rmtree"),
+    # What costs: a shard captured, encoded or summarized, a batch trained on.
+    "capture": ("actlake.flows.shard_capture", "capture_shard"),
+    "encode": ("actlake.analytics.dictionaries.dictionary:Dictionary", "encode"),
+    "summarize": ("actlake.storage.codes:Codes", "shard"),
+    "train": ("actlake.analytics.dictionaries.topk:Trainer", "step"),
+}
+"""Every step of the commit protocol, in its order, and of the flows: the function that is called
+there, and its first argument where only that tells the step."""
 
-def run(flow: Flow, lake: Path, *, after: float | None = None, at: str | None = None) -> float:
-    """Run ``flow`` in a child; seconds of processor time that it took, 0 if it was killed.
 
-    after
-        Seconds of its processor time to SIGKILL: a busy machine does not shift the moment.
-    at
-        ``point:n`` kills it as the n-th call of one of the points below begins, ``point:n:end``
-        as it ends.
-    """
-    ours, theirs = CONTEXT.Pipe()
-    child = CONTEXT.Process(target=_child, args=(flow, lake, after, at, theirs))
-    child.start()
-    theirs.close()
-    child.join(300)
-    assert child.exitcode in (0, -signal.SIGKILL), f"the child ended with {child.exitcode}"
-    if at is not None:
-        assert child.exitcode == -signal.SIGKILL, f"the child never came to {at}"
-    if after is None and at is None:
-        assert child.exitcode == 0
-    return float(ours.recv()) if child.exitcode == 0 else 0.0
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """What is done to a child; by default nothing."""
+
+    after: float | None = None
+    """SIGKILL after so many seconds of its processor time: a busy machine does not shift it."""
+    at: str | None = None
+    """``step:n`` is the moment when the n-th call of a step begins, ``step:n:end`` when it ends."""
+    sends: signal.Signals = signal.SIGKILL
+    """What it sends itself at that moment."""
+    raises: int | None = None
+    """Instead: the error number that this step fails with, from that call on."""
+    largest_bytes: int | None = None
+    """Of any file that it writes, as a quota has it."""
+    flush_seconds: float = 0.0
+    """What each flush takes longer."""
+    lapse_seconds: float | None = None
+    """After which silence takes a claim from its owner, as this child sees it."""
 
 
-def _child(flow: Flow, lake: Path, after: float | None, at: str | None, report: Connection) -> None:
+NOTHING = Attack()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended."""
+
+    calls: Mapping[str, int]
+    """How often each step began; known of a killed child too."""
+    seconds: float = 0.0
+    """Of processor time; 0 unless the flow came to its end."""
+    error: str | None = None
+    """Class and message of what the flow raised."""
+
+    @property
+    def killed(self) -> bool:
+        return self.seconds == 0.0 and self.error is None
+
+
+class Victim:
+    """A child at work on ``flow``."""
+
+    def __init__(self, flow: Flow, lake: Path, attack: Attack = NOTHING) -> None:
+        self._messages, theirs = CONTEXT.Pipe(duplex=False)
+        self._calls: Counter[str] = Counter()
+        self.process: BaseProcess = CONTEXT.Process(
+            target=_child, args=(flow, lake, attack, theirs)
+        )
+        self.process.start()
+        theirs.close()
+
+    def reach(self, step: str, call: int = 1) -> None:
+        """Wait until a step has begun so often."""
+        while self._calls[step] < call:
+            self._next()
+
+    def end(self) -> Ended:
+        """Wait for its end."""
+        seconds, error = 0.0, None
+        try:
+            while True:
+                match self._next():
+                    case float(found):
+                        seconds = found
+                    case str(text):
+                        error = text
+        except EOFError:
+            pass
+        self.process.join(LONGEST_SECONDS)
+        assert self.process.exitcode in (0, -signal.SIGKILL), self.process.exitcode
+        return Ended(self._calls, seconds, error)
+
+    def _next(self) -> object:
+        """What the child says next, but None where it says that a step begins."""
+        assert self._messages.poll(LONGEST_SECONDS), "the child is silent"
+        try:
+            kind, value = self._messages.recv()
+        except OSError as error:  # killed while it spoke
+            raise EOFError from error
+        if kind == "step":
+            self._calls[value] += 1
+            return None
+        return value
+
+
+def run(flow: Flow, lake: Path, **attack: Any) -> Ended:
+    """Run ``flow`` in a child under that ``Attack``; how it ended."""
+    ended = Victim(flow, lake, Attack(**attack)).end()
+    if not attack:
+        assert ended.seconds, f"the flow failed: {ended.error}"
+    return ended
+
+
+def _child(flow: Flow, lake: Path, attack: Attack, report: Connection) -> None:
     os.environ["HF_HUB_OFFLINE"] = "1"
-    started = time.process_time()
-    if at is not None:
-        _plant(at)
-    if after is not None:
-        Thread(target=_kill, args=(started + after,), daemon=True).start()
-    flow(lake)
-    report.send(time.process_time() - started)
+    started, lock = time.process_time(), Lock()
+
+    def say(kind: str, value: object) -> None:
+        with lock:
+            report.send((kind, value))
+
+    _prepare(attack)
+    for step in STEPS:
+        _trace(step, attack, say)
+    if attack.after is not None:
+        Thread(target=_kill, args=(started + attack.after,), daemon=True).start()
+    try:
+        flow(lake)
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is told
+        say("error", f"{type(error).__name__}: {error}")
+    else:
+        say("seconds", time.process_time() - started)
+
+
+def _prepare(attack: Attack) -> None:
+    if attack.largest_bytes is not None:  # its signal is ignored in Python, so that writes fail
+        resource.setrlimit(resource.RLIMIT_FSIZE, (attack.largest_bytes,) * 2)
+    if attack.flush_seconds:
+        fsync = os.fsync
+
+        def slowly(descriptor: int) -> None:
+            time.sleep(attack.flush_seconds)
+            fsync(descriptor)
+
+        os.fsync = slowly  # type: ignore[assignment]  # it takes a descriptor here
+    if attack.lapse_seconds is not None:
+        from actlake.storage import claims
+
+        claims.LAPSE_SECONDS = attack.lapse_seconds
+        claims.HEARTBEAT_SECONDS = attack.lapse_seconds / 5
 
 
 def _kill(moment: float) -> None:
@@ -59,32 +201,32 @@ def _kill(moment: float) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _plant(at: str) -> None:
-    from actlake.analytics.dictionaries.topk import Trainer
-    from actlake.storage.catalog import Catalog
-    from actlake.storage.claims import Claims
-
-    points: dict[str, tuple[Any, str]] = {
-        "link": (os, "link"),  # a file gets its name
-        "rename": (Path, "rename"),  # a folder gets its name
-        "fsync": (os, "fsync"),
-        "commit": (Catalog, "commit"),
-        "hashes": (Claims, "record_files"),  # at its end a transaction is about to be committed
-        "record": (Catalog, "_record"),  # committed, not yet read back
-        "step": (Trainer, "step"),
-    }
-    name, count, *end = at.split(":")
-    owner, attribute = points[name]
+def _trace(step: str, attack: Attack, say: Callable[[str, object], None]) -> None:
+    """Say each call of ``step``, and do there what the attack wants."""
+    place, attribute, *first = STEPS[step]
+    owner = resolve_name(place)
     original, calls = getattr(owner, attribute), 0
+    name, number, *end = (attack.at or "::").split(":")
+    fatal = int(number or 0) if name == step else 0
 
-    def killing(*args: Any, **kwargs: Any) -> Any:
+    def traced(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
+        if first and args[1:2] != tuple(first):
+            return original(*args, **kwargs)
         calls += 1
-        if calls == int(count) and not end:
-            os.kill(os.getpid(), signal.SIGKILL)
+        say("step", step)
+        if fatal and end != ["end"]:
+            _strike(attack, calls, fatal)
         result = original(*args, **kwargs)
-        if calls == int(count):
-            os.kill(os.getpid(), signal.SIGKILL)
+        if fatal and end == ["end"]:
+            _strike(attack, calls, fatal)
         return result
 
-    setattr(owner, attribute, killing)
+    setattr(owner, attribute, traced)
+
+
+def _strike(attack: Attack, calls: int, fatal: int) -> None:
+    if attack.raises is not None and calls >= fatal:
+        raise OSError(attack.raises, os.strerror(attack.raises))
+    if attack.raises is None and calls == fatal:
+        os.kill(os.getpid(), attack.sends)

@@ -4,12 +4,19 @@ import torch
 import transformers
 
 import actlake.flows.encode
+import actlake.flows.export
 import actlake.flows.extract
+import actlake.flows.maintain
+import actlake.flows.page
+import actlake.flows.plots
+import actlake.flows.report
+import actlake.flows.shard_capture
 import actlake.flows.summarize
 import actlake.flows.train
-import tests.flows.tiny
+import tests.flows.scenes
+from actlake.analytics.dictionaries import topk
 from actlake.storage.duck import connect
 
-__all__ = ["actlake", "tests", "torch", "transformers"]
+__all__ = ["actlake", "tests", "topk", "torch", "transformers"]
 
 connect().close()  # the signatures of its extensions are checked, for all that are forked

@@ -1,0 +1,55 @@
+"""Kill a flow anywhere: what the next run leaves is what an undisturbed one would have left."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.flows.scenes import Stage
+from tests.flows.victims import STEPS
+from tests.soak.crashes import attempt
+
+pytestmark = pytest.mark.slow
+
+STARTING = (
+    *("lock:1:end", "claim:1", "claim:3:end", "stage:1", "write:1:end", "fsync:1", "link:1:end"),
+    *("unlink:1", "pin:1:end", "begin:1:end", "register:1", "hashes:1:end", "commit:1"),
+    *("record:1:end", "start:1:end"),
+)
+"""The first commit of a run, which says that it has begun."""
+KILLS = {
+    "extract": (
+        *STARTING,
+        *("name:1", "rename:1:end", "capture:2", "link:5", "commit:5:end"),
+        *("end:1", "unpin:1:end", "release:1"),
+    ),
+    "train": ("checkpoint:3:end", "train:5", "replace:4"),
+    "encode": ("encode:3:end", "rename:3"),
+    "maintain": ("swap:1:end", "remove:1"),
+}
+"""Of one lake each, one after the other."""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(tmp_path_factory.mktemp("stage"))
+
+
+def test_steps__are_all_among_the_kills() -> None:
+    found = {at.partition(":")[0] for those in KILLS.values() for at in those}
+    assert found == STEPS.keys() - {"summarize"}  # the soak kills the other flows too
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_flow__killed_at_steps(name: str, stage: Stage, tmp_path: Path) -> None:
+    found = attempt((stage, name, [{"at": at} for at in KILLS[name]]), tmp_path / "lake")
+    assert found.wrong == ()
+    assert found.kills == len(KILLS[name])
+
+
+def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) -> None:
+    seconds = stage.right("extract").ended.seconds
+    moments = np.random.default_rng(0).uniform(0.1, 0.4, 10) * seconds
+    found = attempt((stage, "extract", [{"after": one} for one in moments]), tmp_path / "lake")
+    assert found.wrong == ()
+    assert found.kills > 5  # a run that is resumed often enough comes to its end

@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from actlake.flows.command import LakeCommand, lake_option, open_lake, runner_option
+from actlake.flows.command import (
+    COUNT,
+    NATURAL,
+    SEED,
+    LakeCommand,
+    lake_option,
+    open_lake,
+    runner_option,
+)
 
 __all__ = ["compare", "hypothesize"]
 
@@ -16,10 +24,14 @@ __all__ = ["compare", "hypothesize"]
 @lake_option
 @runner_option
 @click.option("--mask", default="no_special", show_default=True, help="Rows that count.")
-@click.option("--min-fires", default=20, show_default=True, help="Least firings of a feature.")
-@click.option("--permutations", type=int, help="Of documents: 20 for codes, 99 for tensors.")
-@click.option("--most-rows", type=int, help="Rows: 1,000,000 of codes, 8,192 of tensors.")
-@click.option("--seed", default=0, show_default=True, help="Of rows drawn and permutations.")
+@click.option(
+    "--min-fires", type=NATURAL, default=20, show_default=True, help="Least firings of a feature."
+)
+@click.option("--permutations", type=COUNT, help="Of documents: 20 for codes, 99 for tensors.")
+@click.option("--most-rows", type=COUNT, help="Rows: 1,000,000 of codes, 8,192 of tensors.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Of rows drawn and permutations."
+)
 def compare(path: Path, runner: str, **options: Any) -> None:
     """Match the features of two codes, or see how alike two tensors are.
 
@@ -40,12 +52,18 @@ def compare(path: Path, runner: str, **options: Any) -> None:
 @click.option("--unit", help="Finer label over whose values the target is permuted.")
 @click.option("--mask", default="no_special", show_default=True, help="Rows that count.")
 @click.option("--pooling", default="max", show_default=True, help="max, mean, sum or any.")
-@click.option("--top", default=20, show_default=True, help="Features to select, by each screen.")
-@click.option("--min-documents", default=10, show_default=True, help="Firing documents of each.")
-@click.option("--draws", default=9999, show_default=True, help="Permutations of the target.")
+@click.option(
+    "--top", type=COUNT, default=20, show_default=True, help="Features to select, by each screen."
+)
+@click.option(
+    "--min-documents", type=NATURAL, default=10, show_default=True, help="Firing documents of each."
+)
+@click.option(
+    "--draws", type=COUNT, default=9999, show_default=True, help="Permutations of the target."
+)
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=SEED,
     default=0,
     show_default=True,
     help="Of split and permutations.",

@@ -1,5 +1,6 @@
 """What every command has: where the lake is, and errors as one line."""
 
+from errno import EPIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,20 +9,102 @@ import click
 if TYPE_CHECKING:
     from actlake.storage.lake import Lake
 
-__all__ = ["LakeCommand", "lake_option", "open_lake", "open_or_create", "runner_option"]
+__all__ = [
+    "COUNT",
+    "DAYS",
+    "HOURS",
+    "NATURAL",
+    "RATE",
+    "SECONDS",
+    "SEED",
+    "LakeCommand",
+    "lake_option",
+    "open_lake",
+    "open_or_create",
+    "runner_option",
+]
+
+
+class Whole(click.IntRange):
+    """A whole number of at least ``least`` that the libraries behind a flow can hold."""
+
+    def __init__(self, least: int, largest: int = (1 << 31) - 1) -> None:
+        super().__init__(least)  # help shows this bound alone
+        self._largest = largest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if found > self._largest:
+            self.fail(f"{value} is more than the largest, {self._largest:,}", param, ctx)
+        return found
+
+
+class Real(click.FloatRange):
+    """A number from ``least`` to ``largest``: neither NaN nor infinite."""
+
+    def __init__(self, largest: float, least: float = 0, *, above: bool = False) -> None:
+        super().__init__(least, min_open=above)
+        self._largest = largest
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        found = super().convert(value, param, ctx)
+        if not found <= self._largest:  # so that NaN is refused
+            self.fail(f"{value} is no number up to {self._largest:,g}", param, ctx)
+        return found
+
+
+COUNT, NATURAL, SEED = Whole(1), Whole(0), Whole(0, (1 << 63) - 1)
+DAYS, HOURS = Real(36_500), Real(876_000)
+SECONDS, RATE = Real(1e9, above=True), Real(1e6, above=True)
+"""What numbers on the command line may be; what else a flow wants of them it says itself."""
 
 
 class LakeCommand(click.Command):
-    """Prints a LakeError as one line and ends with 1; any other exception is a bug and shows."""
+    """Prints a LakeError as one line and ends with 1; any other exception is a bug and shows.
+
+    What is wrong with the line itself, such as a value that is no number, ends with 2, as in every
+    command that click parses.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
-        from actlake.flows.visible import visible
+        from actlake.flows.visible import line
         from actlake.storage.errors import LakeError
 
+        _refuse_no_text(ctx)
         try:
             return super().invoke(ctx)
         except LakeError as error:
-            raise click.ClickException(visible(str(error))) from error
+            raise click.ClickException(line(str(error))) from error
+        except OSError as error:
+            if error.errno == EPIPE:  # whoever read the output has enough: click ends quietly
+                raise
+            what = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(
+                line(f"{what}{error.strerror or error}; check the path and who may use it")
+            ) from error
+        except MemoryError as error:
+            reason = line(str(error)) or "no more can be had"
+            raise click.ClickException(
+                f"not enough memory for this: {reason}; ask for less at once, such as fewer "
+                "features or rows, or use a machine with more"
+            ) from error
+
+
+def _refuse_no_text(ctx: click.Context) -> None:
+    """Names and values are text: bytes that are no UTF-8 come as halves of surrogate pairs."""
+    for parameter in ctx.command.params:
+        given = ctx.params.get(parameter.name or "")
+        for value in given if isinstance(given, tuple) else (given,):
+            if isinstance(value, str | Path) and not _is_text(str(value)):
+                raise click.BadParameter(
+                    "it holds bytes that are no UTF-8 or are zero; write it as plain text",
+                    ctx=ctx,
+                    param=parameter,
+                )
+
+
+def _is_text(value: str) -> bool:
+    return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
 lake_option = click.option(

@@ -16,6 +16,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from actlake.storage.errors import InputError
+
 __all__ = ["BLUE", "GREEN", "GREY", "ORANGE", "head", "save", "short", "styled", "svg_text", "tail"]
 
 P = ParamSpec("P")
@@ -67,10 +69,16 @@ def tail(text: str, length: int) -> str:
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """``stem``.png at 150 dots an inch and ``stem``.svg; equal figures give equal files."""
+    if not stem.name:
+        raise InputError(f"{str(stem)!r} names no file to draw into; give --output a name")
     png, svg = stem.with_name(f"{stem.name}.png"), stem.with_name(f"{stem.name}.svg")
-    with _drawing(stem.name):
-        figure.savefig(png, dpi=150, metadata={"Software": None})
-        figure.savefig(svg, metadata={"Creator": "actlake", "Date": None})
+    try:
+        with _drawing(stem.name):
+            figure.savefig(png, dpi=150, metadata={"Software": None})
+            figure.savefig(svg, metadata={"Creator": "actlake", "Date": None})
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot write {png}: {reason}; give another --output") from error
     return [png, svg]
 
 

@@ -7,6 +7,12 @@ import click
 
 from actlake.flows.analysis_commands import compare, hypothesize
 from actlake.flows.command import (
+    COUNT,
+    DAYS,
+    HOURS,
+    NATURAL,
+    RATE,
+    SEED,
     LakeCommand,
     lake_option,
     open_lake,
@@ -45,14 +51,18 @@ def init(path: Path) -> None:
     show_default=True,
     help="What becomes a document.",
 )
-@click.option("--min-words", default=0, show_default=True, help="Leave out shorter documents.")
+@click.option(
+    "--min-words", type=NATURAL, default=0, show_default=True, help="Leave out shorter documents."
+)
 @click.option("--where", help='SQL condition over labels, such as "year >= 1901".')
-@click.option("--sample", type=int, help="Documents to keep at most.")
+@click.option("--sample", type=COUNT, help="Documents to keep at most.")
 @click.option("--stratify", help="Label whose values share the sample in proportion.")
-@click.option("--seed", default=0, show_default=True, help="Of the sample.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the sample.")
 @click.option("--model", "models", multiple=True, help="Make rows of its tokens (repeatable).")
-@click.option("--window", type=int, help="Tokens of a window at most.")
-@click.option("--overlap", default=0, show_default=True, help="Tokens carried between windows.")
+@click.option("--window", type=COUNT, help="Tokens of a window at most.")
+@click.option(
+    "--overlap", type=NATURAL, default=0, show_default=True, help="Tokens carried between windows."
+)
 @click.option(
     "--windowing",
     type=click.Choice(["document", "packed"]),
@@ -61,7 +71,9 @@ def init(path: Path) -> None:
     help="Whether windows end with their document.",
 )
 @click.option("--documents", is_flag=True, help="Make a row a document, for pooled sites.")
-@click.option("--width-hint", default=4096, show_default=True, help="Width of the widest tensor.")
+@click.option(
+    "--width-hint", type=COUNT, default=4096, show_default=True, help="Width of the widest tensor."
+)
 def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     """Bring documents and labels in, and cut them into rows.
 
@@ -109,7 +121,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--site", "sites", multiple=True, required=True, help="Where to look (repeatable).")
 @click.option("--model", help="Name of the model; by default the last part of SOURCE.")
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
-@click.option("--window", type=int, help="As given to ingest.")
+@click.option("--window", type=COUNT, help="As given to ingest.")
 @click.option("--rowset", help="Name of the rowset, where it is not the default one.")
 @click.option(
     "--dtype",
@@ -120,9 +132,9 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--compute-dtype", default="float32", show_default=True, help="Of the forward pass.")
 @click.option("--attention", default="auto", show_default=True, help="Attention implementation.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-@click.option("--token-budget", type=int, help="Padded tokens a forward pass.")
-@click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")
-@click.option("--random-weights", type=int, help="Seed of an untrained twin, to compare with.")
+@click.option("--token-budget", type=COUNT, help="Padded tokens a forward pass.")
+@click.option("--torch-threads", type=COUNT, help="Threads of torch; by default one a core.")
+@click.option("--random-weights", type=SEED, help="Seed of an untrained twin, to compare with.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
 def extract(path: Path, runner: str, **options: Any) -> None:
     """Run a model over a corpus and keep its activations.
@@ -144,15 +156,17 @@ def extract(path: Path, runner: str, **options: Any) -> None:
 @click.option(
     "--method", default="topk", show_default=True, help="topk, batchtopk, pca, random, identity."
 )
-@click.option("--features", "n_features", type=int, help="By default four times the width.")
-@click.option("-k", "k", default=32, show_default=True, help="Features a row.")
-@click.option("--steps", default=2000, show_default=True, help="Optimiser steps.")
-@click.option("--batch-rows", default=1024, show_default=True, help="Rows a step.")
+@click.option("--features", "n_features", type=COUNT, help="By default four times the width.")
+@click.option("-k", "k", type=COUNT, default=32, show_default=True, help="Features a row.")
+@click.option("--steps", type=COUNT, default=2000, show_default=True, help="Optimiser steps.")
+@click.option("--batch-rows", type=COUNT, default=1024, show_default=True, help="Rows a step.")
 @click.option("--mask", default="no_special", show_default=True, help="Rows to learn from.")
-@click.option("--seed", default=0, show_default=True, help="Of the start and the shuffles.")
-@click.option("--learning-rate", type=float, help="By default it follows from the size.")
+@click.option(
+    "--seed", type=SEED, default=0, show_default=True, help="Of the start and the shuffles."
+)
+@click.option("--learning-rate", type=RATE, help="By default it follows from the size.")
 @click.option("--dictionary", help="Name of the dictionary.")
-@click.option("--torch-threads", type=int, help="Threads of torch; by default one a core.")
+@click.option("--torch-threads", type=COUNT, help="Threads of torch; by default one a core.")
 def train(path: Path, runner: str, **options: Any) -> None:
     """Learn a dictionary of TENSOR and measure it on held-out documents."""
     from actlake.flows.execution import execute
@@ -179,8 +193,12 @@ def encode(path: Path, runner: str, **options: Any) -> None:
 @lake_option
 @runner_option
 @click.option("--mask", default="all", show_default=True, help="Rows that count.")
-@click.option("--examples", default=20, show_default=True, help="Strongest rows a feature.")
-@click.option("--tokens", default=20, show_default=True, help="Tokens a feature and ranking.")
+@click.option(
+    "--examples", type=COUNT, default=20, show_default=True, help="Strongest rows a feature."
+)
+@click.option(
+    "--tokens", type=COUNT, default=20, show_default=True, help="Tokens a feature and ranking."
+)
 def summarize(path: Path, runner: str, **options: Any) -> None:
     """Compute the statistics of every feature of CODES."""
     from actlake.flows.execution import execute
@@ -192,7 +210,7 @@ def summarize(path: Path, runner: str, **options: Any) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @lake_option
 @runner_option
-@click.option("--features", default=20, show_default=True, help="Features on the page.")
+@click.option("--features", type=COUNT, default=20, show_default=True, help="Features on the page.")
 @click.option("--mask", help="Mask of the statistics that are shown.")
 def export(path: Path, runner: str, **options: Any) -> None:
     """Write every table, plots and a page of features into FOLDER."""
@@ -207,6 +225,7 @@ def export(path: Path, runner: str, **options: Any) -> None:
 @runner_option
 @click.option(
     "--verify-parts",
+    type=NATURAL,
     default=7,
     show_default=True,
     help="Read one of so many parts, the next one each time; 1 reads all, 0 nothing.",
@@ -222,7 +241,7 @@ def export(path: Path, runner: str, **options: Any) -> None:
 )
 @click.option(
     "--expire-days",
-    type=float,
+    type=DAYS,
     default=30.0,
     show_default=True,
     help="Forget snapshots that are older and not pinned.",
@@ -230,20 +249,25 @@ def export(path: Path, runner: str, **options: Any) -> None:
 @click.option("--no-expire", is_flag=True, help="Forget no snapshot.")
 @click.option(
     "--keep-snapshots",
+    type=NATURAL,
     default=100,
     show_default=True,
     help="The newest so many are kept, however old.",
 )
 @click.option(
     "--grace-hours",
-    type=float,
+    type=HOURS,
     default=24.0,
     show_default=True,
     help="Remove files that no snapshot has named for so long.",
 )
 @click.option("--no-remove", is_flag=True, help="Remove no file.")
 @click.option(
-    "--backups", default=7, show_default=True, help="Backups of the catalog to keep; 0 makes none."
+    "--backups",
+    type=NATURAL,
+    default=7,
+    show_default=True,
+    help="Backups of the catalog to keep; 0 makes none.",
 )
 def maintain(path: Path, runner: str, no_expire: bool, no_remove: bool, **options: Any) -> None:
     """Verify a part of the lake, tidy it, and back its catalog up.

@@ -44,9 +44,7 @@ def list_(path: Path, kind: str | None) -> None:
 @click.argument("feature", type=NATURAL)
 @lake_option
 @click.option("--mask", help="Mask of the statistics; by default that of the newest.")
-@click.option(
-    "--limit", default=8, type=COUNT, show_default=True, help="Contexts to show."
-)
+@click.option("--limit", default=8, type=COUNT, show_default=True, help="Contexts to show.")
 def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> None:
     """Show what FEATURE of CODES does: statistics, tokens, strongest contexts."""
     from actlake.flows.terminal import print_feature
@@ -56,9 +54,7 @@ def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> 
 
 @click.command(cls=LakeCommand)
 @lake_option
-@click.option(
-    "--limit", default=20, type=COUNT, show_default=True, help="Newest entries to show."
-)
+@click.option("--limit", default=20, type=COUNT, show_default=True, help="Newest entries to show.")
 @click.option("--snapshots", is_flag=True, help="Every commit instead of every run.")
 @click.option("--pins", is_flag=True, help="Snapshots that are kept, and what for.")
 def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
@@ -102,7 +98,13 @@ def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
 )
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="File instead of the screen.")
 @click.option("--at", "snapshot", type=NATURAL, help="Ask the lake as of this snapshot.")
-@click.option("--seconds", type=SECONDS, default=300.0, show_default=True, help="Stop the query after this long.")
+@click.option(
+    "--seconds",
+    type=SECONDS,
+    default=300.0,
+    show_default=True,
+    help="Stop the query after this long.",
+)
 def sql(path: Path, select: str | None, query: str | None, listing: bool, **options: Any) -> None:
     """Ask the lake one SELECT."""
     from actlake import sql as statements

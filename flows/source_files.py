@@ -47,7 +47,14 @@ def find_files(place: str, format: Format | None = None) -> list[SourceFile]:
     folder: then its files of a known format, at any depth. Hidden files are left out. Raises
     CorpusError if there are none, if their formats differ, or if a format is not known.
     """
-    path = Path(place).expanduser()
+    try:
+        path = Path(place).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, no such user
+        reason = getattr(error, "strerror", None) or error
+        raise CorpusError(
+            f"{place!r} is no path: {reason}; check the path of the source"
+        ) from error
     if place.startswith(PACKAGE):
         path = in_package(place, CorpusError)
     if path.is_file():

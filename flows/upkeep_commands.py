@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from actlake.flows.command import LakeCommand, lake_option, open_lake
+from actlake.flows.command import DAYS, HOURS, NATURAL, LakeCommand, lake_option, open_lake
 
 __all__ = ["UPKEEP_COMMANDS"]
 
@@ -17,17 +17,21 @@ KINDS = ("model", "corpus", "rowset", "tensor", "dictionary", "codes", "mask")
 @click.option("--remove", is_flag=True, help="Do it; else only say what would go.")
 @click.option(
     "--older-than-days",
-    type=float,
+    type=DAYS,
     default=30.0,
     show_default=True,
     help="Forget snapshots that are older and not pinned.",
 )
 @click.option(
-    "--keep", default=100, show_default=True, help="The newest so many are kept, however old."
+    "--keep",
+    type=NATURAL,
+    default=100,
+    show_default=True,
+    help="The newest so many are kept, however old.",
 )
 @click.option(
     "--grace-hours",
-    type=float,
+    type=HOURS,
     default=24.0,
     show_default=True,
     help="Remove files that no snapshot has named for so long.",
@@ -65,7 +69,9 @@ def compact(path: Path, merge: bool) -> None:
 
 @click.command(cls=LakeCommand)
 @lake_option
-@click.option("--keep", default=7, show_default=True, help="Backups to keep, with this one.")
+@click.option(
+    "--keep", type=NATURAL, default=7, show_default=True, help="Backups to keep, with this one."
+)
 @click.option("--list", "listing", is_flag=True, help="List the backups that there are.")
 def backup(path: Path, keep: int, listing: bool) -> None:
     """Copy the catalog of the lake, which others may use meanwhile.
@@ -87,7 +93,7 @@ def backup(path: Path, keep: int, listing: bool) -> None:
 
 
 @click.command(cls=LakeCommand)
-@click.argument("snapshot", type=int, required=False)
+@click.argument("snapshot", type=NATURAL, required=False)
 @lake_option
 @click.option("--yes", is_flag=True, help="Do it; else only say what would be put back.")
 def restore(path: Path, snapshot: int | None, yes: bool) -> None:
@@ -108,7 +114,7 @@ def restore(path: Path, snapshot: int | None, yes: bool) -> None:
 
 
 @click.command(cls=LakeCommand)
-@click.argument("snapshot", type=int, required=False)
+@click.argument("snapshot", type=NATURAL, required=False)
 @lake_option
 @click.option("--why", required=True, help="What it is kept for; unpin by the same words.")
 def pin(path: Path, snapshot: int | None, why: str) -> None:

@@ -2,7 +2,9 @@
 
 import unicodedata
 
-__all__ = ["visible", "visible_token"]
+__all__ = ["line", "visible", "visible_token"]
+
+LONGEST_LINE = 1_000
 
 _NAMED = {"\n": "↵", "\r": "↵", "\t": "⇥", "\x7f": "␡"}
 _LETTERLIKE = "\u00ad\u200c\u200d"
@@ -18,6 +20,18 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else _picture(one) for one in text)
+
+
+def line(message: str) -> str:
+    """A message as one visible line of at most 1,000 characters: its beginning and its end.
+
+    The end says what to do next; what is left out is a value that somebody gave.
+    """
+    shown = visible(message)
+    if len(shown) <= LONGEST_LINE:
+        return shown
+    half = LONGEST_LINE // 2 - 1
+    return f"{shown[:half]} … {shown[-half:]}"
 
 
 def visible_token(text: str) -> str:

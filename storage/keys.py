@@ -26,8 +26,14 @@ def check_name(kind: str, name: str) -> str:
 
 
 def fingerprint(*parts: Json) -> str:
-    """Hexadecimal hash, 32 digits, of JSON values; equal values give equal fingerprints."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Hexadecimal hash, 32 digits, of JSON values; equal values give equal fingerprints.
+
+    InputError for NaN and infinity, which are no values of JSON.
+    """
+    try:
+        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise InputError("a value is NaN or infinite; give finite numbers") from error
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -29,6 +29,9 @@ class TimeLimit:
     """
 
     def __init__(self, con: duckdb.DuckDBPyConnection, seconds: float) -> None:
+        """Raises QueryError unless ``seconds`` is a number that a clock can wait for."""
+        if not 0 <= seconds <= threading.TIMEOUT_MAX:
+            raise QueryError(f"a query cannot be limited to {seconds} s; give a finite number")
         self._con = con
         self._seconds = seconds
         self._left = seconds

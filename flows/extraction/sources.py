@@ -63,7 +63,13 @@ def locate(source: str, revision: str | None = None) -> Place:
         return Place(_in_package(source), revision)
     if not source:
         raise ModelError("the model has no name; give a hub id, a path, or package:NAME/path")
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, no such user
+        raise ModelError(
+            f"{source!r} is no path and no hub id: {first_line(error)}; check the model's source"
+        ) from error
     if path.is_dir() or (path.is_file() and path.suffix == ".gguf"):
         return Place(path.resolve(), revision)
     if path.exists() or path.suffix == ".gguf" or source.startswith((".", "/", "~")):

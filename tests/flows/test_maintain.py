@@ -98,7 +98,7 @@ def test_verify__reads_another_part_each_time_that_one_was_sound(
     seen: list[Part] = []
     faults = [Fault("tensors/1/c.0.0", "t", 0, 9, "missing")]
 
-    def verify(_advance: object, part: Part) -> Iterator[Fault]:
+    def verify(_advance: object, part: Part, _tell: object) -> Iterator[Fault]:
         seen.append(part)
         return iter(faults if len(seen) in (2, 3) else ())
 

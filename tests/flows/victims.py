@@ -149,8 +149,10 @@ class Victim:
 
 
 def run(flow: Flow, lake: Path, **attack: Any) -> Ended:
-    """Run ``flow`` in a child under that ``Attack``; how it ended."""
+    """Run ``flow`` in a child under that ``Attack``, which comes to its moment; how it ended."""
     ended = Victim(flow, lake, Attack(**attack)).end()
+    if "at" in attack and "raises" not in attack:
+        assert ended.killed, f"it never came to {attack['at']}: {ended}"
     if not attack:
         assert ended.seconds, f"the flow failed: {ended.error}"
     return ended

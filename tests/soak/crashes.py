@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tests.flows.scenes import Stage, extracting_under_prefect, resumed
-from tests.flows.victims import run
+from tests.flows.victims import Attack, Victim, run
 from tests.soak.outcome import Outcome
 
 MOMENTS = {
@@ -109,7 +109,7 @@ def attempt(attacks: Attacks, place: Path) -> Attempt:
     stage, name, those = attacks
     scene = stage.scenes[name]
     stage.start(name, place)
-    before = [run(scene.flow, place, **one) for one in those]
+    before = [Victim(scene.flow, place, Attack(**one)).end() for one in those]
     wrong = resumed(scene, place, stage.right(name), *before)
     shutil.rmtree(place)
     return Attempt(name, str(those), sum(one.killed for one in before), tuple(wrong))

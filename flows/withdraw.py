@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actlake.flows.export_record import exports_of
-from actlake.flows.progress import say
+from actlake.flows.progress import progress, say
 from actlake.storage.backup import back_up, backups
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.keys import Json
@@ -58,7 +58,8 @@ def withdraw(
     withdrawal = None
     with lake.run("withdraw", parameters, inputs) as run:
         if fresh:
-            withdrawal = withdraw_documents(run, lake, corpus, fresh, reason)
+            with progress(f"withdraw from {corpus}", _rows(lake, corpus)) as advance:
+                withdrawal = withdraw_documents(run, lake, corpus, fresh, reason, advance)
             say(f"withdraw: {len(fresh):,} documents of {corpus} hold nothing any more")
         let_go = finish_withdrawals(run)
         if had_backup:
@@ -85,6 +86,20 @@ def _resolved(
             what = "the source id" if source_ids else "the number"
             raise NotFoundError(f"no document of corpus {corpus} has {what} {one!r}")
     return {int(str(document)): str(source_id) for document, source_id in found}
+
+
+def _rows(lake: Lake, corpus: str) -> int:
+    """Of all rowsets, tensors and codes of the corpus together."""
+    query = """
+        WITH made AS (
+            SELECT rowset, rows FROM rowsets
+            UNION ALL SELECT rowset, rows FROM tensors UNION ALL SELECT rowset, rows FROM codes
+        )
+        SELECT coalesce(sum(m.rows), 0)::BIGINT FROM made AS m INNER JOIN rowsets USING (rowset)
+        WHERE corpus = $corpus
+    """
+    [(rows,)] = lake.sql(query, corpus=corpus).rows()
+    return int(str(rows))
 
 
 def _earlier(lake: Lake, corpus: str) -> set[int]:

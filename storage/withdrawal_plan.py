@@ -60,6 +60,7 @@ def prepare(
     documents: Sequence[int],
     staged: list[StagedRows],
     made: ExitStack,
+    progress: Callable[[int], object],
 ) -> Prepared:
     """Everything that is made of ``documents``, again without them, as of the newest snapshot.
 
@@ -77,29 +78,32 @@ def prepare(
         of_codes: dict[str, tuple[NDArray[np.int64], Sequence[int]]] = {}
         removed: dict[str, Any] = {}
 
-        def add(one: Generation) -> None:
+        def add(one: Generation, rowset: Rowset) -> None:
             generations.append(one)
             made.callback(shutil.rmtree, one.folder, ignore_errors=True)
+            progress(rowset.rows)
 
         rowsets = _names(rows, "rowset", "rowsets", "corpus", [corpus])
         tensors = _names(rows, "tensor", "tensors", "rowset", rowsets)
         places = {name: _rows_of(lake.rowset(name), documents) for name in rowsets}
         for name in rowsets:
             if len(places[name]):
-                add(rowset_without(run, lake.rowset(name), places[name]))
+                rowset = lake.rowset(name)
+                add(rowset_without(run, rowset, places[name]), rowset)
         for name in tensors:
             tensor = lake.tensor(name)
             if len(places[tensor.rowset.name]):
                 query = "SELECT shard, token_budget, torch_threads FROM shards WHERE owner = $id"
                 plans = {shard: (budget, n) for shard, budget, n in rows(query, id=tensor.id)}
-                add(tensor_without(run, tensor, places[tensor.rowset.name], plans))
+                rows_here = places[tensor.rowset.name]
+                add(tensor_without(run, tensor, rows_here, plans), tensor.rowset)
         readers = [lake.codes(name) for name in _names(rows, "codes", "codes", "rowset", rowsets)]
         for codes in readers:
             here = places[codes.rowset.name]
             if len(here):
                 shards = np.unique(here // codes.grid.shard_rows).tolist()
                 of_codes[codes.name] = here, shards
-                add(codes_without(run, codes, here))
+                add(codes_without(run, codes, here), codes.rowset)
         summaries = _summaries(rows, list(of_codes))
         tables: list[Emptied] = []
         for rule in rules(corpus, documents, rowsets, of_codes):

@@ -8,7 +8,7 @@ it are forgotten, pinned or not, and what only they named is removed at once. Fr
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
@@ -35,10 +35,16 @@ TRIES = 3
 
 
 def withdraw(
-    run: Run, lake: Lake, corpus: str, documents: Mapping[int, str], reason: str
+    run: Run,
+    lake: Lake,
+    corpus: str,
+    documents: Mapping[int, str],
+    reason: str,
+    progress: Callable[[int], object] = int,
 ) -> Withdrawal:
     """The documents (their source ids by number) hold nothing from one commit on.
 
+    ``progress`` is called with the rows of each rowset, tensor and codes as it is written.
     Call ``finish_withdrawals`` then. BusyError, and nothing changes, while another run is at work,
     which may be writing what is made of them; DiskError where there is no room for the new files.
     """
@@ -46,7 +52,7 @@ def withdraw(
         with ExitStack() as made:
             staged: list[StagedRows] = []
             made.callback(_discard, staged)
-            prepared = prepare(run, lake, corpus, sorted(documents), staged, made)
+            prepared = prepare(run, lake, corpus, sorted(documents), staged, made, progress)
             if _commit(run, prepared, corpus, documents, reason, staged):
                 made.pop_all()
                 for one in prepared.generations:

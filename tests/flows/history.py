@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.train import train
 from actlake.storage.corpora import Document
-from actlake.storage.fields import TABLES
+from actlake.storage.fields import TABLES, arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 
@@ -77,7 +78,29 @@ def build(path: Path) -> Lake:
     write_tensor(lake, TENSOR, ROWSET)
     write_tensor(lake, POOLED, WHOLE)
     analyse(lake)
+    suppose(lake)
     return lake
+
+
+def suppose(lake: Lake) -> None:
+    """A hypothesis that quotes a document, with the document and another as its exemplars."""
+    key = {"target": "year", "level": "", "codes": CODES, "feature": 1}
+    word = own_word(5)
+    with lake.run("test", {"hypothesis": 1}, {}) as run:
+        facts: dict[str, Any] = key | {"run": run.run, "mask": "all", "pooling": "max", "n": 3}
+        facts |= {"selected_by": "correlation", "split": "holdout", "n_groups": 2, "n_tests": 1}
+        statement = f"year is higher in documents with feature 1, which say “{word}”, “war”"
+        phrase = {"run": run.run, "rank": 1, "phrase": word, "firing": 1, "silent": 0, "z": 1.0}
+        shown = [{"run": run.run, "rank": n, "document": 4 + n, "value": 1.0} for n in (1, 2)]
+        tables = {
+            "hypotheses": [facts | {"look": 1, "statement": statement}],
+            "hypothesis_phrases": [key | phrase],
+            "hypothesis_exemplars": [key | one for one in shown],
+        }
+        run.append(
+            {name: pa.Table.from_pylist(rows, arrow_schema(name)) for name, rows in tables.items()},
+            "a hypothesis",
+        )
 
 
 def write_tensor(lake: Lake, name: str, rowset: str, *, seed: int = 0) -> None:

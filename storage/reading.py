@@ -1,5 +1,15 @@
 """How a lake's files are read: as they are, or held against what was committed.
 
+``never`` looks at the size of a file alone. ``first-read``, the default, reads all of a file the
+first time that this lake opens it and trusts it from then on: of shards of 64 MiB, in memory, the
+first row takes 7 ms instead of 0.5, the first pass two to three times as long, and later ones as
+long as without. ``always`` does so at every call and returns a copy, of which the very bytes were
+checked: 3 times as long for a pass over shards, 10 times for a gather, 18 ms for a row.
+``python -m benchmarks.reading`` measures it.
+
+Queries in SQL are checked by ``always`` alone, all files of every table that they read, since one
+may need any of them. Weights of dictionaries and partials are checked in every mode.
+
 What a chunk must be stands in its receipt, not in its own trailer: a chunk of other rows, or an
 older one of the same rows, has a trailer that fits it. Every other file has its hash in ``files``.
 """

@@ -3,15 +3,17 @@
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from actlake.flows.delete import delete
 from actlake.flows.gc import gc
 from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
-from actlake.storage.lake import Lake
 from tests.flows import history
 from tests.flows.history import CODES, DICTIONARY, TENSOR
 
 
+@pytest.mark.slow
 def test_at__answers_as_when_it_was_the_newest(tmp_path: Path) -> None:
     """After results that were replaced, deletion, making again, merging, compaction and removal."""
     path = tmp_path / "lake"
@@ -42,6 +44,6 @@ def test_at__answers_as_when_it_was_the_newest(tmp_path: Path) -> None:
         assert said.keys() <= left
         assert not left & set(plan.snapshots)
         for number, answers in said.items():
-            with closing(Lake.open(path)) as again, closing(again.at(number)) as past:
+            with closing(lake.at(number)) as past:
                 assert history.answers(past) == answers
         assert [*lake.verify()] == []

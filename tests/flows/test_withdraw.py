@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 from actlake.flows.delete import delete
 from actlake.flows.encode import encode
 from actlake.flows.export import export
+from actlake.flows.gc import gc
 from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
 from actlake.flows.withdraw import withdraw
@@ -20,7 +24,7 @@ from actlake.storage.backup import back_up, backups
 from actlake.storage.errors import BusyError, InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.lake import Lake
-from tests.flows import history, victims
+from tests.flows import history
 from tests.flows.history import CODES, CORPUS, POOLED, ROWSET, TENSOR, WHOLE, own_word
 
 GONE = 5
@@ -37,10 +41,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lake(built: Path, tmp_path: Path) -> Iterator[Lake]:
     with closing(Lake.open(shutil.copytree(built, tmp_path / "lake"))) as lake:
         yield lake
-
-
-def take_back(path: Path) -> None:
-    withdraw(Lake.open(path), corpus=CORPUS, documents=[GONE], reason="asked")
 
 
 def places(root: Path, document: int) -> list[str]:
@@ -122,7 +122,16 @@ def test_withdraw__records_why_what_went_and_what_is_stale(lake: Lake) -> None:
     rowset = lake.rowset(ROWSET).column("document")
     assert removed["tokens"] == np.isin(rowset, (GONE, 7)).sum() + 2
     assert removed["summaries"] == [f"{CODES} under all"]
-    assert stale == {"dictionaries": ["d"], "evaluations": ["d on t"]}
+    [(run, statement)] = lake.sql("SELECT run, statement FROM hypotheses").rows()
+    assert str(statement).endswith("feature 1, which say “…”, “…”")
+    assert stale == {
+        "dictionaries": ["d"],
+        "evaluations": ["d on t"],
+        "hypotheses": [f"year in {CODES} by run {run}"],
+    }
+    shown = lake.table("hypothesis_exemplars").collect()
+    assert shown["document"].to_list() == [6]
+    assert len(lake.table("hypothesis_phrases").collect()) == 0
     assert own_word(GONE) not in repr((first, second))
     # What was counted over it is made again, over the rest.
     statistics = lake.table("feature_statistics")
@@ -139,27 +148,32 @@ def test_withdraw__records_why_what_went_and_what_is_stale(lake: Lake) -> None:
 
 
 def test_withdraw__overrides_snapshots_pins_and_backups(lake: Lake, tmp_path: Path) -> None:
-    lake.pin("for ever")
-    pinned = lake.newest_snapshot()
+    lake.at(3).pin("from before")
     export(lake, tmp_path / "out")
+    exported = lake.newest_snapshot()
+    lake.create_mask("some", "position > 1")
+    pinned = lake.pin("for ever")
+    lake.create_mask("others", "position > 2")
     back_up(lake.root, lake._catalog, lake._claims, keep=3)
-    old = backups(lake.root)[0].snapshot
+    kept = {exported, pinned, backups(lake.root)[0].snapshot}
+    assert len(kept) == 3
+    gc(lake, older_than_days=0, keep=1, grace_hours=0)
+    for number in kept:
+        assert own_word(GONE) in repr(lake.at(number).table("documents").collect().rows())
     maintain(lake, verify_parts=0, expire_days=None, grace_hours=None, backups=0)
     done = withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
     assert done.exports == [tmp_path / "out"]
     last = lake.table("withdrawals").collect()["last_snapshot"][0]
-    for number in (pinned, old, last):
-        with pytest.raises(
-            NotFoundError, match=f"snapshot {number} held document 5"
-        ):
+    for number in (*kept, last):
+        with pytest.raises(NotFoundError, match=f"snapshot {number} held document 5"):
             lake.at(number)
     with closing(lake.at(3)) as empty:  # from before it was there
         assert len(empty.table("documents").collect()) == 0
     assert places(lake.root, GONE) == []
-    assert lake._claims.pins() == [
-        (one.snapshot, f"backup {one.snapshot}") for one in backups(lake.root)
-    ]
-    assert [one.snapshot > last for one in backups(lake.root)] == [True]
+    [backup] = backups(lake.root)
+    assert backup.snapshot > last
+    why = f"backup {backup.snapshot}"
+    assert lake._claims.pins() == [(3, "from before"), (backup.snapshot, why)]
     with closing(lake.at(last + 1)) as later:
         assert history.answers(later).keys() == history.answers(lake).keys()
 
@@ -186,16 +200,35 @@ def test_withdraw__refuses_what_it_cannot_do_and_leaves_the_lake(lake: Lake) -> 
     assert [*lake.verify()] == []
 
 
-@pytest.mark.parametrize("at", ["commit:2", "commit:3", "record:3:end", "commit:5"])
-def test_withdraw__killed_is_finished_by_the_next(at: str, built: Path, tmp_path: Path) -> None:
+KILLED = """
+import os, signal, sys
+from actlake.flows.withdraw import withdraw
+from actlake.storage.catalog import Catalog
+from actlake.storage.lake import Lake
+commit, left = Catalog.commit, int(sys.argv[2])
+def counting(*given, **named):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return commit(*given, **named)
+Catalog.commit = counting
+withdraw(Lake.open(sys.argv[1]), corpus="c", documents=[5], reason="asked")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commit", [3, 4], ids=["before snapshots go", "before files go"])
+def test_withdraw__killed_is_finished_by_the_next(commit: int, built: Path, tmp_path: Path) -> None:
     path = shutil.copytree(built, tmp_path / "lake")
-    victims.run(take_back, path, at=at)
+    killed = subprocess.run([sys.executable, "-c", KILLED, path, str(commit)], check=False)
+    assert killed.returncode == -signal.SIGKILL
     with closing(Lake.open(path)) as lake:
-        withdrawn = lake.table("withdrawals").collect()
-        if len(withdrawn):  # from its commit on, nobody reads it
-            assert lake.rowset(WHOLE).withdrawn == (GONE,)
-            with pytest.raises(NotFoundError, match="held document 5"):
-                lake.at(int(withdrawn["last_snapshot"][0]))
+        # From its commit on, nobody reads it.
+        [last] = lake.table("withdrawals").collect()["last_snapshot"]
+        assert lake.rowset(WHOLE).withdrawn == (GONE,)
+        with pytest.raises(NotFoundError, match="held document 5"):
+            lake.at(int(last))
         withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
         assert places(path, GONE) == []
         assert [*lake.verify()] == []

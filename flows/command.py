@@ -66,11 +66,20 @@ class LakeCommand(click.Command):
     command that click parses.
     """
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Here, since a path is looked for on the disk as it is parsed.
+        for one in args:
+            if not _is_text(one):
+                raise click.UsageError(
+                    f"{one[:60]!r} holds bytes that are no UTF-8 or are zero; write plain text",
+                    ctx,
+                )
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         from actlake.flows.visible import line
         from actlake.storage.errors import LakeError
 
-        _refuse_no_text(ctx)
         try:
             return super().invoke(ctx)
         except LakeError as error:
@@ -90,20 +99,8 @@ class LakeCommand(click.Command):
             ) from error
 
 
-def _refuse_no_text(ctx: click.Context) -> None:
-    """Names and values are text: bytes that are no UTF-8 come as halves of surrogate pairs."""
-    for parameter in ctx.command.params:
-        given = ctx.params.get(parameter.name or "")
-        for value in given if isinstance(given, tuple) else (given,):
-            if isinstance(value, str | Path) and not _is_text(str(value)):
-                raise click.BadParameter(
-                    "it holds bytes that are no UTF-8 or are zero; write it as plain text",
-                    ctx=ctx,
-                    param=parameter,
-                )
-
-
 def _is_text(value: str) -> bool:
+    """Bytes that are no UTF-8 come as halves of surrogate pairs."""
     return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
 
 

@@ -80,6 +80,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     SOURCE is a file, folder or glob of text, JSON Lines, CSV, Parquet or Arrow.
     """
     from actlake.flows.execution import execute
+    from actlake.flows.ingest import check_model
     from actlake.flows.sources import Source
 
     reading = Source(
@@ -104,9 +105,12 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     )
     lake = open_or_create(path)
     shared = {"corpus": options["corpus"]}
+    cutting = {name: options[name] for name in ("window", "overlap", "windowing")}
+    for model in options["models"]:
+        check_model(lake, **shared, source=model, **cutting)
     execute(runner, "ingest", lake, shared | {"source": reading})
     for model in options["models"]:
-        cut = {name: options[name] for name in ("window", "overlap", "windowing", "width_hint")}
+        cut = cutting | {"width_hint": options["width_hint"]}
         execute(runner, "ingest_tokens", lake, shared | {"source": model} | cut)
     if options["documents"]:
         hint = {"width_hint": options["width_hint"]}

@@ -18,7 +18,7 @@ from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_ro
 from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
 
-__all__ = ["ingest", "ingest_documents", "ingest_tokens"]
+__all__ = ["check_model", "ingest", "ingest_documents", "ingest_tokens"]
 
 BLOCK_DOCUMENTS = 256
 
@@ -55,6 +55,24 @@ def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -
         if not run.done:
             write_rowset(run, plan, _document_blocks(lake, corpus))
     return plan.name
+
+
+def check_model(
+    lake: Lake, *, corpus: str, source: str, window: int | None, overlap: int, windowing: str
+) -> None:
+    """Refuse what ``ingest_tokens`` would refuse, before the corpus is in the lake.
+
+    Hashes the model's weights. Raises InputError.
+    """
+    from actlake.flows.extraction import models, tokens
+
+    facts = models.inspect_model(source)
+    cut = facts.default_window if window is None else window
+    name = rowset_name(corpus, facts.tokenizer, cut)
+    refuse_long_window(check_name("rowset", name), cut, facts)
+    refuse_taken_tokenizer(lake, facts)
+    tokenizer = models.load_tokenizer(facts)
+    tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=cut, overlap=overlap)
 
 
 def ingest_tokens(

@@ -6,6 +6,7 @@ and what is not so is refused with the file and the line.
 
 import csv
 import io
+import itertools
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ __all__ = ["Row", "read_rows"]
 
 _BATCH_ROWS = 1024
 _LONGEST_CELL = 1 << 26  # characters; a quote that is never closed must not take the whole file
+_LONGEST_LINE = 1 << 28  # bytes, also of a file of text: a small packed file may unpack to anything
 
 # A column of CSV is numbers where every cell is written as JSON writes one, which 007 is not, and
 # fits into 64 bits.
@@ -82,7 +84,7 @@ def read_rows(
                 yield from _batch_rows(file, batches, names)
             case "arrow":
                 yield from _arrow_rows(file, columns)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, MemoryError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise CorpusError(
             f"{file.path} cannot be read as {file.format}: {reason}; check the file and its format"
@@ -96,7 +98,9 @@ def _open(path: Path) -> BinaryIO:
 
 def _decoded(path: Path) -> str:
     with _open(path) as file:
-        data = file.read()
+        data = file.read(_LONGEST_LINE + 1)
+    if len(data) > _LONGEST_LINE:
+        raise _too_long(f"{path}", "text")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -106,12 +110,23 @@ def _decoded(path: Path) -> str:
 
 def _lines(path: Path) -> Iterator[str]:
     with _open(path) as file:
-        for number, line in enumerate(file, 1):
+        for number in itertools.count(1):
+            line = file.readline(_LONGEST_LINE + 1)
+            if not line:
+                return
+            if len(line) > _LONGEST_LINE:
+                raise _too_long(f"{path}:{number}", "a line")
             try:
                 decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise _not_utf8(path, number) from error
             yield decoded
+
+
+def _too_long(place: str, what: str) -> CorpusError:
+    return CorpusError(
+        f"{place} has {what} of more than {_LONGEST_LINE >> 20} MiB; split it into documents"
+    )
 
 
 def _not_utf8(path: Path, line: int) -> CorpusError:
@@ -227,11 +242,23 @@ def _batch_rows(
 ) -> Iterator[Row]:
     number = 0
     for batch in batches:
-        columns = [batch.column(name).to_pylist() for name in names]
+        batch.validate(full=True)  # offsets and text of a damaged file may point anywhere
+        columns = [_values(batch, name, f"{file.path} after row {number}") for name in names]
         for index in range(batch.num_rows):
             number += 1
             values = {name: column[index] for name, column in zip(names, columns, strict=True)}
             yield Row(f"{file.path} row {number}", f"{file.name}#{number}", values)
+
+
+def _values(batch: pa.RecordBatch, name: str, place: str) -> list[object]:
+    try:
+        values: list[object] = batch.column(name).to_pylist()
+    except (ValueError, OverflowError) as error:  # such as a date after the year 9999
+        raise CorpusError(
+            f"the column {name!r} of {place} holds what cannot be read ({error}); mend it, or "
+            "choose other columns"
+        ) from error
+    return values
 
 
 def _chosen(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> list[str]:

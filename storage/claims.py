@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from actlake.storage.durable import Digest, disk_error
-from actlake.storage.errors import BusyError, FormatError, LakeError
+from actlake.storage.errors import BusyError, FormatError, InputError, LakeError
 
 __all__ = ["Claim", "Claims"]
 
@@ -199,7 +199,9 @@ class Claims:
             return {(row.kind, row.name): (row.id, row.fingerprint) for row in rows}
 
     def pin(self, snapshot: int, why: str) -> None:
-        """Keep ``snapshot`` alive for the reason ``why``, until it is unpinned."""
+        """Keep ``snapshot`` alive until ``why`` is unpinned; InputError if that is blank."""
+        if not why.strip():
+            raise InputError("a pin needs a reason, by which it can be found; say what it is for")
         with self._transaction() as connection:
             connection.execute(
                 insert(PINS).values(snapshot=snapshot, why=why).on_conflict_do_nothing()

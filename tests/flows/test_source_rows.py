@@ -1,10 +1,15 @@
 """Records of files: what they hold, and faults with file and line."""
 
+import gzip
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.ipc as ipc
+import pyarrow.parquet as pq
 import pytest
 
+from actlake.flows import source_rows
 from actlake.flows.sources import Source, read
 from actlake.storage.corpora import Document
 from tests.flows.planted_documents import (
@@ -56,6 +61,33 @@ def test_read__a_truncated_table_is_refused(tmp_path: Path) -> None:
         path = writer(ROWS, tmp_path)
         path.write_bytes(path.read_bytes()[:-20])
         assert f"{path} cannot be read as" in refusal(Source(path=str(path), id="id"))
+
+
+def test_read__a_value_that_python_has_not_is_named(tmp_path: Path) -> None:
+    late = pa.array([1, 1 << 24], pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"text": ["a", "b"], "day": late}), tmp_path / "a.parquet")
+    assert "the column 'day' of" in refusal(Source(path=str(tmp_path / "a.parquet")))
+
+
+def test_read__text_that_is_cut_inside_a_letter_is_refused(tmp_path: Path) -> None:
+    column = pa.Array.from_buffers(
+        pa.string(),
+        2,
+        [None, pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"\xc3\xa9")],
+    )
+    with ipc.new_file(tmp_path / "a.arrow", pa.schema({"text": pa.string()})) as file:
+        file.write_batch(pa.record_batch([column], names=["text"]))
+    assert "a.arrow" in refusal(Source(path=str(tmp_path / "a.arrow")))
+
+
+@pytest.mark.parametrize(("name", "what"), [("a.jsonl.gz", "a line"), ("a.txt.gz", "text")])
+def test_read__a_small_file_that_unpacks_to_anything_is_refused(
+    name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_rows, "_LONGEST_LINE", 1 << 20)
+    path = write_text(tmp_path / name, gzip.compress(b"x" * (1 << 21)))
+    assert path.stat().st_size < 4096
+    assert f"has {what} of more than 1 MiB" in refusal(Source(path=str(path)))
 
 
 def test_read__csv_columns_are_numbers_only_where_all_cells_are(tmp_path: Path) -> None:

@@ -81,12 +81,16 @@ def state(lake: Lake) -> dict[str, Any]:
     tables: dict[str, Any] = {
         table: sorted(map(repr, fresh.table(table).collect().iter_rows())) for table in TABLES
     }
-    files = {
-        path.relative_to(lake.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in _files(lake.root)
-    }
     fresh.close()
-    return tables | {"files": files}
+    return tables | {"files": hashes(lake.root)}
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """Hash of every file of a lake outside ``tables``."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in _files(root)
+    }
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.machine import machine_facts
 from tests.soak.outcome import Outcome, write
 
-ATTACKS: tuple[str, ...] = ("crashes", "disk", "corruption", "crowd", "race")
+ATTACKS: tuple[str, ...] = ("corruption", "crashes", "crowd", "disk", "fuzz", "race")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 Soak = Callable[[Path, np.random.Generator], Iterator[Outcome]]

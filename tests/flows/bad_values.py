@@ -1,0 +1,272 @@
+"""What every text parameter of every command refuses, and a part of the line that says so.
+
+Values may name ``{folder}``, where ``bad_files`` lie, ``{model}``, ``{tensor}`` and ``{lake}``.
+Numbers, choices and flags are not here: what they may be stands in the commands themselves.
+"""
+
+from collections.abc import Mapping, Sequence
+
+LINES: Mapping[str, Sequence[str]] = {
+    "init": (),
+    "ingest": ("{folder}/good.jsonl", "--corpus", "new"),
+    "extract": ("{model}", "--corpus", "c", "--site", "resid_post.0"),
+    "train": ("{tensor}", "--steps", "5", "--features", "32", "-k", "4", "--dictionary", "new"),
+    "encode": ("d", "--codes", "new"),
+    "summarize": ("d@c", "--mask", "no_special"),
+    "compare": ("{tensor}", "wide@c"),
+    "hypothesize": ("d@c", "--target", "side", "--group", "year"),
+    "export": ("{folder}/export",),
+    "pipeline": ("{folder}/good.toml",),
+    "repair": (),
+    "maintain": (),
+    "ls": (),
+    "show": ("d@c", "0"),
+    "log": (),
+    "sql": ("SELECT 1",),
+    "verify": (),
+    "plot": ("density", "-o", "{folder}/plot"),
+    "gc": (),
+    "compact": (),
+    "backup": (),
+    "restore": (),
+    "pin": ("1", "--why", "test"),
+    "unpin": ("nothing",),
+    "delete": ("codes", "d@c"),
+    "withdraw": ("c", "0", "--reason", "test"),
+}
+"""A line of each command that would do something: one of its parameters is then made bad."""
+
+Rows = Sequence[tuple[str, str]]
+
+NO_NAME: Rows = tuple(
+    (name, "is no name for a")
+    for name in (
+        "../x",
+        "/etc/passwd",
+        "a/b",
+        "..",
+        "a" * 121,
+        "a" * 10_000,
+        "раypal",  # the first two letters are Cyrillic
+        "a\u202eb",
+        "a\u200bb",
+        "\uff41",
+        "a\nb",
+        "\x1b[31mred",
+        "' OR 1=1 --",
+        "{{0}}%s$x",
+    )
+)
+
+_CODES: Rows = (("nothing", "no codes 'nothing'"), ("' OR ''='", "ls codes"), ("", "ls codes"))
+_MASK: Rows = (("nothing", "no mask 'nothing'"), ("", "no mask ''"))
+_CORPUS: Rows = (("nothing", "actlake"), ("../c", "actlake"), ("", "actlake"))
+
+BAD: Mapping[str, Mapping[str, Rows]] = {
+    "ingest": {
+        "source": (
+            ("", "the path of the source is empty"),
+            ("{folder}/none.csv", "no file or folder"),
+            ("{folder}/*.none", "no files found"),
+            ("x" * 10_000, "is no path"),
+            ("~nobody-of-that-name/x", "is no path"),
+            ("package:none/x", "no Python package 'none'"),
+            ("{folder}/empty.jsonl", "has no documents"),
+            ("{folder}/empty.csv", "is empty; its first line must name the columns"),
+            ("{folder}/header.csv", "has no documents"),
+            ("{folder}/blank.jsonl", "has no text"),
+            ("{folder}/utf16.txt", "is not UTF-8; convert"),
+            ("{folder}/latin.jsonl", "latin.jsonl:2 is not UTF-8"),
+            ("{folder}/array.jsonl", "is no object"),
+            ("{folder}/nan.jsonl", "NaN is no number"),
+            ("{folder}/deep.jsonl", "is not JSON"),
+            ("{folder}/list.jsonl", "labels are text, numbers or truth values"),
+            ("{folder}/surrogate.jsonl", "half a surrogate pair"),
+            ("{folder}/ragged.csv", "ragged.csv:3 has 3 cells"),
+            ("{folder}/twice.csv", "names the column 'text' twice"),
+            ("{folder}/cut.parquet", "cannot be read as parquet"),
+            ("{folder}/cut.csv.gz", "cannot be read as csv"),
+            ("{folder}/names.csv", "cannot be the name of a label"),
+            ("{folder}/picture.png", "is not known by its suffix"),
+        ),
+        "corpus": (*NO_NAME, ("", "is no name"), ("c", "the corpus name 'c' is taken")),
+        "format": (("xml", "no format 'xml'"), ("csv", "good.jsonl"), ("parquet", "good.jsonl")),
+        "text": (("body", "'body'"), ("", "name the column with text"), ("n", "has no text")),
+        "id_": (("nothing", "has no id"), ("same", "have the id"), ("real", "has no id")),
+        "labels": (
+            ("nothing", "'nothing'"),
+            ("a/b=n", "is no name for a label"),
+            ("n=", "''"),
+            ("=n", "is no name for a label"),
+        ),
+        "metadata": (("{folder}/names.csv", "go together"),),
+        "metadata_key": (("id", "go together"),),
+        "where": (
+            ("nothing > 1", "nothing"),
+            ("", "is not one expression"),
+            ("n", "not BOOLEAN"),
+            ("true; DROP TABLE x", "is not one expression"),
+            ("EXISTS (SELECT 1)", "which it cannot"),
+            ("read_text('/etc/passwd') = ''", "cannot call read_text"),
+            ("n > 1e9", "has no documents"),
+        ),
+        "stratify": (("n", "stratify without sample"),),
+        "models": (
+            ("", "the model has no name"),
+            ("/nowhere", "no model at /nowhere"),
+            ("{folder}/good.jsonl", "no model at"),
+            ("{folder}", "no weights in"),
+            ("x" * 10_000, "check the model's source"),
+            ("nobody/none", "no model nobody/none on the hub"),
+            ("{folder}/other/tiny-llama", "tokenizer"),
+        ),
+    },
+    "extract": {
+        "source": (
+            ("", "the model has no name"),
+            ("/nowhere", "no model at /nowhere"),
+            ("nobody/none", "no model nobody/none on the hub"),
+            ("x" * 10_000, "check the model's source"),
+            ("{folder}", "no weights in"),
+            ("{folder}/other/tiny-llama", "tokenizer"),
+        ),
+        "corpus": _CORPUS,
+        "sites": (
+            ("", "no site"),
+            ("resid_pots.0", "did you mean"),
+            ("resid_post.9", "no such layer"),
+        ),
+        "model": (("../x", "actlake"), ("nothing", "actlake ingest")),
+        "revision": (("main", "is taken"),),
+        "rowset": (("nothing", "no rowset 'nothing'"), ("c@documents", "c@documents")),
+        "dtype": (("int3", "int3"), ("", "float16")),
+        "compute_dtype": (("float8", "no compute dtype 'float8'"), ("", "no compute dtype ''")),
+        "attention": (("telepathy", "telepathy"),),
+        "device": (("tpu", "no device 'tpu'"), ("", "no device ''")),
+    },
+    "train": {
+        "tensor": (("nothing", "no tensor 'nothing'"), ("' OR ''='", "ls tensors"), ("", "ls ten")),
+        "method": (("nothing", "no method 'nothing'"), ("", "no method ''")),
+        "mask": _MASK,
+        "dictionary": (*NO_NAME[:2], ("d", "the dictionary name 'd' is taken")),
+    },
+    "encode": {
+        "dictionary": (("nothing", "no dictionary 'nothing'"), ("", "ls dictionaries")),
+        "tensor": (("nothing", "no tensor 'nothing'"), ("wide@c", "encodes rows of width 16")),
+        "codes": NO_NAME[:2],
+        "dtype": (("int8", "float16 or float32"), ("", "float16 or float32")),
+    },
+    "summarize": {"codes": _CODES, "mask": (*_MASK, ("nobody", "no row of"))},
+    "compare": {
+        "a": (("nothing", "no codes or tensor 'nothing'"), ("wide@c", "given twice")),
+        "b": (("nothing", "no codes or tensor 'nothing'"), ("d@c", "codes and a tensor")),
+        "mask": _MASK,
+    },
+    "hypothesize": {
+        "codes": _CODES[:1],
+        "target": (("nothing", "nothing"), ("' OR ''='", "label")),
+        "level": (("nothing", "nothing"),),
+        "group": (("nothing", "nothing"),),
+        "unit": (("nothing", "nothing"),),
+        "mask": _MASK[:1],
+        "pooling": (("median", "median"), ("", "max")),
+    },
+    "export": {
+        "folder": (
+            ("{lake}", "is part of the lake itself"),
+            ("{lake}/tables/x", "is part of the lake itself"),
+            ("{folder}", "holds something else than an export"),
+            ("{folder}/good.jsonl", "holds something else"),
+            ("{folder}/" + "x" * 10_000, "File name too long"),
+        ),
+        "mask": (("nothing", "nothing"),),
+    },
+    "pipeline": {
+        "file": (
+            ("{folder}/none.toml", "none.toml"),
+            ("{folder}", "(is a directory)"),
+            ("{folder}/empty.jsonl", "corpus"),
+            ("{folder}/broken.toml", "broken.toml"),
+            ("{folder}/utf16.txt", "utf16.txt"),
+            ("{folder}/unknown.toml", "did you mean"),
+            ("{folder}/wrong.toml", "wrong.toml"),
+            ("{folder}/name.toml", "is no name"),
+            ("{folder}/" + "x" * 10_000, "see docs/pipeline.md"),
+        ),
+    },
+    "repair": {
+        "models": (("nothing", "nothing"), ("=x", "=x")),
+    },
+    "show": {"codes": _CODES, "mask": (("nothing", "nothing"), ("", "mask"))},
+    "sql": {
+        "select": (
+            ("", "the query is empty"),
+            ("SELEC 1", "syntax error"),
+            ("SELECT 1; SELECT 2", "not 2 statements"),
+            ("DROP TABLE tokens", "only SELECT may run here, not DROP"),
+            ("SELECT * FROM nothing", "nothing does not exist"),
+            ("SELECT $x", "has a parameter $x and no value"),
+            ("SELECT '" + "x" * 200_000 + "'", "longer than 100,000 characters"),
+        ),
+        "query": (("nothing", "nothing"), ("../schema/0001", "no '../schema"), ("", "no '' in")),
+        "given": (
+            ("x", "is not name=value"),
+            ("=1", "is not name=value"),
+            ("self=1", "is not name=value"),
+            ("x=1", "no parameter $x"),
+        ),
+        "output": (
+            ("{folder}/x.txt", "does not say its format"),
+            ("{folder}/none/x.csv", "cannot write"),
+            ("{folder}/" + "x" * 10_000 + ".csv", "cannot write"),
+        ),
+    },
+    "plot": {
+        "kind": (("nothing", "nothing"), ("", "density")),
+        "codes": (("nothing", "nothing"),),
+        "mask": (("nothing", "nothing"),),
+        "output": (
+            (".", "names no file"),
+            ("{folder}/none/x", "cannot write"),
+            ("{folder}/" + "x" * 10_000, "cannot write"),
+        ),
+    },
+    "pin": {"why": (("", "a reason"),)},
+    "unpin": {"why": (("nothing", "no snapshot is kept for 'nothing'"),)},
+    "delete": {
+        "name": (("nothing", "no codes 'nothing'"), ("", "no codes ''"), ("' OR ''='", "no codes"))
+    },
+    "withdraw": {
+        "corpus": (("nothing", "no corpus 'nothing'"), ("", "no corpus ''")),
+        "document": (("999999", "999999"), (str(1 << 70), "document")),
+        "reason": (("", "needs a reason"), (" ", "needs a reason")),
+    },
+}
+
+WITHOUT: Mapping[tuple[str, str], str] = {
+    ("repair", "device"): "used where a shard is extracted again, and told there",
+}
+"""Text that no line alone can make wrong, and why."""
+
+NUMBERS: Mapping[str, Mapping[str, Rows]] = {
+    "ingest": {
+        "min_words": (("99999", "has no documents"),),
+        "window": (("100000", "window"), ("1", "window")),
+        "overlap": (("32", "overlap"),),
+    },
+    "extract": {"window": (("16", "actlake ingest"),)},
+    "train": {"k": (("33", "choose k from 1 to 32"),), "n_features": (("3", "choose k"),)},
+    "show": {"feature": (("32", "features 0 to 31"),)},
+    "sql": {"snapshot": (("99999", "99999"),)},
+    "plot": {"feature": (("99", "leave the feature out"),)},
+    "restore": {"snapshot": (("99999", "99999"),)},
+    "pin": {"snapshot": (("99999", "99999"),)},
+}
+"""Numbers that the line may hold and the flow refuses."""
+
+ADDED: Mapping[tuple[str, str], Sequence[str]] = {
+    ("extract", "rowset"): ("--site", "resid_post.1"),
+    ("ingest", "window"): ("--model", "{model}"),
+    ("ingest", "overlap"): ("--model", "{model}", "--window", "32"),
+}
+"""What else stands in the line for a parameter that does nothing without."""

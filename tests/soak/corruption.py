@@ -175,7 +175,12 @@ class Seen:
 
 
 def attack_files(
-    subject: Subject, kind: str, attempts: int, random: np.random.Generator
+    subject: Subject,
+    kind: str,
+    attempts: int,
+    random: np.random.Generator,
+    *,
+    whole_every: int = WHOLE_EVERY,
 ) -> Outcome:
     """Damage files of a kind one at a time, look whether it is found, and put them back."""
     files, seen, what = subject.kinds[kind], Seen(), Counter[str]()
@@ -194,7 +199,7 @@ def attack_files(
             replace_file(path, after) if after is not None else path.unlink()
             try:
                 seen.attempts += 1
-                whole = attempt % WHOLE_EVERY == 0
+                whole = attempt % whole_every == whole_every - 1
                 seen.found += is_found(lake, file, whole=whole)
                 try:
                     seen.wrong += read(lake, kind) != subject.truth[kind]

@@ -1,6 +1,5 @@
 """Whatever is done to a file is found and named, and no reader that verifies returns wrong rows."""
 
-
 import numpy as np
 import pytest
 
@@ -16,16 +15,18 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 @pytest.mark.parametrize("kind", ATTEMPTS)
 def test_damage__is_found_and_never_returned(subject: Subject, kind: str) -> None:
     random = np.random.default_rng([3, *kind.encode()])
-    outcome = corruption.attack_files(subject, kind, 5, random)
+    # The whole lake is read for three kinds here; tests/storage/test_verify.py has the others.
+    every = 4 if kind in ("tables", "codes chunks", "zarr.json") else corruption.WHOLE_EVERY
+    outcome = corruption.attack_files(subject, kind, 4, random, whole_every=every)
     assert outcome.held, outcome
 
 
 def test_swap__of_whole_chunks_is_found(subject: Subject) -> None:
-    outcome = corruption.attack_pairs(subject, 3, np.random.default_rng(4))
+    outcome = corruption.attack_pairs(subject, 2, np.random.default_rng(4))
     assert outcome.held, outcome
 
 
 @pytest.mark.parametrize("name", ["catalog.sqlite", "claims.sqlite"])
 def test_flip__in_a_database_is_found_or_changes_nothing(subject: Subject, name: str) -> None:
-    outcome = corruption.attack_database(subject, name, 3, np.random.default_rng(5))
+    outcome = corruption.attack_database(subject, name, 1, np.random.default_rng(5))
     assert outcome.held, outcome

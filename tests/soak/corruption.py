@@ -14,26 +14,14 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from actlake.flows.maintain import maintain
-from actlake.flows.summarize import summarize
 from actlake.storage import Lake
-from actlake.storage.committed import CommittedFile, committed_files
+from actlake.storage.committed import CommittedFile
 from actlake.storage.durable import replace_file
 from actlake.storage.errors import CorruptError, LakeError
-from actlake.storage.partials import read_partial
 from actlake.storage.verify import verify_unopened, wrong_of
-from tests.flows.small_lake import (
-    FEATURES,
-    MASK,
-    ROWSET,
-    TENSOR,
-    TOPK,
-    build_small_lake,
-    codes_name,
-)
 from tests.soak.outcome import Outcome
+from tests.soak.subject import Subject, build, examined, read
 
-CODES = codes_name(TOPK)
 WHOLE_EVERY = 40
 """Attempts between two that are found by verifying the whole lake, and not the file alone."""
 
@@ -74,82 +62,6 @@ DAMAGES: dict[str, tuple[Damage, float]] = {
     "replaced by another whole file of its kind": (replay, 0.14),
 }
 """What is done to a file, and how often."""
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A lake with everything in it, what it says, and the files that may be damaged."""
-
-    root: Path
-    kinds: dict[str, list[CommittedFile]]
-    truth: dict[str, list[bytes]]
-
-
-def build(folder: Path) -> Path:
-    """A small lake with partials, files that only older snapshots name, and a backup."""
-    with closing(build_small_lake(folder / "lake")) as lake:
-        summarize(lake, codes=CODES, mask=MASK)  # in the place of another one
-        maintain(lake, verify_parts=0, merge=False, expire_days=None, grace_hours=None, backups=1)
-    return folder / "lake"
-
-
-def examined(root: Path) -> Subject:
-    with closing(Lake.open(root, verify="always")) as lake:
-        kinds: dict[str, list[CommittedFile]] = {}
-        for file in committed_files(lake.reading.connection(), root, lake.reading.recorded()):
-            if (root / file.path).stat().st_size:
-                kinds.setdefault(kind_of(file), []).append(file)
-        return Subject(root, kinds, {kind: read(lake, kind) for kind in kinds})
-
-
-def kind_of(file: CommittedFile) -> str:
-    if file.path.endswith(("zarr.json", "lake.toml")):
-        return Path(file.path).name
-    if file.kind == "table":
-        return "postings" if file.array == "postings" else "tables"
-    return "dictionaries" if file.kind == "dictionary" else f"{file.kind} chunks"
-
-
-def read(lake: Lake, kind: str) -> list[bytes]:
-    """What readers make of the files of a kind; LakeError if one of them refuses."""
-    if kind == "tensor chunks":
-        tensor = lake.tensor(TENSOR)
-        every = np.arange(len(tensor))[::-1]
-        batches = np.concatenate(list(tensor.batches(64, seed=1)))
-        return [one.tobytes() for one in (tensor[:], tensor.rows(every), batches)]
-    if kind == "codes chunks":
-        blocks = [
-            lake.codes(codes_name(name))[:] for name in (TOPK, TOPK.replace("topk", "identity"))
-        ]
-        scanned = lake.codes(CODES).scan().collect()
-        return [
-            part.tobytes() for one in blocks for part in (one.indptr, one.indices, one.values)
-        ] + [scanned.to_numpy().tobytes()]
-    if kind == "postings":
-        codes = lake.codes(CODES)
-        return [codes.postings(feature).to_numpy().tobytes() for feature in range(FEATURES)]
-    if kind == "rowset chunks":
-        rowset = lake.rowset(ROWSET)
-        names = ("document", "token_id", "char_start", "char_stop", "is_special")
-        contexts = lake.contexts(CODES, 0, mask=MASK)
-        return [*(rowset.column(name).tobytes() for name in names), repr(contexts).encode()]
-    if kind == "dictionaries":
-        return [one.tobytes() for one in lake.dictionary(TOPK).arrays.values()]
-    if kind == "zarr.json":
-        return [repr(sorted(lake.tensor(TENSOR).attributes().items())).encode()]
-    if kind == "partial chunks":
-        query = "SELECT DISTINCT code_version FROM partials ORDER BY ALL"
-        return [
-            array.tobytes()
-            for (version,) in lake.sql(query).rows()
-            for _, place in sorted(lake.partials(CODES, MASK, str(version)).items())
-            for _, array in sorted(read_partial(lake.root, *place).items())
-        ]
-    if kind == "tables":
-        names = ("documents", "tokens", "feature_statistics", "feature_examples", "labels")
-        found = [repr(sorted(map(str, lake.table(name).collect().rows()))) for name in names]
-        return [one.encode() for one in found]
-    return []
 
 
 @dataclass

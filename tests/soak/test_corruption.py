@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from tests.soak import corruption
-from tests.soak.corruption import ATTEMPTS, Subject
+from tests.soak.corruption import ATTEMPTS
+from tests.soak.subject import Subject, build, examined
 
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    return corruption.examined(corruption.build(tmp_path_factory.mktemp("corruption")))
+    return examined(build(tmp_path_factory.mktemp("corruption")))
 
 
 @pytest.mark.parametrize("kind", ATTEMPTS)

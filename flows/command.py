@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+INTERRUPTED = "Query interrupted"
+"""What DuckDB makes of Ctrl-C."""
+
+
 class Whole(click.IntRange):
     """A whole number of at least ``least`` that the libraries behind a flow can hold."""
 
@@ -91,6 +95,10 @@ class LakeCommand(click.Command):
             raise click.ClickException(
                 line(f"{what}{error.strerror or error}; check the path and who may use it")
             ) from error
+        except RuntimeError as error:
+            if str(error) != INTERRUPTED:
+                raise
+            raise KeyboardInterrupt from error
         except MemoryError as error:
             reason = line(str(error)) or "no more can be had"
             raise click.ClickException(

@@ -108,6 +108,7 @@ def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
 def sql(path: Path, select: str | None, query: str | None, listing: bool, **options: Any) -> None:
     """Ask the lake one SELECT."""
     from actlake import sql as statements
+    from actlake.flows.interrupt import interruptible
     from actlake.flows.terminal import parameters, write_result
 
     if listing:
@@ -120,11 +121,12 @@ def sql(path: Path, select: str | None, query: str | None, listing: bool, **opti
     if options["snapshot"] is not None:
         lake = lake.at(options["snapshot"])
     values = parameters(options["given"])
-    if query is not None:
-        result = lake.query(query, seconds=options["seconds"], **values)
-    else:
-        result = lake.sql(select or "", seconds=options["seconds"], **values)
-    write_result(result, options["style"], options["output"])
+    with interruptible():
+        if query is not None:
+            result = lake.query(query, seconds=options["seconds"], **values)
+        else:
+            result = lake.sql(select or "", seconds=options["seconds"], **values)
+        write_result(result, options["style"], options["output"])
 
 
 @click.command(cls=LakeCommand)

@@ -17,9 +17,18 @@ from actlake.storage.errors import LakeError, QueryError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Result", "TimeLimit"]
+__all__ = ["Result", "TimeLimit", "stop_queries"]
 
 _AGAIN_SECONDS = 0.05
+
+
+_working: "set[TimeLimit]" = set()
+
+
+def stop_queries() -> None:
+    """Interrupt every query at work in this process, from any thread; each raises QueryError."""
+    for one in _working.copy():
+        one.interrupt()
 
 
 class TimeLimit:
@@ -45,6 +54,7 @@ class TimeLimit:
         watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
         started = time.monotonic()
         watch.start()
+        _working.add(self)
         try:
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -52,10 +62,18 @@ class TimeLimit:
             if time.monotonic() - started >= self._left:
                 raise self._spent() from error
             raise QueryError(one_line(error)) from error
+        except BaseException:  # Ctrl-C ends the call, and DuckDB's own threads would work on
+            self._con.interrupt()
+            raise
         finally:
+            _working.discard(self)
             done.set()
             watch.join()
             self._left -= time.monotonic() - started
+
+    def interrupt(self) -> None:
+        """Stop what is at work in a step."""
+        self._con.interrupt()
 
     def _watch(self, done: threading.Event) -> None:
         wait = self._left

@@ -18,6 +18,7 @@ __all__ = [
     "SECONDS",
     "SEED",
     "LakeCommand",
+    "catalog_option",
     "lake_option",
     "open_lake",
     "open_or_create",
@@ -121,6 +122,14 @@ lake_option = click.option(
     show_envvar=True,
     type=click.Path(path_type=Path),
     help="Folder of the lake.",
+)
+
+catalog_option = click.option(
+    "--catalog",
+    default="sqlite",
+    show_default=True,
+    help='Or, for several machines that share the folder, "postgres:dbname=… host=…", without a '
+    "password: set PGUSER and PGPASSWORD, or PGPASSFILE.",
 )
 
 runner_option = click.option(

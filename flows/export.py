@@ -67,7 +67,7 @@ def export(
     target = Path(folder).expanduser().resolve()
     if features < 1:
         raise InputError(f"a page shows at least 1 feature, not {features}")
-    claims = Claims(lake.root)
+    claims = Claims(lake.database)
     release_pins(lake)
     with (
         closing(lake.at(lake.newest_snapshot())) as reading,

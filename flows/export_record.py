@@ -50,7 +50,7 @@ def release_pins(lake: Lake) -> None:
 
     An export that is being written keeps its pin. One whose record cannot be read is there.
     """
-    claims = Claims(lake.root)
+    claims = Claims(lake.database)
     for why in gone_pins(lake):
         target = _target(why)
         with suppress(BusyError), claims.held(claim_on(target)):
@@ -60,7 +60,7 @@ def release_pins(lake: Lake) -> None:
 
 def gone_pins(lake: Lake) -> list[str]:
     """Reasons of pins for exports that are not there any more, as far as can be told."""
-    found = (_REASON.fullmatch(why) for _, why in Claims(lake.root).pins())
+    found = (_REASON.fullmatch(why) for _, why in Claims(lake.database).pins())
     return [one[0] for one in found if one and _gone(lake, int(one[1]), Path(one[2]))]
 
 

@@ -14,6 +14,7 @@ from actlake.flows.command import (
     RATE,
     SEED,
     LakeCommand,
+    catalog_option,
     lake_option,
     open_lake,
     open_or_create,
@@ -25,11 +26,12 @@ __all__ = ["FLOW_COMMANDS"]
 
 @click.command(cls=LakeCommand)
 @lake_option
-def init(path: Path) -> None:
+@catalog_option
+def init(path: Path, catalog: str) -> None:
     """Make an empty lake."""
     from actlake.storage.lake import Lake
 
-    lake = Lake.create(path)
+    lake = Lake.create(path, catalog=catalog)
     click.echo(f"made a lake at {lake.root}")
 
 

@@ -30,7 +30,7 @@ MOST = 1_000_000
 @contextmanager
 def catalog_of(lake: Lake) -> Iterator[tuple[Catalog, Claims]]:
     """The catalog and the claims of a lake, for what is no run."""
-    claims = Claims(lake.root)
+    claims = Claims(lake.database)
     with closing(Catalog(lake.root, claims)) as catalog:
         yield catalog, claims
 

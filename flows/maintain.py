@@ -12,13 +12,14 @@ from actlake.flows.progress import say
 from actlake.storage.backup import back_up
 from actlake.storage.compaction import compact as compact_group
 from actlake.storage.compaction import uncompacted
+from actlake.storage.databases import DATABASES
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.merging import merge_small_files
 from actlake.storage.retention import end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import Run
-from actlake.storage.verify import DATABASES, Fault, Part
+from actlake.storage.verify import Fault, Part
 
 __all__ = ["Work", "maintain", "remedy"]
 
@@ -29,7 +30,8 @@ CHECK = "check "
 REMEDIES = (
     "run `actlake repair`, which makes again what the lake can tell, and says what to do with "
     "the rest",
-    "restore a backup of the catalog from before that, with `actlake restore`",
+    "restore a backup of the catalog from before that, with `actlake restore`, or "
+    "with `pg_restore` where it is in Postgres",
     "remove the damaged backup, and make another with `actlake backup`",
 )
 
@@ -215,6 +217,8 @@ def _remove(run: Run, grace: timedelta) -> Work:
 
 
 def _back_up(run: Run, keep: int) -> Work:
+    if elsewhere := run.claims.database.backup_elsewhere():
+        return Work("back up", f"left to who keeps the server: {elsewhere}")
     backup = back_up(run.root, run.catalog, run.claims, keep=keep)
     what = f"catalog of snapshot {backup.snapshot} copied to {backup.folder}"
     return Work("back up", what, bytes=backup.bytes)

@@ -68,7 +68,7 @@ def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
         from actlake.storage.claims import Claims
 
         schema = pa.schema({"snapshot": pa.int64(), "why": pa.string()})
-        kept = [{"snapshot": one, "why": why} for one, why in Claims(lake.root).pins()]
+        kept = [{"snapshot": one, "why": why} for one, why in Claims(lake.database).pins()]
         print_table(pa.Table.from_pylist(kept, schema), title="pins")
         return
     if snapshots:

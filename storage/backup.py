@@ -20,11 +20,13 @@ from actlake.storage import sqlite_copy
 from actlake.storage.backup_check import sealed
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
+from actlake.storage.databases import database_found
 from actlake.storage.durable import Digest, digest, flush, make_folder, publish_folder, staging_path
 from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
 from actlake.storage.lock import locked
 from actlake.storage.settings import actlake_version
 from actlake.storage.snapshots import current_snapshot
+from actlake.storage.sqlite_database import SqliteDatabase
 from actlake.storage.transaction import Transaction
 
 __all__ = ["Backup", "back_up", "backups", "chosen_backup", "drop_backups", "restore"]
@@ -55,10 +57,13 @@ def back_up(root: Path, catalog: Catalog, claims: Claims, *, keep: int) -> Backu
     No commit is made while the databases are copied, by a process of their own: see
     ``sqlite_copy``. The copies are checked when others may commit again. What is there already of
     that snapshot stays. LakeError if a copy fails, CorruptError if it is damaged, as the catalog
-    then is; BusyError if another process is at it for two minutes.
+    then is; BusyError if another process is at it for two minutes. InputError for a catalog that is
+    not in the lake, with what to run instead.
     """
     if keep < 1:
         raise InputError(f"a backup that is made is kept, so at least 1, not {keep}")
+    if elsewhere := claims.database.backup_elsewhere():
+        raise InputError(f"{claims.database.catalog} is backed up there: run {elsewhere}")
     make_folder(root / FOLDER)
     with locked(root / FOLDER / LOCK):
         _clear(root)
@@ -106,7 +111,12 @@ def drop_backups(root: Path, claims: Claims, *, through: int) -> int:
 
 
 def chosen_backup(root: Path, snapshot: int | None = None) -> Backup:
-    """The backup of ``snapshot``, by default the newest; NotFoundError if there is none."""
+    """The backup of ``snapshot``, by default the newest; NotFoundError if there is none.
+
+    InputError for a catalog that is not in the lake, with what to run instead.
+    """
+    if elsewhere := database_found(root).backup_elsewhere():
+        raise InputError(f"put back what {elsewhere} has written, with pg_restore")
     found = [one for one in backups(root) if snapshot in (None, one.snapshot)]
     if not found:
         which = "" if snapshot is None else f" of snapshot {snapshot}"
@@ -145,7 +155,7 @@ def restore(root: Path, snapshot: int | None = None) -> int:
             flush(staged)
             staged.replace(root / name)
         flush(root)
-    claims = Claims(root)
+    claims = Claims(SqliteDatabase(root))
     catalog = Catalog(root, claims)
     try:
         catalog.commit(partial(_forget_incomplete, root), f"restored backup {backup.snapshot}")

@@ -1,8 +1,9 @@
 """The DuckLake catalog: readers that stand at one snapshot, and short commits under a lock.
 
-A commit stages its rows as Parquet first, then takes the lock file, registers them in one
-transaction, and reads back that they are there. On a conflict everything between BEGIN and
-COMMIT is rolled back and replayed; what was staged for a commit that fails is removed.
+A commit stages its rows as Parquet first, then takes the lock, registers them in one
+transaction, and reads back that they are there. On a conflict, or when the catalog's server goes
+away, everything from the lock to COMMIT is done again; what was staged for a commit that fails is
+removed.
 docs/design.md §4 has the protocol and why it is this one.
 """
 
@@ -12,8 +13,8 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -24,20 +25,20 @@ import pyarrow.parquet as pq
 
 from actlake import sql
 from actlake.storage.claims import Claim, Claims
-from actlake.storage.duck import attach_lake, connect, one_line
+from actlake.storage.duck import attach_lake, connect, end, one_line
 from actlake.storage.durable import Digest, digest, disk_error, flush, make_folder, publish
-from actlake.storage.errors import BusyError, CorruptError, LakeError
+from actlake.storage.errors import BusyError, CorruptError, LakeError, UnreachableError
 from actlake.storage.fields import TEXTS, arrow_schema
-from actlake.storage.lock import locked
+from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Catalog", "StagedRows", "Transaction", "author", "encode_rows"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 ATTEMPTS = 8
 SEARCH_PATH = "SET search_path = 'lake.main,memory.main'"
-TRANSIENT = ("database is locked", "Transaction conflict", "database table is locked")
 
 
 def encode_rows(table: str, rows: pa.Table) -> memoryview:
@@ -56,11 +57,8 @@ class Catalog:
     def __init__(self, root: Path, claims: Claims) -> None:
         self.root = root
         self._claims = claims
+        self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
-
-    @property
-    def _file(self) -> Path:
-        return self.root / "catalog.sqlite"
 
     @property
     def _tables(self) -> Path:
@@ -73,8 +71,9 @@ class Catalog:
         NotFoundError if there is no such snapshot.
         """
         # A folder of its own: DuckDB makes it when it must, removes it, and shares it with nobody.
-        connection = connect(spill=Path(tempfile.gettempdir()) / f"actlake-spill-{uuid4().hex}")
-        attach_lake(connection, self._file, self._tables, read_only=True, snapshot=snapshot)
+        spill = Path(tempfile.gettempdir()) / f"actlake-spill-{uuid4().hex}"
+        connection = connect(extensions=self._database.extensions, spill=spill)
+        attach_lake(connection, self._database, self._tables, read_only=True, snapshot=snapshot)
         return connection
 
     def with_views(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
@@ -126,19 +125,15 @@ class Catalog:
             Hashes of files outside ``tables/`` that the commit makes part of the lake.
         """
         attempted: list[Transaction] = []
+        results: list[T] = []
         try:
-            with self.locked():
-                self._check_current(claims)
-                before = current_snapshot(self._writing())
-                result = self._replayed(change, message, files or {}, attempted)
-                snapshot, paths = self._newest()
-                if snapshot == before:
-                    return result, None
-                self._record(paths, attempted[-1].registered)
-                return result, snapshot
+            return self._insist(
+                lambda: self._attempt(change, message, claims, files or {}, attempted, results),
+                attempted,
+            )
         except BaseException:
             with suppress(LakeError, duckdb.Error):  # nothing is removed that may be committed
-                if not self._landed(attempted):
+                if self._landed(attempted) is None:
                     for folder in folders:
                         shutil.rmtree(folder, ignore_errors=True)
                     attempted.clear()
@@ -151,14 +146,49 @@ class Catalog:
 
     def examine(self, look: Callable[[Transaction], T], *, claims: Sequence[Claim] = ()) -> T:
         """Run ``look`` under the commit lock, at the newest snapshot, and roll back."""
-        with self.locked():
+
+        def work() -> T:
             self._check_current(claims)
             connection = self._writing()
             connection.execute("BEGIN")
             try:
                 return look(Transaction(connection))
             finally:
-                connection.execute("ROLLBACK")
+                self._roll_back()
+
+        return self._insist(work, [])
+
+    def _insist(self, work: Callable[[], R], attempted: list[Transaction]) -> R:
+        """``work()`` under the commit lock; again where it may go better, each time under a lock of
+        its own, since a lock is lost with its server."""
+        last: LakeError | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                with self.locked():
+                    return work()
+            except (duckdb.Error, UnreachableError) as error:
+                self.close()  # a failed commit leaves the connection unusable
+                last = error if isinstance(error, UnreachableError) else self._meaning(error)
+                again = any(text in str(error) for text in self._database.transient)
+                if last is not error and not again and self._landed(attempted) is None:
+                    if last is not None:
+                        raise last from error
+                    raise
+                time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - jitter
+        if isinstance(last, UnreachableError):
+            raise last
+        raise BusyError(
+            f"the catalog of {self.root} refused a commit {ATTEMPTS} times, so nothing was "
+            "committed; see which process keeps it busy, and try again"
+        )
+
+    def _meaning(self, error: duckdb.Error) -> LakeError | None:
+        """What DuckDB complains of, as an error that says what to do, if that is known."""
+        said = one_line(error)
+        fault = self._database.fault(said, self._database.catalog) or disk_error(self.root, said)
+        if fault is None and isinstance(error, duckdb.IOException):
+            return LakeError(f"{self.root}: {said}")
+        return fault
 
     def _check_current(self, claims: Sequence[Claim]) -> None:
         if lost := self._claims.lost(claims):
@@ -167,19 +197,27 @@ class Catalog:
                 "run it again to see what is left to do"
             )
 
-    def _replayed(
+    def _attempt(
         self,
         change: Callable[[Transaction], T],
         message: str,
+        claims: Sequence[Claim],
         files: Mapping[str, Digest],
         attempted: list[Transaction],
-    ) -> T:
-        for attempt in range(ATTEMPTS):
-            try:
-                connection = self._writing()
-                transaction = Transaction(connection)
+        results: list[T],
+    ) -> tuple[T, int | None]:
+        """One attempt of ``commit``, which is ``attempted`` from when it begins."""
+        self._check_current(claims)
+        connection = self._writing()
+        transaction = Transaction(connection)
+        try:
+            connection.execute("BEGIN")
+            before = current_snapshot(connection)
+            # As of this transaction: if an attempt whose answer was lost lands after it, both make
+            # the same snapshot, so that this one fails.
+            snapshot = self._landed(attempted, connection)
+            if snapshot is None:
                 attempted.append(transaction)
-                connection.execute("BEGIN")
                 result = change(transaction)
                 connection.execute(
                     "CALL ducklake_set_commit_message('lake', $author, $message)",
@@ -187,83 +225,47 @@ class Catalog:
                 )
                 # Before the commit, so that no crash leaves a file without its hash.
                 self._claims.record_files({**self._digests(transaction.registered), **files})
+                results.append(result)
                 transaction.committing = True
                 connection.execute("COMMIT")
-                return result
-            except duckdb.Error as error:
-                self.close()  # a failed commit leaves the connection unusable
-                if self._landed(attempted[-1:]):
-                    return result  # all but its acknowledgement
-                if not any(text in str(error) for text in TRANSIENT):
-                    if blamed := disk_error(self.root, one_line(error)):
-                        raise blamed from error
-                    if isinstance(error, duckdb.IOException):
-                        raise LakeError(f"{self.root}: {one_line(error)}") from error
-                    raise
-                time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - jitter
-            except BaseException:
-                self._roll_back()
-                raise
-        raise BusyError(
-            f"the catalog of {self.root} refused a commit {ATTEMPTS} times, so nothing was "
-            "committed; see which process keeps it busy, and try again"
-        )
+            else:
+                connection.execute("ROLLBACK")
+        except duckdb.Error:
+            raise
+        except BaseException:
+            self._roll_back()
+            raise
+        since = before if snapshot is None else snapshot
+        found, paths = added_files(self._writing(), snapshot, since=since)
+        if found == before and snapshot is None:
+            return results[-1], None
+        self._record(paths, attempted[-1].registered)
+        return results[-1], found
 
     def _roll_back(self) -> None:
         try:
             self._writing().execute("ROLLBACK")
-        except duckdb.Error:
+        except (duckdb.Error, LakeError):
             self.close()
 
-    def _landed(self, attempted: Iterable[Transaction]) -> bool:
-        """Whether a transaction is in the catalog though it did not end well.
+    def _landed(
+        self,
+        attempted: list[Transaction],
+        connection: duckdb.DuckDBPyConnection | None = None,
+    ) -> int | None:
+        """The snapshot of a transaction that is in the catalog though it did not end well, if one
+        is; it is the last of ``attempted`` then.
 
         Its files tell; one that registered none can be replayed, so for it nothing is lost.
         """
-        files = {
-            one.path.name
-            for transaction in attempted
-            if transaction.committing
-            for one in transaction.registered
-        }
-        if not files:
-            return False
-        query = """
-            SELECT count(*) FROM __ducklake_metadata_lake.ducklake_data_file
-            WHERE parse_filename(path) IN (SELECT unnest($files))
-        """
-        connection = self.attached()
-        try:
-            return connection.execute(query, {"files": sorted(files)}).fetchone() != (0,)
-        finally:
-            connection.close()
-
-    def _newest(self) -> tuple[int, set[str]]:
-        """The newest snapshot, and the files in the lake that its commit added."""
-        # One statement: for each, DuckDB opens the catalog's SQLite file anew.
-        rows = (
-            self._writing()
-            .execute(
-                """
-            WITH newest AS (
-                SELECT max(snapshot_id) AS snapshot
-                FROM __ducklake_metadata_lake.ducklake_snapshot
-            ),
-            added AS (
-                SELECT begin_snapshot, table_id, path
-                FROM __ducklake_metadata_lake.ducklake_data_file
-                UNION ALL
-                SELECT begin_snapshot, table_id, path
-                FROM __ducklake_metadata_lake.ducklake_delete_file
-            )
-            SELECT n.snapshot, t.path || a.path FROM newest AS n
-            LEFT JOIN added AS a ON a.begin_snapshot = n.snapshot
-            LEFT JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
-            """
-            )
-            .fetchall()
-        )
-        return rows[0][0], {f"tables/main/{path}" for _, path in rows if path is not None}
+        for one in reversed([one for one in attempted if one.committing and one.registered]):
+            with ExitStack() as resources:
+                asked = connection or resources.enter_context(closing(self.attached()))
+                snapshot = landed_snapshot(asked, one.registered)
+            if snapshot is not None:
+                attempted.append(one)
+                return snapshot
+        return None
 
     def _record(self, paths: set[str], registered: Sequence[StagedRows]) -> None:
         """Hold the receipt that was read back against what was registered, and remember the hash
@@ -282,20 +284,23 @@ class Catalog:
 
     def _writing(self) -> duckdb.DuckDBPyConnection:
         if self._writer is None:
-            connection = connect(threads=1)  # commits are short: a second thread slows them
-            attach_lake(connection, self._file, self._tables, read_only=False, snapshot=None)
+            # Commits are short: a second thread slows them.
+            connection = connect(extensions=self._database.extensions, threads=1)
+            # DuckLake would merge two insertions that both saw a shard absent; we look again.
+            connection.execute("SET GLOBAL ducklake_max_retry_count = 0")
+            attach_lake(connection, self._database, self._tables, read_only=False, snapshot=None)
             self._writer = connection
         return self._writer
 
     def close(self) -> None:
         """Close the writing connection; the next commit opens another."""
         if self._writer is not None:
-            self._writer.close()
+            end(self._writer)
             self._writer = None
 
     def locked(self) -> AbstractContextManager[None]:
         """The lock that every commit takes; BusyError if it is not free for two minutes."""
-        return locked(self.root / "catalog.lock")
+        return self._database.locked("catalog")
 
 
 def author() -> str:

@@ -1,23 +1,22 @@
-"""What needs real keys: claims on work, names, pins and file hashes, in ``claims.sqlite``.
+"""What needs real keys: claims on work, names, pins and file hashes.
 
-DuckLake has no primary keys, so mutual exclusion lives beside it. This file is never the
-catalog's: two SQLite libraries in one process drop each other's POSIX locks.
+DuckLake has no primary keys, so mutual exclusion lives beside it, in the same database.
 """
 
 import os
 import socket
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread, get_native_id
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
-from actlake.storage.durable import Digest, disk_error
-from actlake.storage.errors import BusyError, FormatError, InputError, LakeError
+from actlake.storage.database import Database
+from actlake.storage.durable import Digest
+from actlake.storage.errors import BusyError, InputError, LakeError
 
 __all__ = ["Claim", "Claims"]
 
@@ -67,56 +66,50 @@ class Claim:
 
 
 class Claims:
-    """The four keyed tables of the lake at ``root``; every method is one short transaction."""
+    """The four keyed tables in ``database``; every method is one short transaction."""
 
-    def __init__(self, root: Path) -> None:
-        self._file = root / "claims.sqlite"
-        url = sa.URL.create("sqlite", database=str(self._file))
-        # No pool: a connection lives for one transaction, so threads and forks share none.
-        self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
-        sa.event.listen(self._engine, "connect", _prepare)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self._lock = Lock()
         self._held: dict[str, Claim] = {}
         self._idle = Event()
 
     def create(self) -> None:
         """Make the tables, unless another process has just done so."""
+        self.database.prepare()
         with self._transaction() as connection:
             METADATA.create_all(connection)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        with self._connection() as connection:
-            # Take SQLite's write lock at once: a read first could not be upgraded under contention.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            yield connection
-            connection.commit()
+    def _transaction(self) -> AbstractContextManager[sa.Connection]:
+        return self.database.transaction()
 
-    @contextmanager
-    def _connection(self) -> Iterator[sa.Connection]:
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        except sa.exc.DatabaseError as error:
-            if "locked" in str(error.orig):
-                raise BusyError(f"{self._file} is locked; try again") from error
-            raise disk_error(self._file, str(error.orig)) or FormatError(
-                f"{self._file} cannot be used ({error.orig}); restore it from a backup of the lake"
-            ) from error
+    def _connection(self) -> AbstractContextManager[sa.Connection]:
+        return self.database.connection()
 
     def take(self, key: str) -> Claim:
         """A claim on ``key``; BusyError if a live process holds it."""
         with self._transaction() as connection:
-            row = connection.execute(sa.select(CLAIMS).where(CLAIMS.c.key == key)).one_or_none()
-            if row is not None and _alive(row.owner, row.heartbeat):
-                raise BusyError(
-                    f"{key} is being worked on by {row.owner}; wait for it, or end that process"
-                )
+            row = self._claim(connection, key)
+            if row is not None and _alive(row.owner, row.silent):
+                raise _busy(key, row.owner)
             token = 1 if row is None else row.fencing_token + 1
-            values = {"owner": _owner(), "fencing_token": token, "heartbeat": time.time()}
-            statement = insert(CLAIMS).values(key=key, **values)
-            connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_=values))
+            clock = self.database.clock()
+            values = {"owner": _owner(), "fencing_token": token, "heartbeat": clock}
+            statement = self.database.insert(CLAIMS).values(key=key, **values)
+            # Only if it is still as it was read: Postgres lets two read at the same time.
+            unchanged = CLAIMS.c.fencing_token == token - 1
+            statement = statement.on_conflict_do_update(
+                index_elements=["key"], set_=values, where=unchanged
+            )
+            if connection.execute(statement.returning(CLAIMS.c.key)).one_or_none() is None:
+                raise _busy(key, "another process")
         return Claim(key, token)
+
+    def _claim(self, connection: sa.Connection, key: str) -> Any:
+        """The row of ``key``, with the seconds that its owner has been silent; None if none."""
+        silent = (self.database.clock() - CLAIMS.c.heartbeat).label("silent")
+        query = sa.select(CLAIMS.c.owner, CLAIMS.c.fencing_token, silent)
+        return connection.execute(query.where(CLAIMS.c.key == key)).one_or_none()
 
     @contextmanager
     def held(self, key: str) -> Iterator[Claim]:
@@ -141,9 +134,9 @@ class Claims:
         """One thread for all claims, since an extraction may hold a hundred."""
         while not idle.wait(HEARTBEAT_SECONDS):
             with self._lock, suppress(LakeError):  # one that is missed is no lapse
-                self._touch(self._held.values(), time.time())
+                self._touch(self._held.values(), self.database.clock())
 
-    def _touch(self, claims: Iterable[Claim], heartbeat: float) -> None:
+    def _touch(self, claims: Iterable[Claim], heartbeat: float | sa.ColumnElement[float]) -> None:
         mine = (CLAIMS.c.key == sa.bindparam("k")) & (CLAIMS.c.fencing_token == sa.bindparam("t"))
         rows = [{"k": claim.key, "t": claim.fencing_token} for claim in claims]
         if rows:
@@ -165,8 +158,8 @@ class Claims:
         BusyError if this very thread does, since waiting for it would never end.
         """
         with self._connection() as connection:
-            row = connection.execute(sa.select(CLAIMS).where(CLAIMS.c.key == key)).one_or_none()
-        if row is None or not _alive(row.owner, row.heartbeat):
+            row = self._claim(connection, key)
+        if row is None or not _alive(row.owner, row.silent):
             return True
         if row.owner == _owner():
             raise BusyError(
@@ -179,7 +172,7 @@ class Claims:
         """Remember what a name means. Call it in the commit that makes the name: under its lock,
         and after the tables were seen to lack the name, what stood here is left of a crash."""
         values = {"kind": kind, "name": name, "id": id_, "fingerprint": fingerprint}
-        statement = insert(NAMES).values(values)
+        statement = self.database.insert(NAMES).values(values)
         new = {"id": statement.excluded.id, "fingerprint": statement.excluded.fingerprint}
         with self._transaction() as connection:
             connection.execute(
@@ -203,9 +196,8 @@ class Claims:
         if not why.strip():
             raise InputError("a pin needs a reason, by which it can be found; say what it is for")
         with self._transaction() as connection:
-            connection.execute(
-                insert(PINS).values(snapshot=snapshot, why=why).on_conflict_do_nothing()
-            )
+            statement = self.database.insert(PINS).values(snapshot=snapshot, why=why)
+            connection.execute(statement.on_conflict_do_nothing())
 
     def unpin(self, why: str) -> None:
         """Drop the pins of the reason ``why``."""
@@ -222,10 +214,10 @@ class Claims:
         """Remember what each file, named by its path in the lake, must be."""
         rows = [
             {"path": path, "bytes": one.bytes, "xxh3_128": one.xxh3_128}
-            for path, one in digests.items()
+            for path, one in sorted(digests.items())  # two who lock rows must do so in one order
         ]
         if rows:
-            statement = insert(FILES)
+            statement = self.database.insert(FILES)
             new = {"bytes": statement.excluded.bytes, "xxh3_128": statement.excluded.xxh3_128}
             statement = statement.on_conflict_do_update(index_elements=["path"], set_=new)
             with self._transaction() as connection:
@@ -245,28 +237,29 @@ class Claims:
             return {row.path: Digest(row.bytes, row.xxh3_128) for row in rows}
 
 
-def _prepare(connection: object, _record: object) -> None:
-    connection.isolation_level = None  # type: ignore[attr-defined]  # we say BEGIN ourselves
-    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]  # sqlite3.Connection
+def _busy(key: str, owner: str) -> BusyError:
+    return BusyError(f"{key} is being worked on by {owner}; wait for it, or end that process")
 
 
 def _host() -> str:
-    """This machine; two containers of one name are told apart, as they do not see each other."""
+    """This machine since it was started; two containers, or two machines of one name, are told
+    apart, as they do not see each other's processes."""
     try:
         space = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        space = ""
-    return f"{socket.gethostname()}:{space}"
+        space = start = ""
+    return f"{socket.gethostname()}:{start}:{space}"
 
 
 def _owner() -> str:
     return f"{_host()}:{os.getpid()}:{_started(os.getpid())}:{get_native_id()}"
 
 
-def _alive(owner: str, heartbeat: float) -> bool:
-    """Whether the owner's process runs: known at once on this machine, by heartbeat elsewhere."""
-    if heartbeat < time.time() - LAPSE_SECONDS:
+def _alive(owner: str, silent: float) -> bool:
+    """Whether the owner's process runs: known at once on this machine, elsewhere by how many
+    seconds it has been ``silent``."""
+    if silent > LAPSE_SECONDS:
         return False
     host, pid, started, _thread = owner.rsplit(":", 3)
     return host != _host() or _started(int(pid)) == started

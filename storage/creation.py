@@ -1,4 +1,4 @@
-"""What people make from Python: masks, corpora, rowsets and tensors that are computed elsewhere.
+"""What people make from Python: lakes, masks, corpora, and rowsets and tensors computed elsewhere.
 
 Whatever can be refused is refused before a run begins, so that bad input leaves the lake as it was.
 """
@@ -6,20 +6,25 @@ Whatever can be refused is refused before a run begins, so that bad input leaves
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.storage.catalog import Catalog
+from actlake.storage.claims import Claims
 from actlake.storage.corpora import Document, corpus_facts, examine_documents, write_corpus
-from actlake.storage.errors import InputError
+from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.guard import check_predicate
 from actlake.storage.keys import Json, check_name, fingerprint
-from actlake.storage.masks import Mask, write_mask
+from actlake.storage.masks import Mask, write_built_in, write_mask
+from actlake.storage.migrations import migrate
 from actlake.storage.names import is_made
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
+from actlake.storage.settings import Settings, prepare_folder, write_settings
 from actlake.storage.shards import choose_shard_rows
 from actlake.storage.tensor_writer import (
     TensorPlan,
@@ -29,10 +34,23 @@ from actlake.storage.tensor_writer import (
 )
 from actlake.storage.writers import TensorWriter
 
-__all__ = ["create_corpus", "create_mask", "create_rowset", "create_tensor"]
+__all__ = ["create_corpus", "create_mask", "create_rowset", "create_tensor", "make_lake"]
 
 Start = Callable[[str, Mapping[str, Json], Mapping[str, str]], AbstractContextManager[Run]]
 """``Lake.run``."""
+
+
+def make_lake(root: Path, settings: Settings, catalog: Catalog, claims: Claims) -> None:
+    """See ``Lake.create``; what was left of a lake that was being made is finished."""
+    claims.database.reach()  # before there is a folder
+    prepare_folder(root, settings.catalog)
+    claims.create()
+    if "lake.toml" in claims.files():
+        raise CorruptError(f"{root}/lake.toml is missing; restore it from a backup of the lake")
+    migrate(catalog)
+    write_built_in(catalog)
+    written = write_settings(root, settings)  # last, so that a crash leaves no half a lake
+    claims.record_files({"lake.toml": written})
 
 
 def create_mask(

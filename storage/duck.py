@@ -1,28 +1,28 @@
 """DuckDB connections that state their limits, find their extensions offline and attach a lake.
 
-An in-memory DuckDB reads the lake; the facts stay in DuckLake (a SQLite catalog and Parquet).
+An in-memory DuckDB reads the lake; the facts stay in DuckLake (a catalog and Parquet).
 The extensions come from wheels (``duckdb-extension-ducklake``, ``duckdb-extension-sqlite-scanner``)
 that hold DuckDB's own signed binaries for one DuckDB version, so a cluster without internet works.
 """
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import duckdb
 
+from actlake.storage.database import Database
 from actlake.storage.durable import disk_error
-from actlake.storage.errors import BusyError, FormatError, InputError, LakeError, NotFoundError
+from actlake.storage.errors import FormatError, InputError, LakeError, NotFoundError
 from actlake.storage.threads import default_threads
 
-__all__ = ["LAKE", "attach_lake", "connect", "literal", "load_extension", "one_line"]
+__all__ = ["LAKE", "attach_lake", "connect", "end", "literal", "load_extension", "one_line"]
 
 LAKE = "lake"
 """The name under which every connection attaches the lake."""
-
-BUSY_TIMEOUT_MS = 10_000
-EXTENSIONS = ("ducklake", "sqlite_scanner")
 
 _Identity = tuple[str, int, int, int]
 _verified: set[_Identity] = set()
@@ -35,9 +35,13 @@ _PLACEHOLDER = re.compile(r"\{[A-Z_]+\}")
 
 
 def connect(
-    *, memory_limit: str = "2GB", threads: int | None = None, spill: Path | None = None
+    *,
+    extensions: Sequence[str] = (),
+    memory_limit: str = "2GB",
+    threads: int | None = None,
+    spill: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """An in-memory connection that can attach lakes, and loads nothing by itself.
+    """An in-memory connection with ``extensions``, which loads nothing by itself.
 
     ``threads`` defaults to one a core that this process may use. Larger-than-memory work spills
     under ``spill``, and fails where there is none. Python variables are not tables, timestamps are
@@ -47,7 +51,7 @@ def connect(
     """
     # A signature costs half a second of a core for every connection, and a library that is loaded
     # is not loaded again: so it is checked once a process, unless the file has changed.
-    identities = {_identity(name) for name in EXTENSIONS}
+    identities = {_identity(name) for name in extensions}
     verified = identities <= _verified
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": memory_limit,
@@ -60,7 +64,7 @@ def connect(
     }
     con = duckdb.connect(config=config)
     con.execute("SET GLOBAL TimeZone = 'UTC'")
-    for name in EXTENSIONS:
+    for name in extensions:
         load_extension(con, name)
     con.execute("SET GLOBAL allow_unsigned_extensions = false")  # cannot be set back
     _verified.update(one for one in identities if one is not None)
@@ -110,53 +114,65 @@ def _extension_file(name: str) -> Path | None:
 
 def attach_lake(
     con: duckdb.DuckDBPyConnection,
-    catalog: Path,
+    database: Database,
     data: Path,
     *,
     read_only: bool,
     snapshot: int | None = None,
 ) -> None:
-    """The lake is attached as ``lake``, at ``snapshot`` or at its newest, and is the default.
+    """The lake in ``database`` is attached as ``lake``, and is the default; at its newest, or at
+    ``snapshot``.
 
     ``data`` is where the tables' files are now, whatever the catalog was made with, so a lake may
     be moved. A catalog that does not exist is made, unless ``read_only``. A lake attached at a
     snapshot is read-only.
 
-    Raises FormatError for a file that is no catalog, NotFoundError for an unknown snapshot,
-    InputError for a path that DuckLake would misread, BusyError when another process keeps the
-    catalog locked.
+    Raises FormatError for what is no catalog, NotFoundError for an unknown snapshot, InputError for
+    a path that DuckLake would misread, BusyError when another process keeps the catalog locked,
+    UnreachableError when its server is away.
     """
-    for path in (catalog, data):
-        if _PLACEHOLDER.search(str(path)):
-            raise InputError(f"DuckLake fills in {{NAMES}} inside {path}; move the lake elsewhere")
-    if read_only and not catalog.is_file():
-        raise FormatError(f"no catalog at {catalog}; create the lake first, or check the path")
+    for place in (database.catalog, data):
+        if _PLACEHOLDER.search(str(place)):
+            raise InputError(f"DuckLake fills in {{NAMES}} inside {place}; move the lake elsewhere")
+    if read_only:
+        database.check()
     options = [
         f"DATA_PATH {literal(f'{data}/')}",
         "OVERRIDE_DATA_PATH true",
-        "META_JOURNAL_MODE 'WAL'",
-        f"META_BUSY_TIMEOUT {BUSY_TIMEOUT_MS}",
         "DATA_INLINING_ROW_LIMIT 0",
+        *database.options,
     ]
     if read_only:
         options.append("READ_ONLY")
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {int(snapshot)}")
-    source = literal(f"ducklake:sqlite:{catalog}")
+    source = literal(f"ducklake:{database.source}")
     try:
         con.execute(f"ATTACH {source} AS {LAKE} ({', '.join(options)})")
         con.execute(f"USE {LAKE}")
     except duckdb.Error as error:
         message = one_line(error)
-        if "locked" in message:
-            raise BusyError(f"the catalog {catalog} is locked; try again") from error
+        if fault := database.fault(message, database.catalog):
+            raise fault from error
         if snapshot is not None and "snapshot" in message.lower():
             raise NotFoundError(
-                f"no snapshot {snapshot} in {catalog}; list those there are with `actlake log`"
+                f"no snapshot {snapshot} in {database.catalog}; list those there are with "
+                "`actlake log`"
             ) from error
-        raise disk_error(catalog, message) or FormatError(
-            f"cannot read {catalog} as a lake's catalog: {message}"
+        raise disk_error(data, message) or FormatError(
+            f"cannot read {database.catalog} as a lake's catalog: {message}"
         ) from error
+
+
+def end(con: duckdb.DuckDBPyConnection) -> None:
+    """Close ``con``, whatever it was at.
+
+    To close it within a transaction whose server is gone would end the process: DuckDB throws where
+    nobody can catch.
+    """
+    with suppress(duckdb.Error):
+        con.execute("ROLLBACK")
+    con.close()
 
 
 def literal(value: str | Path) -> str:

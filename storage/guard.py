@@ -11,6 +11,7 @@ What this does not stop: a statement may use the memory, threads and seconds tha
 a single call that never looks up, such as one giant ``repeat``, runs on after its time (10 to 25 s
 measured) and takes memory that DuckDB does not count. Data that strangers send belongs in a child
 process with limits of its own. Whoever can write the catalog is trusted: tables are what it says.
+With a catalog in Postgres, a role that may only SELECT is the wall behind these two.
 """
 
 import json

@@ -19,20 +19,22 @@ from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
 from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
 from actlake.storage.corpora import Document, corpus_facts
+from actlake.storage.database import Database
+from actlake.storage.databases import database_at
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
 from actlake.storage.durable import Digest
-from actlake.storage.errors import CorruptError, InputError, NotFoundError
+from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.guard import run_select, sandboxed
 from actlake.storage.keys import Json
-from actlake.storage.masks import Mask, mask_named, mask_rows, write_built_in
+from actlake.storage.masks import Mask, mask_named, mask_rows
 from actlake.storage.migrations import applied, migrate
 from actlake.storage.partials import stored_partials
 from actlake.storage.reading import Mode, Reading
 from actlake.storage.results import Result
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.run import Run, started_run
-from actlake.storage.settings import Settings, prepare_folder, read_settings, write_settings
+from actlake.storage.settings import Settings, new_settings, read_settings
 from actlake.storage.shards import WIDTH_HINT, committed_shards
 from actlake.storage.snapshots import current_snapshot, refuse_withdrawn, snapshots
 from actlake.storage.tensors import Tensor, tensor_named
@@ -52,7 +54,11 @@ class Lake:
     """
 
     def __init__(
-        self, root: Path, settings: Settings, snapshot: int | None = None, mode: Mode = "first-read"
+        self,
+        root: Path,
+        settings: Settings,
+        snapshot: int | None = None,
+        mode: Mode = "first-read",
     ) -> None:
         self.reading = Reading(root, mode, self._connection, lambda: self._claims.files())
         self.root = root
@@ -77,21 +83,14 @@ class Lake:
         return lake
 
     @classmethod
-    def create(cls, path: str | Path) -> Self:
-        """A new, empty lake in a folder that does not exist or is empty; else InputError."""
+    def create(cls, path: str | Path, *, catalog: str = "sqlite") -> Self:
+        """A new, empty lake in a folder that does not exist or is empty; else InputError.
+
+        ``catalog`` is ``sqlite`` or, for several machines, ``postgres:dbname=… host=…``.
+        """
         root = Path(path).expanduser().resolve()
-        prepare_folder(root)
-        claims = Claims(root)
-        claims.create()
-        if "lake.toml" in claims.files():
-            raise CorruptError(f"{root}/lake.toml is missing; restore it from a backup of the lake")
-        catalog = Catalog(root, claims)
-        migrate(catalog)
-        write_built_in(catalog)
-        settings, written = write_settings(root)  # last, so that a crash leaves no half a lake
-        claims.record_files({"lake.toml": written})
-        lake = cls(root, settings)
-        lake.__dict__.update(_claims=claims, _catalog=catalog)
+        lake = cls(root, new_settings(catalog))
+        creation.make_lake(root, lake.settings, lake._catalog, lake._claims)
         return lake
 
     def at(self, snapshot: int) -> Self:
@@ -105,13 +104,19 @@ class Lake:
     def close(self) -> None:
         """Close the lake's connections; a later call opens them again."""
         self._catalog.close()
+        self.database.engine.dispose()
         connection = self.__dict__.pop("_reader", None)
         if connection is not None:
             connection.close()
 
     @cached_property
+    def database(self) -> Database:
+        """The database that holds the catalog."""
+        return database_at(self.root, self.settings.catalog)
+
+    @cached_property
     def _claims(self) -> Claims:
-        return Claims(self.root)
+        return Claims(self.database)
 
     @cached_property
     def _catalog(self) -> Catalog:

@@ -24,6 +24,7 @@ from actlake.storage.codes_writer import CodesPlan, codes_attributes
 from actlake.storage.committed import CommittedFile
 from actlake.storage.compaction import Range, postings_in
 from actlake.storage.csr import INDPTR, Csr, index_dtype
+from actlake.storage.databases import database_found
 from actlake.storage.dictionary_files import dictionary_named
 from actlake.storage.duck import connect
 from actlake.storage.durable import Digest, replace_file
@@ -87,7 +88,7 @@ def way_of(reading: Reading, file: CommittedFile) -> Way | None:
 
 def mend_settings(root: Path) -> bool:
     """Put ``lake.toml`` back from a backup, without which no lake can be opened; whether it was."""
-    expected = Claims(root).files().get("lake.toml")
+    expected = Claims(database_found(root)).files().get("lake.toml")
     file = CommittedFile("lake.toml", "lake", expected)
     if expected is None or wrong_of(root / file.path, file) is None:
         return False

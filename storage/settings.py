@@ -1,5 +1,6 @@
 """``lake.toml``: what marks a folder as a lake, and which format it has."""
 
+import json
 import os
 import re
 import tomllib
@@ -14,8 +15,10 @@ from actlake.storage.errors import DiskError, FormatError, InputError
 
 __all__ = [
     "FORMAT",
+    "CatalogPlace",
     "Settings",
     "actlake_version",
+    "new_settings",
     "prepare_folder",
     "read_settings",
     "write_settings",
@@ -30,7 +33,23 @@ NETWORK_FILE_SYSTEMS = frozenset(
 FOLDERS = ("tables", "tensors", "codes", "rowsets", "dictionaries", "partials")
 MAKING = r"catalog\.lock|(catalog|claims)\.sqlite(-wal|-shm|-journal)?|\.lake\.toml\.\w+\.tmp"
 """Files of a lake that is being made; its folders are there too."""
+SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 MOUNTS = Path("/proc/self/mounts")
+
+
+KINDS = ("sqlite", "postgres")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPlace:
+    """Where the catalog is."""
+
+    kind: str = "sqlite"
+    """``sqlite``, inside the lake, or ``postgres``."""
+    database: str = ""
+    """Of Postgres: words of libpq, without a secret."""
+    schema: str = ""
+    """Of Postgres: the lake's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +63,34 @@ class Settings:
     """UTC, ISO 8601."""
     actlake_version: str
     """Version of actlake that created the lake."""
+    catalog: CatalogPlace = CatalogPlace()
 
 
 def actlake_version() -> str:
     return version("actlake")
 
 
-def prepare_folder(root: Path) -> None:
+def new_settings(catalog: str) -> Settings:
+    """Settings of a lake that is about to be made, its catalog ``sqlite``, or
+    ``postgres:dbname=… host=…``; InputError for anything else."""
+    kind, _, database = (one.strip() for one in catalog.partition(":"))
+    if kind not in KINDS or bool(database) != (kind == "postgres"):
+        # Without the text, which may hold a password.
+        raise InputError("a catalog is `sqlite`, or `postgres:dbname=… host=…`; name one of these")
+    lake = uuid4().hex
+    place = CatalogPlace(kind, database, f"lake_{lake}" if database else "")
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Settings(FORMAT, lake, created, actlake_version(), place)
+
+
+def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
     """Make ``root`` with the folders of a lake; it becomes one by ``write_settings``.
 
     What a killed process left of a lake that it was making is finished. InputError if ``root``
-    holds anything else, cannot be written, or lies on a network file system.
+    holds anything else, cannot be written, or lies on a network file system that the catalog cannot
+    be on.
     """
-    refuse_network_file_system(root)
+    _check_place(root, catalog)
     try:
         if root.exists() and not (root.is_dir() and _holds_nothing_else(root)):
             raise InputError(
@@ -76,22 +110,23 @@ def _holds_nothing_else(root: Path) -> bool:
     )
 
 
-def write_settings(root: Path) -> tuple[Settings, Digest]:
-    """New settings in ``lake.toml``, and what that file is; InputError if ``root`` has one."""
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    settings = Settings(FORMAT, uuid4().hex, created, actlake_version())
-    lines = (
+def write_settings(root: Path, settings: Settings) -> Digest:
+    """Write ``lake.toml``, and say what it is; InputError if ``root`` has one."""
+    lines = [
         f"format = {settings.format}",
         f'lake = "{settings.lake}"',
         f'created = "{settings.created}"',
         f'actlake_version = "{settings.actlake_version}"',
         "",
         "[catalog]",
-        'kind = "sqlite"',
-        "",
-    )
+        f'kind = "{settings.catalog.kind}"',
+    ]
+    if settings.catalog.kind == "postgres":
+        lines.append(f"database = {json.dumps(settings.catalog.database, ensure_ascii=False)}")
+        lines.append(f'schema = "{settings.catalog.schema}"')
+    lines.append("")
     try:
-        return settings, publish(root / "lake.toml", ["\n".join(lines).encode()])
+        return publish(root / "lake.toml", ["\n".join(lines).encode()])
     except FileExistsError:
         raise InputError(f"{root} has just become a lake; open it, or name another") from None
 
@@ -111,20 +146,30 @@ def read_settings(root: Path) -> Settings:
                 f"{root} has format {found} and this actlake reads up to {FORMAT}; "
                 f"install actlake {writer} or newer"
             )
-        settings = Settings(found, str(values["lake"]), str(values["created"]), writer)
-        kind = values["catalog"]["kind"]
+        catalog = CatalogPlace(**values["catalog"])
+        settings = Settings(found, str(values["lake"]), str(values["created"]), writer, catalog)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); restore it from a backup of the lake"
         ) from error
-    if kind != "sqlite":
+    if catalog.kind not in KINDS:
         raise FormatError(
-            f"{path} names a catalog of kind {kind!r}; this actlake knows only sqlite"
+            f"{path} names a catalog of kind {catalog.kind!r}; this actlake knows "
+            f"{' and '.join(KINDS)}"
         )
-    refuse_network_file_system(root)
+    if catalog.kind == "postgres" and not SCHEMA.fullmatch(catalog.schema):
+        raise FormatError(
+            f"{path} is damaged (schema {catalog.schema!r}); restore it from a backup of the lake"
+        )
+    _check_place(root, catalog)
     return settings
+
+
+def _check_place(root: Path, catalog: CatalogPlace) -> None:
+    if catalog.kind == "sqlite":
+        refuse_network_file_system(root)
 
 
 def refuse_network_file_system(root: Path) -> None:

@@ -20,14 +20,14 @@ from actlake.storage.committed import (
     files_of_tables,
     files_of_things,
 )
-from actlake.storage.duck import LAKE, one_line
+from actlake.storage.databases import database_found
+from actlake.storage.duck import LAKE, end, one_line
 from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import LakeError
 from actlake.storage.fields import TABLES
-from actlake.storage.sqlite_check import sqlite_faults
+from actlake.storage.sqlite_database import SqliteDatabase
 
 __all__ = [
-    "DATABASES",
     "FOUNDATIONS",
     "WHOLE",
     "Fault",
@@ -39,8 +39,7 @@ __all__ = [
     "wrong_of",
 ]
 
-DATABASES = ("catalog.sqlite", "claims.sqlite")
-FOUNDATIONS = ("lake.toml", *DATABASES)
+FOUNDATIONS = ("lake.toml", *SqliteDatabase.names)
 SMALL_ROWS = 100_000
 """Tables up to this size are held in memory while they are checked."""
 
@@ -118,22 +117,24 @@ def verify(
             tell("what the tables say of each other was not checked, as some are damaged")
         else:
             for name, what in names_disagree(connection, claims):
-                yield Fault(DATABASES[1], name, None, None, what)
+                yield Fault(claims.database.names[1], name, None, None, what)
             yield from _checked(connection)
     except duckdb.Error as error:  # what the tables are read from is damaged, or gone
-        yield Fault(DATABASES[0], "tables", None, None, f"cannot be read: {one_line(error)}")
+        yield Fault(
+            claims.database.names[0], "tables", None, None, f"cannot be read: {one_line(error)}"
+        )
 
 
 def verify_foundations(root: Path, claims: Claims) -> Iterator[Fault]:
     """Faults of ``lake.toml`` and of the databases, for which nothing else need be readable."""
-    bad = {path.name: what for path, what in sqlite_faults([root / name for name in DATABASES])}
+    bad = dict(claims.database.faults())
     for name, what in bad.items():
         yield Fault(name, "lake", None, None, what)
-    if DATABASES[1] not in bad:
+    if claims.database.names[1] not in bad:
         try:
             settings = CommittedFile("lake.toml", "lake", claims.files().get("lake.toml"))
         except LakeError as error:
-            yield Fault(DATABASES[1], "lake", None, None, str(error))
+            yield Fault(claims.database.names[1], "lake", None, None, str(error))
         else:
             yield from _faults(root, settings, claims, int, str)
     for path, what in backup_faults(root):
@@ -143,10 +144,10 @@ def verify_foundations(root: Path, claims: Claims) -> Iterator[Fault]:
 def verify_unopened(root: Path) -> Iterator[Fault]:
     """Faults of a lake that cannot be opened: its foundations and, where they are sound, the files
     of its tables."""
-    claims = Claims(root)
+    claims = Claims(database_found(root))
     foundations = [*verify_foundations(root, claims)]
     yield from foundations
-    if not {one.path for one in foundations} & {*DATABASES}:
+    if not {one.path for one in foundations} & {*claims.database.names}:
         with closing(Catalog(root, claims).attached()) as connection:
             for file in files_of_tables(connection, claims.files()):
                 yield from _faults(root, file, claims, int, str)
@@ -201,7 +202,8 @@ def _differs(found: Digest, expected: Digest) -> str | None:
 
 def _checked(connection: duckdb.DuckDBPyConnection) -> Iterator[Fault]:
     """What ``sql/checks`` find, all at one snapshot."""
-    with closing(connection.cursor()) as cursor:  # its temporary tables go with it
+    cursor = connection.cursor()  # its temporary tables go with it
+    try:
         cursor.execute("BEGIN")
         for table in _small_tables(cursor):
             # Checks name most tables many times, and DuckLake asks its catalog at each.
@@ -210,6 +212,8 @@ def _checked(connection: duckdb.DuckDBPyConnection) -> Iterator[Fault]:
         for check in sql.names("checks"):
             for row in cursor.execute(sql.text("checks", check)).fetchall():
                 yield Fault(f"check {check}", str(row[0]), None, None, str(row[1]))
+    finally:
+        end(cursor)
 
 
 def _small_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:

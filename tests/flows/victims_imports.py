@@ -16,7 +16,9 @@ import actlake.flows.train
 import tests.flows.scenes
 from actlake.analytics.dictionaries import topk
 from actlake.storage.duck import connect
+from actlake.storage.sqlite_database import SqliteDatabase
 
 __all__ = ["actlake", "tests", "topk", "torch", "transformers"]
 
-connect().close()  # the signatures of its extensions are checked, for all that are forked
+# The signatures of its extensions are checked, for all that are forked.
+connect(extensions=SqliteDatabase.extensions).close()

@@ -31,6 +31,7 @@ from actlake.storage.codes_writer import (
 from actlake.storage.csr import csr_from_dense
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.run import Run
+from tests.postgres import Server
 
 WIDTH, FEATURES = 6, 40
 WORDS = "naïve 日本語 👩‍🚀 go café x ok the of and".split()
@@ -64,6 +65,15 @@ def fresh(empty_lake: Path, tmp_path: Path) -> Iterator[Lake]:
 def bench(planted: "Planted", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """A copy of the planted lake that everybody writes to, under fresh names."""
     lake = Lake.open(shutil.copytree(planted.root, tmp_path_factory.mktemp("lakes") / "bench"))
+    yield lake
+    lake.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_lake(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    """A lake with its catalog in Postgres that everybody writes to, under fresh names."""
+    root = tmp_path_factory.mktemp("lakes") / "postgres"
+    lake = Lake.create(root, catalog=f"postgres:{postgres.database()}")
     yield lake
     lake.close()
 

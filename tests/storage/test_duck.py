@@ -11,13 +11,14 @@ import pytest
 from actlake.storage import duck
 from actlake.storage.duck import attach_lake, connect, literal, load_extension, one_line
 from actlake.storage.errors import FormatError, InputError, LakeError, NotFoundError
+from actlake.storage.sqlite_database import SqliteDatabase
 
 AWKWARD = ["plain", "with space", "it's", 'a"b', "a;b--c", "día-日本", "{data_path}", "a%20b?c#d"]
 
 
 @pytest.fixture(scope="module")
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    con = connect(threads=1)
+    con = connect(extensions=SqliteDatabase.extensions, threads=1)
     yield con
     con.close()
 
@@ -26,8 +27,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 def attached(
     con: duckdb.DuckDBPyConnection, root: Path, *, read_only: bool, snapshot: int | None = None
 ) -> Iterator[None]:
-    catalog, tables = root / "catalog.sqlite", root / "tables"
-    attach_lake(con, catalog, tables, read_only=read_only, snapshot=snapshot)
+    attach_lake(con, SqliteDatabase(root), root / "tables", read_only=read_only, snapshot=snapshot)
     try:
         yield
     finally:
@@ -49,7 +49,8 @@ def counted(con: duckdb.DuckDBPyConnection, root: Path, snapshot: int | None = N
 
 
 def test_connect__states_its_limits(tmp_path: Path) -> None:
-    con = connect(memory_limit="300MB", threads=1, spill=tmp_path / "spill")
+    extensions = SqliteDatabase.extensions
+    con = connect(extensions=extensions, memory_limit="300MB", threads=1, spill=tmp_path / "spill")
     setting = dict(con.execute("SELECT name, value FROM duckdb_settings()").fetchall())
     assert setting["memory_limit"] == "286.1 MiB"
     assert setting["threads"] == "1"
@@ -67,13 +68,13 @@ def test_connect__checks_the_signature_of_a_changed_file_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {}
-    for name in duck.EXTENSIONS:
+    for name in SqliteDatabase.extensions:
         source = duck._extension_file(name)
         assert source is not None, "the wheels of the extensions are not installed"
         files[name] = Path(shutil.copy(source, tmp_path))
     monkeypatch.setattr(duck, "_extension_file", files.get)
     for _ in range(2):
-        con = connect()
+        con = connect(extensions=SqliteDatabase.extensions)
         unsigned = con.execute("SELECT current_setting('allow_unsigned_extensions')").fetchone()
         assert unsigned == (False,)
         with pytest.raises(duckdb.InvalidInputException, match="Cannot change"):
@@ -85,7 +86,7 @@ def test_connect__checks_the_signature_of_a_changed_file_again(
     changed.unlink()  # a file that is mapped is not written to
     changed.write_bytes(content)
     with pytest.raises(LakeError, match="signature"):
-        connect()
+        connect(extensions=SqliteDatabase.extensions)
 
 
 def test_connect__spills_only_where_it_is_told(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from actlake.storage.guard import (
     run_select,
     sandboxed,
 )
+from actlake.storage.sqlite_database import SqliteDatabase
 from tests.storage.statements import (
     BAD_PREDICATES,
     GOOD_PREDICATES,
@@ -36,8 +37,8 @@ from tests.storage.statements import (
 def make_lake(root: Path) -> None:
     """Tables ``tokens`` (120 rows of 6 documents) and ``documents``, in several snapshots."""
     (root / "tables").mkdir(parents=True)
-    con = connect(threads=1)
-    attach_lake(con, root / "catalog.sqlite", root / "tables", read_only=False)
+    con = connect(extensions=SqliteDatabase.extensions, threads=1)
+    attach_lake(con, SqliteDatabase(root), root / "tables", read_only=False)
     con.execute(
         'CREATE TABLE tokens("row" BIGINT, document BIGINT, token_id INTEGER, text VARCHAR)'
     )
@@ -64,8 +65,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def con(root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    con = connect(memory_limit="500MB", threads=1)
-    attach_lake(con, root / "catalog.sqlite", root / "tables", read_only=True)
+    con = connect(extensions=SqliteDatabase.extensions, memory_limit="500MB", threads=1)
+    attach_lake(con, SqliteDatabase(root), root / "tables", read_only=True)
     con.execute("SET search_path = 'memory.main,lake.main'")
     con.execute("CREATE VIEW per_document AS SELECT document, count(*) AS n FROM tokens GROUP BY 1")
     con.execute("SET search_path = 'lake.main,memory.main'")
@@ -249,8 +250,8 @@ def test_sandboxed__reads_no_file_outside_even_without_the_parser(
 @pytest.mark.parametrize("statement", ["VIEW evil AS SELECT 1", "MACRO evil(x) AS x"])
 def test_sandboxed__refuses_a_lake_with_code_of_its_own(statement: str, tmp_path: Path) -> None:
     make_lake(tmp_path / "lake")
-    con = connect(threads=1)
-    attach_lake(con, tmp_path / "lake/catalog.sqlite", tmp_path / "lake/tables", read_only=False)
+    con = connect(extensions=SqliteDatabase.extensions, threads=1)
+    attach_lake(con, SqliteDatabase(tmp_path / "lake"), tmp_path / "lake/tables", read_only=False)
     con.execute(f"CREATE {statement}")
     with pytest.raises(FormatError, match="evil"):
         sandboxed(con, [tmp_path / "lake/tables"])

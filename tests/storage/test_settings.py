@@ -12,6 +12,8 @@ from actlake.storage import settings as module
 from actlake.storage.errors import FormatError, InputError
 from actlake.storage.settings import (
     FORMAT,
+    CatalogPlace,
+    new_settings,
     prepare_folder,
     read_settings,
     refuse_network_file_system,
@@ -20,18 +22,20 @@ from actlake.storage.settings import (
 from tests.storage.conftest import python
 
 
-def test_settings__come_back_as_written(tmp_path: Path) -> None:
-    written, digest = write_settings(tmp_path)
+@pytest.mark.parametrize("catalog", ["sqlite", "postgres: dbname=lake host=/a\\b\"c' 'port=1"])
+def test_settings__come_back_as_written(tmp_path: Path, catalog: str) -> None:
+    written = new_settings(catalog)
+    digest = write_settings(tmp_path, written)
     assert read_settings(tmp_path) == written
     assert written.format == FORMAT
     assert digest.bytes == (tmp_path / "lake.toml").stat().st_size
 
 
 def test_write_settings__refuses_a_lake(tmp_path: Path) -> None:
-    write_settings(tmp_path)
+    write_settings(tmp_path, new_settings("sqlite"))
     before = (tmp_path / "lake.toml").read_bytes()
     with pytest.raises(InputError, match="become a lake"):
-        write_settings(tmp_path)
+        write_settings(tmp_path, new_settings("sqlite"))
     assert (tmp_path / "lake.toml").read_bytes() == before
 
 
@@ -44,7 +48,7 @@ def test_prepare_folder__refuses_what_is_there(tmp_path: Path, taken: str) -> No
         place.mkdir()
         (place / "mine").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
-        prepare_folder(place)
+        prepare_folder(place, CatalogPlace())
     assert sorted(tmp_path.rglob("*")) in ([place], [place, place / "mine"])
 
 
@@ -73,10 +77,10 @@ def test_read_settings__refuses_a_newer_format_whatever_else_it_says(tmp_path: P
 
 
 def test_read_settings__refuses_a_catalog_it_does_not_know(tmp_path: Path) -> None:
-    write_settings(tmp_path)
+    write_settings(tmp_path, new_settings("sqlite"))
     file = tmp_path / "lake.toml"
-    file.write_text(file.read_text().replace("sqlite", "postgres"))
-    with pytest.raises(FormatError, match="'postgres'"):
+    file.write_text(file.read_text().replace("sqlite", "oracle"))
+    with pytest.raises(FormatError, match="'oracle'"):
         read_settings(tmp_path)
 
 

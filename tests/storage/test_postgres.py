@@ -1,0 +1,58 @@
+"""A catalog in Postgres keeps every promise that one in SQLite keeps: the same tests, run on it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actlake.storage import Lake
+from actlake.storage.settings import CatalogPlace
+from tests.postgres import Server, fork_lake
+from tests.storage.conformance.catalog import CatalogTests
+from tests.storage.conformance.claims import ClaimsTests
+from tests.storage.conformance.protocol import ProtocolTests
+from tests.storage.conformance.run import RunTests
+
+
+@pytest.fixture(scope="module")
+def empty(postgres: Server, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake as ``create`` leaves it. Do not write to it: fork it."""
+    root = tmp_path_factory.mktemp("lakes") / "postgres"
+    Lake.create(root, catalog=f"postgres:{postgres.database()}").close()
+    return root
+
+
+@pytest.fixture(scope="module")
+def bench(
+    empty: Path, postgres: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lake]:
+    lake = Lake.open(fork_lake(postgres, empty, tmp_path_factory.mktemp("lakes") / "bench"))
+    yield lake
+    lake.close()
+
+
+@pytest.fixture
+def fresh(empty: Path, postgres: Server, tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake.open(fork_lake(postgres, empty, tmp_path / "lake"))
+    yield lake
+    lake.close()
+
+
+class TestPostgresCatalog(CatalogTests):
+    pass
+
+
+class TestPostgresRun(RunTests):
+    pass
+
+
+class TestPostgresProtocol(ProtocolTests):
+    @pytest.fixture
+    def words(self, postgres: Server) -> str:
+        return f"postgres:{postgres.database()}"
+
+
+class TestPostgresClaims(ClaimsTests):
+    @pytest.fixture
+    def place(self, postgres: Server) -> CatalogPlace:
+        return CatalogPlace("postgres", postgres.database(), "lake_claims")

@@ -8,8 +8,10 @@ import contextlib
 import hashlib
 import importlib.util
 import io
+import json
 import os
 import shutil
+import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from logging import ERROR
@@ -42,6 +44,9 @@ TOKENIZER = (
     "merges.txt",
     "*.model",
 )
+
+_LARGEST = {"hidden_size": 1 << 20, "num_hidden_layers": 1 << 13, "vocab_size": 1 << 25}
+"""Some thirty times what the largest models have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
             config: PretrainedConfig = AutoConfig.from_pretrained(
                 path, trust_remote_code=trust_remote_code
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # a config is anybody's text, and libraries raise what they like
             raise ModelError(
                 f"the config of {source} cannot be read: {first_line(error)}; check "
                 f"{path / 'config.json'}"
@@ -138,7 +143,19 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
             f"{source} is an encoder-decoder ({config.model_type}), which cannot be extracted; "
             "give a decoder or an encoder"
         )
+    _refuse_huge(config.get_text_config(), path, source)
     return config
+
+
+def _refuse_huge(config: PretrainedConfig, path: Path, source: str) -> None:
+    """A model is built as its config says before any weight is looked at."""
+    for name, most in _LARGEST.items():
+        value = getattr(config, name, None)
+        if not isinstance(value, int) or not 0 < value <= most:
+            raise ModelError(
+                f"the config of {source} has {name} {value!r} and not 1 to {most:,}; check "
+                f"{path / 'config.json'}"
+            )
 
 
 def read_tokenizer(path: Path, source: str, trust_remote_code: bool) -> PreTrainedTokenizerBase:
@@ -150,7 +167,7 @@ def read_tokenizer(path: Path, source: str, trust_remote_code: bool) -> PreTrain
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 path, trust_remote_code=trust_remote_code
             )
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except Exception as error:  # as above
             raise ModelError(
                 f"the tokenizer of {source} cannot be read: {first_line(error)}; check its files "
                 f"in {path}"
@@ -166,7 +183,26 @@ def weight_files(path: Path, source: str) -> list[Path]:
             f"no weights in {path} for the model {source}; add model.safetensors or give the .gguf "
             "file itself"
         )
+    for index in found:
+        if index.name.endswith(".index.json"):
+            _check_index(index, source)
     return found
+
+
+def _check_index(index: Path, source: str) -> None:
+    """Every file that an index names is one that is hashed with the model."""
+    try:
+        names = {str(name) for name in json.loads(index.read_bytes())["weight_map"].values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(
+            f"the index {index} of {source} cannot be read: {first_line(error)}; mend it"
+        ) from error
+    known = {path.name for path in files(index.parent, (*_WEIGHTS, *_TORCH_WEIGHTS))}
+    for name in sorted(names - known):
+        raise ModelError(
+            f"the index {index} of {source} names {name!r}, which is no file of weights beside it; "
+            "give a complete model"
+        )
 
 
 def files(folder: Path, patterns: Iterable[str]) -> list[Path]:
@@ -229,12 +265,14 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Generator[None]:
-    """While open, transformers logs errors only and shows no progress bars."""
+    """While open, transformers logs errors only, shows no bars, and torch does not warn."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(ERROR)
     logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers types it so
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:

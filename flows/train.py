@@ -22,7 +22,7 @@ from actlake.flows.progress import progress, say
 from actlake.flows.scores import SplitRows, score_table
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.durable import replace_file
-from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.errors import CorruptError, IncompleteError, InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, fingerprint
 from actlake.storage.lake import Lake
@@ -161,10 +161,16 @@ def _train_autoencoder(
     from actlake.analytics.dictionaries.topk import Trainer, set_threads
 
     set_threads(torch_threads or default_threads())
-    saved = _load_checkpoint(run)
-    trainer = (
-        Trainer.start(settings, split.sample(SAMPLE_ROWS)) if saved is None else Trainer(saved)
-    )
+    path = _checkpoint_file(run)
+    try:
+        saved = _load_checkpoint(path)
+        trainer = None if saved is None else Trainer(saved)
+    except Exception as error:  # whatever a damaged file makes of the trainer
+        raise CorruptError(
+            f"the checkpoint {path} cannot be taken up ({type(error).__name__}); remove it, and "
+            "training begins anew"
+        ) from error
+    trainer = trainer or Trainer.start(settings, split.sample(SAMPLE_ROWS))
     label = f"train {settings.selection} {split.tensor.name}"
     if trainer.steps_done:
         say(f"{label}: goes on after {trainer.steps_done:,} steps")
@@ -205,8 +211,7 @@ def _save_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
     )
 
 
-def _load_checkpoint(run: Run) -> Checkpoint | None:
-    path = _checkpoint_file(run)
+def _load_checkpoint(path: Path) -> Checkpoint | None:
     if not path.exists():
         return None
     with safetensors.safe_open(path, framework="numpy") as file:

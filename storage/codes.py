@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.csr import INDPTR, Csr, index_dtype
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.scan import scan_codes
@@ -130,7 +131,7 @@ def codes_named(reading: Reading, name: str) -> Codes:
         FROM codes WHERE codes = $name
     """
     reading.table("codes", codes=(name, name))
-    row = reading.connection().execute(query, {"name": name}).fetchone()
+    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
     if row is None:
         raise NotFoundError(f"no codes {name!r} in {reading.root}; see `actlake ls codes`")
     dictionary, tensor, n_features, dtype, rowset, fingerprint, id_, path, state = row

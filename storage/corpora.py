@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from actlake.storage.errors import CorpusError, NotFoundError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.keys import check_name
+from actlake.storage.keys import check_name, sought
 from actlake.storage.run import Run
 from actlake.storage.transaction import StagedRows
 
@@ -78,7 +78,7 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
 def corpus_facts(connection: duckdb.DuckDBPyConnection, corpus: str) -> CorpusFacts:
     """Fingerprint and count of a corpus; NotFoundError if there is none of that name."""
     query = "SELECT fingerprint, documents FROM corpora WHERE corpus = $corpus"
-    row = connection.execute(query, {"corpus": corpus}).fetchone()
+    row = connection.execute(query, {"corpus": sought(corpus)}).fetchone()
     if row is None:
         raise NotFoundError(f"no corpus {corpus!r} in this lake; see `actlake ls corpora`")
     return CorpusFacts(*row)

@@ -95,6 +95,8 @@ def create_rowset(
 ) -> None:
     """See ``Lake.create_rowset``."""
     check_name("rowset", name)
+    if tokenizer is not None:
+        check_name("tokenizer", tokenizer)
     if kind not in ("token", "document"):
         raise InputError(f"a rowset is of kind token or document, not {kind!r}")
     facts = corpus_facts(connection, corpus)

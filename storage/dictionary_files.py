@@ -15,7 +15,7 @@ from actlake.storage.arrays import corrupt
 from actlake.storage.durable import new_folder, publish
 from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.keys import Json, check_name, new_id
+from actlake.storage.keys import Json, check_name, new_id, sought
 from actlake.storage.reading import Reading
 from actlake.storage.run import Run
 
@@ -96,7 +96,7 @@ def dictionary_named(reading: Reading, name: str) -> DictionaryFile:
         FROM dictionaries WHERE dictionary = $name
     """
     reading.table("dictionaries", dictionary=(name, name))
-    row = reading.connection().execute(query, {"name": name}).fetchone()
+    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
     if row is None:
         raise NotFoundError(
             f"no dictionary {name!r} in {reading.root}; see `actlake ls dictionaries`"

@@ -54,6 +54,7 @@ _SYSTEM_TABLE = re.compile(r"(duckdb_|ducklake_|pg_|pragma_|sqlite_|__)", re.IGN
 _SCHEMAS = {("", ""), ("", "main"), ("", LAKE), (LAKE, "main")}
 _INFORMATION = {"columns", "tables"}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_UNBINDABLE = re.compile(r"[\x00\ud800-\udfff]")  # see ``keys.sought``
 
 Node = dict[str, Any]
 
@@ -161,6 +162,9 @@ def run_select(
     for name in sorted(values.keys() - names):
         known = ", ".join(f"${known}" for known in sorted(names)) or "none"
         raise QueryError(f"the query has no parameter ${name}; it has {known}")
+    for name, value in values.items():
+        if isinstance(value, str) and _UNBINDABLE.search(value):
+            raise QueryError(f"the value of ${name} holds a zero byte or half a surrogate pair")
     twin = _twin(con)
     limit = TimeLimit(twin, seconds)
     with limit.step():

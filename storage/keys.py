@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from actlake.storage.errors import InputError
 
-__all__ = ["Json", "check_name", "fingerprint", "new_id"]
+__all__ = ["Json", "check_name", "fingerprint", "new_id", "sought"]
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 NAME = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9._@:-]{0,119}")
@@ -23,6 +23,15 @@ def check_name(kind: str, name: str) -> str:
             "and start with a letter, digit, _ or @"
         )
     return name
+
+
+def sought(name: str) -> str:
+    """``name`` to look for in a table, or what nothing is called where nothing could be so called.
+
+    DuckLake puts the values of conditions into SQL of its own, which a zero byte ends, and DuckDB
+    takes no half of a surrogate pair.
+    """
+    return name if NAME.fullmatch(name) else ""
 
 
 def fingerprint(*parts: Json) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.shards import Grid
 
@@ -97,7 +98,7 @@ def rowset_named(reading: Reading, name: str) -> Rowset:
         FROM rowsets WHERE rowset = $name
     """
     reading.table("rowsets", rowset=(name, name))
-    row = reading.connection().execute(query, {"name": name}).fetchone()
+    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
     if row is None:
         raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
     corpus, kind, tokenizer, windowing, window, overlap, rows, shard_rows, hash_, id_, path = row

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.keys import sought
 from actlake.storage.precision import stored_dtype
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
@@ -158,7 +159,7 @@ def tensor_named(reading: Reading, name: str) -> Tensor:
         FROM tensors WHERE tensor = $name
     """
     reading.table("tensors", tensor=(name, name))
-    row = reading.connection().execute(query, {"name": name}).fetchone()
+    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
     if row is None:
         raise NotFoundError(f"no tensor {name!r} in {reading.root}; see `actlake ls tensors`")
     model, site, module, side, dtype, width, rowset, fingerprint, id_, path, state = row

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.errors import IncompleteError, InputError, LakeError
-from actlake.storage.keys import Json, fingerprint
+from actlake.storage.keys import Json, check_name, fingerprint
 from actlake.storage.precision import cast
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
@@ -36,7 +36,7 @@ def given(
     """The plan of a tensor whose rows come from elsewhere."""
     return TensorPlan(
         name=name,
-        model=model,
+        model=check_name("model", model),
         model_fingerprint=fingerprint(model),
         site=site,
         module=site,

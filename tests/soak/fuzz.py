@@ -17,6 +17,7 @@ from actlake.storage.corpora import Document, examine_documents
 from actlake.storage.errors import LakeError
 from actlake.storage.lake import Lake
 from tests.fuzz.corpus_files import Planted, plant, read_independently, same_label
+from tests.fuzz.lake_machine import run_machine
 from tests.soak.outcome import Outcome
 
 FORMATS_OF: dict[str, Format] = {
@@ -24,7 +25,7 @@ FORMATS_OF: dict[str, Format] = {
     "feather": "arrow",
     "txt": "text",
 }
-READINGS, INGESTS = 20_000, 300
+READINGS, INGESTS, ORDERS, STEPS = 20_000, 300, 100, 50
 
 
 def documents(planted: Planted) -> list[Document] | LakeError:
@@ -128,3 +129,24 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
         for one in faults:
             print(one, flush=True)
         yield Outcome(name, attempts, attempts - len(faults), len(faults), seen=seen)
+    wrong = orders(random, ORDERS)
+    for one in wrong:
+        print(one, flush=True)
+    yield Outcome(
+        f"orders of {STEPS} steps, crashes among them, against plain Python",
+        ORDERS,
+        ORDERS - len(wrong),
+        len(wrong),
+    )
+
+
+def orders(random: np.random.Generator, count: int) -> list[str]:
+    """What was wrong in runs of the state machine over a lake, ten orders at a time."""
+    wrong = []
+    for _ in range(count // 10):
+        seed = int(random.integers(1 << 31))
+        try:
+            run_machine(examples=10, steps=STEPS, seed=seed)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest is tried
+            wrong.append(f"seed {seed}: {error!r}"[:500])
+    return wrong

@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from actlake.storage.durable import Buffer, Digest, digest, publish
+from actlake.storage.durable import Buffer, Digest, digest, linked, publish
 from actlake.storage.errors import CorruptError
 from actlake.storage.keys import Json
 
@@ -107,6 +107,8 @@ def map_chunk(
         size = path.stat().st_size
     except FileNotFoundError:
         raise corrupt(path, what, "is missing") from None
+    if linked(path):
+        raise corrupt(path, what, "is a link, or reached through one")
     if size != expected_bytes:
         raise corrupt(path, what, f"has {size:,} bytes instead of {expected_bytes:,}")
     if 0 in shape:

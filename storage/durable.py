@@ -20,6 +20,7 @@ __all__ = [
     "digest",
     "disk_error",
     "flush",
+    "linked",
     "make_folder",
     "new_folder",
     "publish",
@@ -79,6 +80,15 @@ def digest(path: Path) -> Digest:
             hasher.update(piece)
             size += len(piece)
     return Digest(size, hasher.hexdigest())
+
+
+def linked(path: Path) -> bool:
+    """Whether ``path``, below a resolved root, is a link or is reached through one.
+
+    A link may lead out of the lake: whoever reads would read, and whoever removes would remove,
+    what is somebody else's.
+    """
+    return os.path.realpath(path) != os.fspath(path)
 
 
 def make_folder(folder: Path) -> None:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from actlake import sql
 from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
 from actlake.storage.duck import LAKE
-from actlake.storage.durable import Digest, digest
+from actlake.storage.durable import Digest, digest, linked
 from actlake.storage.errors import InputError
 from actlake.storage.snapshots import current_snapshot
 
@@ -204,6 +204,8 @@ class Reading:
         if path not in self._recorded:
             self._recorded = self.recorded()
         expected = self._recorded.get(path)
+        if linked(file):
+            raise corrupt(file, what, "is a link, or reached through one")
         try:
             # A crash may have left it without a hash; ``verify`` adopts it.
             if expected is not None and digest(file) != expected:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
+from actlake.storage.durable import linked
 from actlake.storage.errors import BusyError, InputError
 from actlake.storage.leftovers import files_below, leftovers, named_parquet
 from actlake.storage.run import Run, pin_of
@@ -291,10 +292,15 @@ def _size(path: Path) -> int:
 
 
 def _remove(root: Path, path: Path) -> Iterator[Removed]:
-    """Remove a file or folder; nothing is yielded of one that somebody else removes."""
+    """Remove a file or folder; nothing is yielded of one that somebody else removes.
+
+    A link goes, and what it leads to stays; so does what is reached through a link.
+    """
+    if linked(path.parent):
+        return
     try:
         size = _size(path)
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink()

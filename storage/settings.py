@@ -138,6 +138,11 @@ def read_settings(root: Path) -> Settings:
         raise FormatError(
             f"{root} is not a lake: it has no lake.toml; make one with `actlake init`"
         )
+    for name in ("lake.toml", *FOLDERS, "tables/main"):
+        if (root / name).is_symlink():
+            raise FormatError(
+                f"{root / name} is a link; a lake holds its own files, so put there what it names"
+            )
     try:
         values = tomllib.loads(path.read_text("utf-8"))
         found, writer = int(values["format"]), str(values["actlake_version"])

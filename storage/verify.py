@@ -22,7 +22,7 @@ from actlake.storage.committed import (
 )
 from actlake.storage.databases import database_found
 from actlake.storage.duck import LAKE, end, one_line
-from actlake.storage.durable import Digest, digest
+from actlake.storage.durable import Digest, digest, linked
 from actlake.storage.errors import LakeError
 from actlake.storage.fields import TABLES
 from actlake.storage.sqlite_database import SqliteDatabase
@@ -183,6 +183,8 @@ def _faults(
 
 def wrong_of(path: Path, file: CommittedFile) -> str | None:
     """What is wrong with a file, or None; reads all of it."""
+    if linked(path):
+        return "a link, or reached through one; a lake holds its own files, so put the file there"
     try:
         if file.payload_crc32c is not None and file.expected is not None:
             return check_chunk(path, file.expected, file.payload_crc32c)

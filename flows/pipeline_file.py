@@ -203,7 +203,7 @@ def read_pipeline(file: Path) -> PipelineFile:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8; save it as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{file} is not TOML: {lower(str(error))}; mend that line") from error
     try:
         # As JSON, because an array may become a tuple there, also where types are strict.

@@ -39,6 +39,7 @@ CONTENT: dict[str, bytes | str] = {
     "picture.png": b"\x89PNG\r\n\x1a\n",
     "good.toml": PIPELINE,
     "broken.toml": "[corpus\nname = ",
+    "deep.toml": "a = " + "[" * 100_000,
     "unknown.toml": PIPELINE + '[corpus.sourse]\npath = "x"\n',
     "wrong.toml": PIPELINE + "[summary]\nmasks = 3\n",
     "name.toml": PIPELINE.replace('"new"', '"../new"'),

@@ -188,6 +188,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("{folder}/empty.jsonl", "corpus"),
             ("{folder}/broken.toml", "broken.toml"),
             ("{folder}/utf16.txt", "utf16.txt"),
+            ("{folder}/deep.toml", "deep.toml is not TOML"),
             ("{folder}/unknown.toml", "did you mean"),
             ("{folder}/wrong.toml", "wrong.toml"),
             ("{folder}/name.toml", "is no name"),

@@ -62,7 +62,12 @@ _CODES: Rows = (("nothing", "no codes 'nothing'"), ("' OR ''='", "ls codes"), ("
 _MASK: Rows = (("nothing", "no mask 'nothing'"), ("", "no mask ''"))
 _CORPUS: Rows = (("nothing", "actlake"), ("../c", "actlake"), ("", "actlake"))
 
+_CATALOG: Rows = tuple(
+    (given, "a catalog is `sqlite`, or `postgres:") for given in ("", "nothing", "mysql:x", "/x")
+)
+
 BAD: Mapping[str, Mapping[str, Rows]] = {
+    "init": {"catalog": _CATALOG},
     "ingest": {
         "source": (
             ("", "the path of the source is empty"),

@@ -136,9 +136,9 @@ def test_damaged_files__are_refused_in_one_line(planted: Planted, tmp_path: Path
     (tensor.folder / "c.4.0").unlink()
     (tensor.folder / "zarr.json").write_text("{")
     for read, message in (
-        (lambda: tensor[12:13], r"c\.3\.0 has 1 bytes instead of 52"),
-        (lambda: tensor[16:17], r"c\.4\.0 is missing"),
-        (tensor.attributes, r"zarr\.json is damaged"),
+        (lambda: tensor[12:13], r"c\.3\.0 .*has 1 bytes instead of 52"),
+        (lambda: tensor[16:17], r"c\.4\.0 .*is missing"),
+        (tensor.attributes, r"zarr\.json .*is not what was committed"),
     ):
         with pytest.raises(CorruptError, match=message) as caught:
             read()

@@ -10,7 +10,7 @@ from tests.fuzz.lake_machine import NAMES, STEPS, LakeMachine, crash, run_machin
 
 
 def test_lake__is_what_plain_python_says_in_any_order_of_steps() -> None:
-    run_machine(examples=3, steps=10)
+    run_machine(examples=2, steps=10)
 
 
 def test_machine__sees_a_row_that_is_not_what_was_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ LAKE ?= demo-lake
 WHEELS ?=
 PYTEST ?=
 SOAK ?=
+# One more than cores, since some tests wait for a server.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n + 1 : 8)))
 
 # Exits 0 in a Python that can hold actlake.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -41,9 +43,9 @@ help:
 demo: .venv/.demo
 	@$(BIN)/actlake pipeline demo.toml --lake "$(LAKE)"
 
-# A worker a core, and a thread a worker: torch's threads would only wait for each other.
+# A thread a worker: torch's threads would only wait for each other.
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu" -n auto --maxprocesses 8 --dist loadfile \
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
 		--cov --cov-report=term --durations=15 $(PYTEST)
 
 lint: .venv/.dev
@@ -55,6 +57,7 @@ bench: .venv/.demo
 	@$(BIN)/python -m benchmarks
 
 soak: .venv/.dev
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m soak -n auto --dist loadfile $(PYTEST)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(SOAK)
 
 # What has no wheel is built here, so that the other machine, of the same system and Python version,

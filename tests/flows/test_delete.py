@@ -148,6 +148,7 @@ def test_delete__the_same_name_can_be_made_again(dictionary_lake: Path, tmp_path
     assert [*lake.verify()] == []
 
 
+@pytest.mark.soak
 def test_delete__of_one_site_undoes_every_run_that_found_it(
     lake: Lake, tiny: Callable[[str], Path]
 ) -> None:

@@ -73,6 +73,7 @@ def test_chain__is_verified_and_rot_is_found(chain: Lake, cli: Cli) -> None:
     assert "1 fault(s)" in found.output
 
 
+@pytest.mark.soak
 def test_upkeep__leaves_backups_to_the_server(chain: Lake, cli: Cli, tmp_path: Path) -> None:
     before = chain.sql("SELECT count(*), sum(n_fires) FROM feature_statistics").rows()
     work = maintain(chain, verify_parts=0, keep_snapshots=1, expire_days=0, grace_hours=0)

@@ -218,7 +218,13 @@ withdraw(Lake.open(sys.argv[1]), corpus="c", documents=[5], reason="asked")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("commit", [3, 4], ids=["before snapshots go", "before files go"])
+@pytest.mark.parametrize(
+    "commit",
+    [
+        pytest.param(3, id="before snapshots go", marks=pytest.mark.soak),
+        pytest.param(4, id="before files go"),
+    ],
+)
 def test_withdraw__killed_is_finished_by_the_next(commit: int, built: Path, tmp_path: Path) -> None:
     path = shutil.copytree(built, tmp_path / "lake")
     killed = subprocess.run([sys.executable, "-c", KILLED, path, str(commit)], check=False)

@@ -23,7 +23,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @pytest.mark.parametrize(
     ("at", "number"),
-    [("write:40", errno.ENOSPC), ("rename:2", errno.EROFS)],
+    [
+        ("write:40", errno.ENOSPC),
+        pytest.param("rename:2", errno.EROFS, marks=pytest.mark.soak),
+    ],
 )
 def test_extraction__refused_by_the_disk(
     at: str, number: int, stage: Stage, tmp_path: Path
@@ -31,21 +34,25 @@ def test_extraction__refused_by_the_disk(
     assert disk.refused(stage, "extract", tmp_path / "lake", at=at, raises=number) == []
 
 
+@pytest.mark.soak
 def test_extraction__under_a_quota(stage: Stage, tmp_path: Path) -> None:
     # Its Parquet files fit, the log of its catalog does not.
     assert disk.refused(stage, "extract", tmp_path / "lake", largest_bytes=40_000) == []
 
 
+@pytest.mark.soak
 def test_extraction__on_a_disk_that_fills_up(stage: Stage, tmp_path: Path) -> None:
     if not disk.may_mount(tmp_path):
         pytest.skip("to mount a disk takes rights that this process does not have")
     assert disk.filled(stage, "extract", tmp_path, 110) == []
 
 
+@pytest.mark.soak
 def test_slow_disk__loses_no_claim(stage: Stage, tmp_path: Path) -> None:
     assert disk.slow(stage, tmp_path / "lake", 0.05, 3.0) == []
 
 
+@pytest.mark.soak
 def test_sleeper__commits_nothing_when_it_wakes_up(stage: Stage, tmp_path: Path) -> None:
     assert disk.asleep(stage, tmp_path / "lake", 1.0) == []
 

@@ -225,7 +225,14 @@ def nursery() -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("point", "count"), POINTS)
+@pytest.mark.parametrize(
+    ("point", "count"),
+    # Every step is killed in tests/soak; here every other one.
+    [
+        pytest.param(*at, marks=[pytest.mark.soak] if number % 2 else [])
+        for number, at in enumerate(POINTS)
+    ],
+)
 def test_killed_writer__is_resumed_to_the_same_bytes(
     planted: Planted,
     undisturbed: dict[str, bytes],

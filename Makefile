@@ -45,7 +45,7 @@ demo: .venv/.demo
 
 # A thread a worker: torch's threads would only wait for each other.
 test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		--cov --cov-report=term --durations=15 $(PYTEST)
 
 lint: .venv/.dev

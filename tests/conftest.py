@@ -1,6 +1,7 @@
 """What every test shares: quiet libraries, Hypothesis profiles, and the lake of the documents."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,9 +29,11 @@ settings.load_profile(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that no worker is left alone with one at the end."""
+    """Files with slow tests first, those with few of them before those with many, so that no
+    worker is left alone with one at the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, tests[item.path] * (item.path in slow)))
 
 
 @pytest.fixture(scope="session")

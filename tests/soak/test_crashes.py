@@ -28,6 +28,11 @@ KILLS = {
     "maintain": ("swap:1:end", "remove:1"),
 }
 """Of one lake each, one after the other."""
+FEW = {
+    "extract": ("write:1:end", "register:1", "hashes:1:end", "link:5", "commit:5:end", "end:1"),
+    "train": ("train:5", "replace:4"),
+}
+"""Those that every test run has."""
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +45,19 @@ def test_steps__are_all_among_the_kills() -> None:
     assert found == STEPS.keys() - {"summarize"}  # the soak kills the other flows too
 
 
-@pytest.mark.parametrize("name", KILLS)
-def test_flow__killed_at_steps(name: str, stage: Stage, tmp_path: Path) -> None:
-    found = attempt((stage, name, [{"at": at} for at in KILLS[name]]), tmp_path / "lake")
+@pytest.mark.parametrize(
+    ("name", "kills"),
+    [
+        *FEW.items(),
+        *(pytest.param(name, KILLS[name], marks=pytest.mark.soak) for name in KILLS),
+    ],
+)
+def test_flow__killed_at_steps(
+    name: str, kills: tuple[str, ...], stage: Stage, tmp_path: Path
+) -> None:
+    found = attempt((stage, name, [{"at": at} for at in kills]), tmp_path / "lake")
     assert found.wrong == ()
-    assert found.kills == len(KILLS[name])
+    assert found.kills == len(kills)
 
 
 def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) -> None:

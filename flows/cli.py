@@ -5,17 +5,16 @@ from typing import Any
 
 import click
 
-from actlake.flows.flow_commands import FLOW_COMMANDS, maintain
+from actlake.flows.flow_commands import FLOW_COMMANDS
 from actlake.flows.read_commands import READ_COMMANDS
-from actlake.flows.repair_command import repair
 from actlake.flows.upkeep_commands import UPKEEP_COMMANDS
 
 __all__ = ["main"]
 
 SECTIONS = {
-    "Writing": tuple(one for one in FLOW_COMMANDS if one.name != "maintain"),
+    "Writing": FLOW_COMMANDS,
     "Reading": READ_COMMANDS,
-    "Upkeep": (maintain, repair, *UPKEEP_COMMANDS),
+    "Upkeep": UPKEEP_COMMANDS,
 }
 COMMANDS = tuple(one for commands in SECTIONS.values() for one in commands)
 

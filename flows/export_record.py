@@ -51,27 +51,33 @@ def release_pins(lake: Lake) -> None:
     An export that is being written keeps its pin. One whose record cannot be read is there.
     """
     claims = Claims(lake.database)
-    for why in gone_pins(lake):
-        target = _target(why)
+    for why, target in gone_pins(lake).items():
         with suppress(BusyError), claims.held(claim_on(target)):
-            if why in gone_pins(lake):  # still: one may just have been finished
+            if why in gone_pins(lake, [why]):  # still: one may just have been finished
                 claims.unpin(why)
 
 
-def gone_pins(lake: Lake) -> list[str]:
-    """Reasons of pins for exports that are not there any more, as far as can be told."""
-    found = (_REASON.fullmatch(why) for _, why in Claims(lake.database).pins())
-    return [one[0] for one in found if one and _gone(lake, int(one[1]), Path(one[2]))]
+def gone_pins(lake: Lake, reasons: Iterable[str] | None = None) -> dict[str, Path]:
+    """Which of ``reasons``, by default of all pins, are exports that are not there any more, as far
+    as can be told; and the folder of each."""
+    if reasons is None:
+        reasons = [why for _, why in Claims(lake.database).pins()]
+    return {
+        why: target
+        for why, (snapshot, target) in _exports(reasons).items()
+        if _gone(lake, snapshot, target)
+    }
 
 
 def exports_of(reasons: Iterable[str]) -> list[Path]:
     """The folders of exports that any of ``reasons`` pins a snapshot for."""
-    return sorted({_target(why) for why in reasons if _REASON.fullmatch(why)})
+    return sorted({target for _, target in _exports(reasons).values()})
 
 
-def _target(why: str) -> Path:
-    found = _REASON.fullmatch(why)
-    return Path(found[2] if found else "")
+def _exports(reasons: Iterable[str]) -> dict[str, tuple[int, Path]]:
+    """Snapshot and folder by reason, of those that are exports."""
+    found = {why: _REASON.fullmatch(why) for why in reasons}
+    return {why: (int(one[1]), Path(one[2])) for why, one in found.items() if one}
 
 
 def _gone(lake: Lake, snapshot: int, target: Path) -> bool:

@@ -8,8 +8,6 @@ import click
 from actlake.flows.analysis_commands import compare, hypothesize
 from actlake.flows.command import (
     COUNT,
-    DAYS,
-    HOURS,
     NATURAL,
     RATE,
     SEED,
@@ -227,69 +225,6 @@ def export(path: Path, runner: str, **options: Any) -> None:
 
 
 @click.command(cls=LakeCommand)
-@lake_option
-@runner_option
-@click.option(
-    "--verify-parts",
-    type=NATURAL,
-    default=7,
-    show_default=True,
-    help="Read one of so many parts, the next one each time; 1 reads all, 0 nothing.",
-)
-@click.option(
-    "--compact/--no-compact",
-    default=True,
-    show_default=True,
-    help="Gather the postings of a feature, which encoding leaves one file a shard.",
-)
-@click.option(
-    "--merge/--no-merge", default=True, show_default=True, help="Small files of a table into few."
-)
-@click.option(
-    "--expire-days",
-    type=DAYS,
-    default=30.0,
-    show_default=True,
-    help="Forget snapshots that are older and not pinned.",
-)
-@click.option("--no-expire", is_flag=True, help="Forget no snapshot.")
-@click.option(
-    "--keep-snapshots",
-    type=NATURAL,
-    default=100,
-    show_default=True,
-    help="The newest so many are kept, however old.",
-)
-@click.option(
-    "--grace-hours",
-    type=HOURS,
-    default=24.0,
-    show_default=True,
-    help="Remove files that no snapshot has named for so long.",
-)
-@click.option("--no-remove", is_flag=True, help="Remove no file.")
-@click.option(
-    "--backups",
-    type=NATURAL,
-    default=7,
-    show_default=True,
-    help="Backups of the catalog to keep; 0 makes none.",
-)
-def maintain(path: Path, runner: str, no_expire: bool, no_remove: bool, **options: Any) -> None:
-    """Verify a part of the lake, tidy it, and back its catalog up.
-
-    Every step may be killed, and is taken up by the next call.
-    """
-    from actlake.flows.execution import execute
-
-    if no_expire:
-        options["expire_days"] = None
-    if no_remove:
-        options["grace_hours"] = None
-    execute(runner, "maintain", open_lake(path), options)
-
-
-@click.command(cls=LakeCommand)
 @click.argument("file", type=click.Path(path_type=Path))
 @lake_option
 @runner_option
@@ -313,5 +248,4 @@ FLOW_COMMANDS = (
     hypothesize,
     export,
     pipeline,
-    maintain,
 )

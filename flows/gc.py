@@ -1,6 +1,6 @@
 """gc: forget old snapshots, and remove the files that none names any more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 
@@ -21,10 +21,10 @@ from actlake.storage.retention import (
 from actlake.storage.run import Run
 from actlake.storage.withdrawals import finish_withdrawals
 
-__all__ = ["catalog_of", "finish", "gc", "would_remove"]
+__all__ = ["catalog_of", "check_numbers", "finish", "gc", "would_remove"]
 
 MOST = 1_000_000
-"""Of days and hours: beyond it they are no dates."""
+"""Of any parameter of upkeep: days beyond it are no dates."""
 
 
 @contextmanager
@@ -36,38 +36,38 @@ def catalog_of(lake: Lake) -> Iterator[tuple[Catalog, Claims]]:
 
 
 def would_remove(
-    lake: Lake, *, older_than_days: float = 30.0, keep: int = 100, grace_hours: float = 24.0
+    lake: Lake, *, expire_days: float = 30.0, keep_snapshots: int = 100, grace_hours: float = 24.0
 ) -> Plan:
     """What ``gc`` would do now, with the same parameters; nothing is changed."""
-    _check(older_than_days, keep, grace_hours)
+    _check(expire_days, keep_snapshots, grace_hours)
     with catalog_of(lake) as (catalog, claims):
         return plan_removal(
             lake.root,
             catalog,
             claims,
-            older_than=timedelta(days=older_than_days),
-            keep=keep,
+            older_than=timedelta(days=expire_days),
+            keep=keep_snapshots,
             grace=timedelta(hours=grace_hours),
             released=gone_pins(lake),
         )
 
 
 def gc(
-    lake: Lake, *, older_than_days: float = 30.0, keep: int = 100, grace_hours: float = 24.0
+    lake: Lake, *, expire_days: float = 30.0, keep_snapshots: int = 100, grace_hours: float = 24.0
 ) -> Plan:
     """Forget snapshots and remove what none names; what went, and nothing in ``later``.
 
-    older_than_days, keep
-        Forget snapshots that are older, not pinned, and not among the newest ``keep``. Pins of
+    expire_days, keep_snapshots
+        Forget snapshots that are older, not pinned, and not among the newest so many. Pins of
         runs that died and of exports that are gone are let go first.
     grace_hours
         Remove what was named by snapshots that were forgotten so long ago, or was written so long
         ago and never named. 0 only while nobody reads old snapshots.
     """
-    _check(older_than_days, keep, grace_hours)
+    _check(expire_days, keep_snapshots, grace_hours)
     parameters: dict[str, Json] = {
-        "older_than_days": older_than_days,
-        "keep": keep,
+        "expire_days": expire_days,
+        "keep_snapshots": keep_snapshots,
         "grace_hours": grace_hours,
     }
     with lake.run("gc", parameters, {"snapshot": str(lake.newest_snapshot())}) as run:
@@ -78,7 +78,7 @@ def gc(
         end_dead_runs(run)
         release_pins(lake)
         finish(run)
-        expired = expire_snapshots(run, older_than=timedelta(days=older_than_days), keep=keep)
+        expired = expire_snapshots(run, older_than=timedelta(days=expire_days), keep=keep_snapshots)
         removed = remove_unnamed(run, grace=timedelta(hours=grace_hours))
     return Plan(expired, removed, [])
 
@@ -91,11 +91,18 @@ def finish(run: Run) -> None:
         say(f"gc: {error}")
 
 
-def _check(older_than_days: float, keep: int, grace_hours: float) -> None:
-    for name, value, least in (
-        ("older_than_days", older_than_days, 0),
-        ("keep", keep, 1),
-        ("grace_hours", grace_hours, 0),
-    ):
-        if not least <= value <= MOST:
+def check_numbers(numbers: Mapping[str, tuple[float | None, int]]) -> None:
+    """InputError unless each number, by its name, is between its least value and a million."""
+    for name, (value, least) in numbers.items():
+        if value is not None and not least <= value <= MOST:
             raise InputError(f"{name} is {value:g}; give {least} to {MOST:,}")
+
+
+def _check(expire_days: float, keep_snapshots: int, grace_hours: float) -> None:
+    check_numbers(
+        {
+            "expire_days": (expire_days, 0),
+            "keep_snapshots": (keep_snapshots, 1),
+            "grace_hours": (grace_hours, 0),
+        }
+    )

@@ -7,13 +7,13 @@ from datetime import timedelta
 
 from actlake.flows.artifacts import show_table, shown_progress
 from actlake.flows.export_record import release_pins
-from actlake.flows.gc import finish
+from actlake.flows.gc import check_numbers, finish
 from actlake.flows.progress import say
 from actlake.storage.backup import back_up
 from actlake.storage.compaction import compact as compact_group
 from actlake.storage.compaction import uncompacted
 from actlake.storage.databases import DATABASES
-from actlake.storage.errors import CorruptError, InputError
+from actlake.storage.errors import CorruptError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.merging import merge_small_files
@@ -23,8 +23,6 @@ from actlake.storage.verify import Fault, Part
 
 __all__ = ["Work", "maintain", "remedy"]
 
-MOST = 1_000_000
-"""Of any parameter: days beyond it are no dates."""
 CHECK = "check "
 """What the path of a fault starts with that a check found, and no file."""
 REMEDIES = (
@@ -130,16 +128,15 @@ def _check(
     grace_hours: float | None,
     backups: int,
 ) -> None:
-    numbers = {
-        "verify_parts": (verify_parts, 0),
-        "expire_days": (expire_days, 0),
-        "keep_snapshots": (keep_snapshots, 1),
-        "grace_hours": (grace_hours, 0),
-        "backups": (backups, 0),
-    }
-    for name, (value, least) in numbers.items():
-        if value is not None and not least <= value <= MOST:
-            raise InputError(f"{name} is {value:g}; give {least} to {MOST:,}")
+    check_numbers(
+        {
+            "verify_parts": (verify_parts, 0),
+            "expire_days": (expire_days, 0),
+            "keep_snapshots": (keep_snapshots, 1),
+            "grace_hours": (grace_hours, 0),
+            "backups": (backups, 0),
+        }
+    )
 
 
 def remedy(faults: Sequence[Fault]) -> str:

@@ -165,6 +165,8 @@ def _train_autoencoder(
     try:
         saved = _load_checkpoint(path)
         trainer = None if saved is None else Trainer(saved)
+    except (OSError, MemoryError):  # no fault of what it holds
+        raise
     except Exception as error:  # whatever a damaged file makes of the trainer
         raise CorruptError(
             f"the checkpoint {path} cannot be taken up ({type(error).__name__}); remove it, and "

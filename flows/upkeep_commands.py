@@ -1,41 +1,106 @@
 """Commands of upkeep: what a lake keeps, what it gives up, and how it is put back."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from actlake.flows.command import DAYS, HOURS, NATURAL, LakeCommand, lake_option, open_lake
+from actlake.flows.command import (
+    DAYS,
+    HOURS,
+    NATURAL,
+    LakeCommand,
+    lake_option,
+    open_lake,
+    runner_option,
+)
+from actlake.flows.repair_command import repair
 
 __all__ = ["UPKEEP_COMMANDS"]
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 KINDS = ("model", "corpus", "rowset", "tensor", "dictionary", "codes", "mask")
+"""Those of ``storage.names``, which would be slow to import for a line of help."""
+
+
+def retention_options(command: Command) -> Command:
+    """What is kept, and for how long."""
+    for option in (
+        click.option(
+            "--grace-hours",
+            type=HOURS,
+            default=24.0,
+            show_default=True,
+            help="Remove files that no snapshot has named for so long.",
+        ),
+        click.option(
+            "--keep-snapshots",
+            type=NATURAL,
+            default=100,
+            show_default=True,
+            help="The newest so many are kept, however old.",
+        ),
+        click.option(
+            "--expire-days",
+            type=DAYS,
+            default=30.0,
+            show_default=True,
+            help="Forget snapshots that are older and not pinned.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(cls=LakeCommand)
+@lake_option
+@runner_option
+@click.option(
+    "--verify-parts",
+    type=NATURAL,
+    default=7,
+    show_default=True,
+    help="Read one of so many parts, the next one each time; 1 reads all, 0 nothing.",
+)
+@click.option(
+    "--compact/--no-compact",
+    default=True,
+    show_default=True,
+    help="Gather the postings of a feature, which encoding leaves one file a shard.",
+)
+@click.option(
+    "--merge/--no-merge", default=True, show_default=True, help="Small files of a table into few."
+)
+@retention_options
+@click.option("--no-expire", is_flag=True, help="Forget no snapshot.")
+@click.option("--no-remove", is_flag=True, help="Remove no file.")
+@click.option(
+    "--backups",
+    type=NATURAL,
+    default=7,
+    show_default=True,
+    help="Backups of the catalog to keep; 0 makes none.",
+)
+def maintain(path: Path, runner: str, no_expire: bool, no_remove: bool, **options: Any) -> None:
+    """Verify a part of the lake, tidy it, and back its catalog up.
+
+    Every step may be killed, and is taken up by the next call.
+    """
+    from actlake.flows.execution import execute
+
+    if no_expire:
+        options["expire_days"] = None
+    if no_remove:
+        options["grace_hours"] = None
+    execute(runner, "maintain", open_lake(path), options)
 
 
 @click.command(cls=LakeCommand)
 @lake_option
 @click.option("--remove", is_flag=True, help="Do it; else only say what would go.")
-@click.option(
-    "--older-than-days",
-    type=DAYS,
-    default=30.0,
-    show_default=True,
-    help="Forget snapshots that are older and not pinned.",
-)
-@click.option(
-    "--keep",
-    type=NATURAL,
-    default=100,
-    show_default=True,
-    help="The newest so many are kept, however old.",
-)
-@click.option(
-    "--grace-hours",
-    type=HOURS,
-    default=24.0,
-    show_default=True,
-    help="Remove files that no snapshot has named for so long.",
-)
+@retention_options
 @click.option("--list", "listing", is_flag=True, help="Name every file and folder.")
 def gc(path: Path, remove: bool, listing: bool, **options: Any) -> None:
     """Forget old snapshots and remove files that none names.
@@ -193,4 +258,4 @@ def _number(document: str) -> int:
     return int(document)
 
 
-UPKEEP_COMMANDS = (gc, compact, backup, restore, pin, unpin, delete, withdraw)
+UPKEEP_COMMANDS = (maintain, repair, gc, compact, backup, restore, pin, unpin, delete, withdraw)

@@ -51,7 +51,8 @@ def withdraw(
     if not reason.strip():
         raise InputError("a withdrawal needs a reason, for the record; give --reason")
     found = _resolved(lake, corpus, documents, source_ids=source_ids)
-    fresh = {one: found[one] for one in found if one not in _earlier(lake, corpus)}
+    earlier = _earlier(lake, corpus)
+    fresh = {one: found[one] for one in found if one not in earlier}
     parameters: dict[str, Json] = {"corpus": corpus, "documents": sorted(found), "reason": reason}
     inputs = {corpus: lake.corpus_fingerprint(corpus), "snapshot": str(lake.newest_snapshot())}
     had_backup = bool(backups(lake.root))

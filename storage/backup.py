@@ -32,7 +32,7 @@ from actlake.storage.transaction import Transaction
 __all__ = ["Backup", "back_up", "backups", "chosen_backup", "drop_backups", "restore"]
 
 FOLDER, RECORD, LOCK = "backups", "backup.json", ".lock"
-DATABASES = ("catalog.sqlite", "claims.sqlite")
+DATABASES = SqliteDatabase.names
 COPY_SECONDS = 3600.0
 
 

@@ -16,7 +16,7 @@ from actlake.storage.durable import Digest
 from actlake.storage.fields import TABLES
 from actlake.storage.names import NAMED
 
-__all__ = ["catalog_disagrees", "names_disagree"]
+__all__ = ["catalog_disagrees", "columns_disagree", "names_disagree"]
 
 FOLDER = "tables/main/"
 
@@ -43,12 +43,10 @@ def catalog_disagrees(
         for query in (_COUNTS, _BOUNDS):
             for table, path, what in connection.execute(query, parameters).fetchall():
                 yield path.removeprefix(f"{root}/"), table, what
-    yield from _columns_disagree(connection)
 
 
-def _columns_disagree(
-    connection: duckdb.DuckDBPyConnection,
-) -> Iterator[tuple[str, str, str]]:
+def columns_disagree(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
+    """Table, and what is wrong, where the catalog has not the columns of this version."""
     query = """
         SELECT table_name, list((column_name, data_type, is_nullable) ORDER BY column_index)
         FROM duckdb_columns() WHERE database_name = $lake GROUP BY table_name
@@ -57,7 +55,7 @@ def _columns_disagree(
     for table, fields in TABLES.items():
         expected = [(field.name, field.type, field.nullable) for field in fields]
         if found.get(table) != expected:
-            yield "catalog.sqlite", table, "the catalog has other columns than this version made"
+            yield table, "the catalog has other columns than this version made"
 
 
 def names_disagree(

@@ -13,13 +13,12 @@ from actlake.storage.errors import BusyError, InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.leftovers import files_below
 from actlake.storage.masks import BUILT_IN
-from actlake.storage.names import NAMED
+from actlake.storage.names import TABLE_OF
 from actlake.storage.retention import live_runs
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = [
-    "KINDS",
     "Deletion",
     "Thing",
     "delete",
@@ -33,8 +32,6 @@ Rows = Callable[..., Sequence[tuple[object, ...]]]
 
 SHOWN = 5
 """Names that a sentence lists at most."""
-TABLE_OF = {kind: table for table, kind in NAMED.items()}
-KINDS = tuple(TABLE_OF)
 WRITTEN = {table for table, fields in TABLES.items() if "run" in [one.name for one in fields]}
 """Tables whose rows name the run that wrote them."""
 
@@ -116,7 +113,7 @@ class Deletion:
         """What goes beside the thing itself, in words; empty if nothing does."""
         kinds = [one.kind for one in self.things[1:]]
         named = [
-            f"{kind} {one.name}" for kind in KINDS for one in self.things[1:] if one.kind == kind
+            f"{kind} {one.name}" for kind in TABLE_OF for one in self.things[1:] if one.kind == kind
         ]
         more = len(named) - 5
         shown = [*named[:5], *([f"{more} more"] if more > 0 else [])] if kinds else []
@@ -129,7 +126,7 @@ def plan_deletion(rows: Rows, root: Path, kind: str, name: str) -> Deletion:
     InputError for a kind that has no names, and for a mask that every lake has.
     """
     if kind not in TABLE_OF:
-        raise InputError(f"nothing of the kind {kind!r} can be deleted; give {', '.join(KINDS)}")
+        raise InputError(f"nothing of the kind {kind!r} can be deleted; give {', '.join(TABLE_OF)}")
     if kind == "mask" and name in BUILT_IN:
         raise InputError(f"the mask {name} is part of every lake, so it is not deleted")
     if not _names(rows, kind, TABLE_OF[kind], kind, [name]):

@@ -6,7 +6,7 @@ import duckdb
 
 from actlake.storage.errors import NameTakenError
 
-__all__ = ["NAMED", "is_made", "means_the_same"]
+__all__ = ["NAMED", "TABLE_OF", "is_made", "means_the_same"]
 
 NAMED = {
     "models": "model",
@@ -18,6 +18,7 @@ NAMED = {
     "masks": "mask",
 }
 """Tables with a row for each name, and the column of the name; each has a fingerprint beside it."""
+TABLE_OF = {kind: table for table, kind in NAMED.items()}
 
 
 def is_made(connection: duckdb.DuckDBPyConnection, table: str, name: str, fingerprint: str) -> bool:

@@ -12,7 +12,7 @@ from actlake import sql
 from actlake.storage.arrays import check_chunk
 from actlake.storage.backup_check import backup_faults
 from actlake.storage.catalog import Catalog
-from actlake.storage.catalog_check import catalog_disagrees, names_disagree
+from actlake.storage.catalog_check import catalog_disagrees, columns_disagree, names_disagree
 from actlake.storage.claims import Claims
 from actlake.storage.committed import (
     CommittedFile,
@@ -113,6 +113,8 @@ def verify(
                 yield from _faults(root, file, claims, progress, tell)
         for path, table, what in catalog_disagrees(connection, root, recorded, damaged):
             yield Fault(path, table, None, None, what)
+        for table, what in columns_disagree(connection):
+            yield Fault(claims.database.names[0], table, None, None, what)
         if damaged:
             tell("what the tables say of each other was not checked, as some are damaged")
         else:

@@ -55,8 +55,6 @@ def withdraw(
             prepared = prepare(run, lake, corpus, sorted(documents), staged, made, progress)
             if _commit(run, prepared, corpus, documents, reason, staged):
                 made.pop_all()
-                for one in prepared.generations:
-                    run.claims.register_name(one.kind, one.name, one.fingerprint, one.new_id)
                 return prepared.withdrawal
     raise BusyError(
         f"others keep writing to {run.root}, so nothing of corpus {corpus} was withdrawn; "
@@ -78,6 +76,8 @@ def finish_withdrawals(run: Run) -> list[str]:
     if not open_:
         return []
     ranges = [(int(str(first)), int(str(last))) for _, first, last in open_]
+    corpora = sorted({str(corpus) for corpus, _, _ in open_})
+    _register_names(run, corpora)
 
     def held(snapshot: int) -> bool:
         return any(first <= snapshot <= last for first, last in ranges)
@@ -94,7 +94,7 @@ def finish_withdrawals(run: Run) -> list[str]:
     drop_backups(run.root, run.claims, through=max(last for _, last in ranges))
     remove_named(run, folders)
     remove_unnamed(run, grace=timedelta(0))
-    for corpus in {str(corpus) for corpus, _, _ in open_}:
+    for corpus in corpora:
         _remove_checkpoints(run, corpus)
     statement = "UPDATE withdrawals SET purged = $now WHERE purged IS NULL"
     run.commit(lambda now: now.execute(statement, now=_now()), "removed what was withdrawn")
@@ -162,6 +162,21 @@ def _refuse_live(run: Run, transaction: Transaction, what: str) -> None:
             f"run {other} ({flow}) is at work and may write what is made of the document, which "
             f"{what} when that run has ended and this is run again"
         )
+
+
+def _register_names(run: Run, corpora: Sequence[str]) -> None:
+    """Names mean the generations that the tables have now."""
+    query = """
+        WITH named AS (
+            SELECT 'rowset' AS kind, rowset AS name, fingerprint, id, rowset FROM rowsets
+            UNION ALL SELECT 'tensor', tensor, fingerprint, id, rowset FROM tensors
+            UNION ALL SELECT 'codes', codes, fingerprint, id, rowset FROM codes
+        )
+        SELECT n.kind, n.name, n.fingerprint, n.id FROM named AS n
+        INNER JOIN rowsets AS r USING (rowset) WHERE r.corpus IN (SELECT unnest($corpora))
+    """
+    for facts in run.examine(lambda now: now.rows(query, corpora=corpora)):
+        run.claims.register_name(*map(str, facts))
 
 
 def _remove_checkpoints(run: Run, corpus: str) -> None:

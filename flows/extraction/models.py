@@ -192,6 +192,8 @@ def load_model(
     with quiet():
         try:
             module = _module(facts, compute_dtype, None if attention == "auto" else attention)
+        except MemoryError:
+            raise
         except Exception as error:  # files are anybody's, and libraries raise what they like
             raise ModelError(
                 f"the model {facts.source} cannot be loaded: {first_line(error)}; check its files "

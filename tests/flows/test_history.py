@@ -37,7 +37,7 @@ def test_at__answers_as_when_it_was_the_newest(tmp_path: Path) -> None:
         delete(lake, kind="tensor", name=TENSOR, cascade=True)
         same = len(said) - len({repr(one) for one in said.values()})
         assert same == 1  # upkeep, which changes nothing
-        plan = gc(lake, older_than_days=0, keep=1, grace_hours=0)
+        plan = gc(lake, expire_days=0, keep_snapshots=1, grace_hours=0)
         assert plan.snapshots
         assert plan.now
         left = set(lake.snapshots(1000)["snapshot"].to_pylist())

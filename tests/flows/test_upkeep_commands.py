@@ -34,7 +34,7 @@ def test_gc__says_first_and_removes_that(lake: Lake, cli: Cli) -> None:
     gone = ok(cli(lake.root, "delete", "codes", codes, "--cascade"))
     assert codes in gone.splitlines()[1]
     before, newest = files(lake.root), lake.newest_snapshot()
-    rule = ("--older-than-days", "0", "--keep", "1", "--list")
+    rule = ("--expire-days", "0", "--keep-snapshots", "1", "--list")
 
     later = ok(cli(lake.root, "gc", *rule))
     now = ok(cli(lake.root, "gc", *rule, "--grace-hours", "0"))
@@ -55,11 +55,11 @@ def test_gc__says_first_and_removes_that(lake: Lake, cli: Cli) -> None:
     assert all(not (lake.root / one).exists() for one in named)
     assert "snapshots forgotten" in done
     assert "is as it was committed" in ok(cli(lake.root, "verify"))
-    for option in ("--older-than-days", "--grace-hours"):
+    for option in ("--expire-days", "--grace-hours"):
         wrong = cli(lake.root, "gc", option, "-1")
         assert wrong.exit_code == 2
         assert f"Invalid value for '{option}'" in wrong.output
-    assert "give 1 to" in refused(cli(lake.root, "gc", "--keep", "0"))
+    assert "give 1 to" in refused(cli(lake.root, "gc", "--keep-snapshots", "0"))
 
 
 def test_pin__keeps_a_snapshot_until_it_is_let_go(lake: Lake, cli: Cli) -> None:
@@ -70,7 +70,7 @@ def test_pin__keeps_a_snapshot_until_it_is_let_go(lake: Lake, cli: Cli) -> None:
     )
     [_, row] = ok(cli(lake.root, "log", "--pins")).splitlines()[-2:]
     assert row.split() == [str(first), "the", "paper"]
-    everything = ("--older-than-days", 0, "--keep", 1, "--grace-hours", 0, "--remove")
+    everything = ("--expire-days", 0, "--keep-snapshots", 1, "--grace-hours", 0, "--remove")
     ok(cli(lake.root, "gc", *everything))
     assert len(lake.at(first).tensor(TENSOR)[:]) == lake.at(first).tensor(TENSOR).rowset.rows
     assert "let go of snapshot" in ok(cli(lake.root, "unpin", "the paper"))

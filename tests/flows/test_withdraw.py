@@ -157,7 +157,7 @@ def test_withdraw__overrides_snapshots_pins_and_backups(lake: Lake, tmp_path: Pa
     back_up(lake.root, lake._catalog, lake._claims, keep=3)
     kept = {exported, pinned, backups(lake.root)[0].snapshot}
     assert len(kept) == 3
-    gc(lake, older_than_days=0, keep=1, grace_hours=0)
+    gc(lake, expire_days=0, keep_snapshots=1, grace_hours=0)
     for number in kept:
         assert own_word(GONE) in repr(lake.at(number).table("documents").collect().rows())
     maintain(lake, verify_parts=0, expire_days=None, grace_hours=None, backups=0)

@@ -154,7 +154,7 @@ class LakeMachine(RuleBasedStateMachine):
 
     @rule(keep=st.integers(1, 8))
     def forget(self, keep: int) -> None:
-        gc(self.lake, older_than_days=0, keep=keep, grace_hours=0)
+        gc(self.lake, expire_days=0, keep_snapshots=keep, grace_hours=0)
 
     @rule()
     def open_anew(self) -> None:

@@ -60,7 +60,7 @@ def _delete(lake: Lake) -> list[str]:
 
 
 def _gc(lake: Lake) -> list[str]:
-    gc(lake, older_than_days=0, keep=1, grace_hours=0)
+    gc(lake, expire_days=0, keep_snapshots=1, grace_hours=0)
     return []
 
 

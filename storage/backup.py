@@ -24,6 +24,7 @@ from actlake.storage.databases import database_found
 from actlake.storage.durable import Digest, digest, flush, make_folder, publish_folder, staging_path
 from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
 from actlake.storage.lock import locked
+from actlake.storage.parquet_files import FILES
 from actlake.storage.settings import actlake_version
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.sqlite_database import SqliteDatabase
@@ -247,22 +248,12 @@ def _read(folder: Path) -> Backup:
 def _forget_incomplete(root: Path, transaction: Transaction) -> None:
     """Expire the snapshots, except the newest, of which a file is not there any more."""
     files = transaction.rows(
-        """
-        SELECT t.path || f.path, f.begin_snapshot, f.end_snapshot FROM (
-            SELECT table_id, path, begin_snapshot, end_snapshot
-            FROM __ducklake_metadata_lake.ducklake_data_file
-            UNION ALL
-            SELECT table_id, path, begin_snapshot, end_snapshot
-            FROM __ducklake_metadata_lake.ducklake_delete_file
-        ) AS f
-        INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
-        WHERE f.end_snapshot IS NOT NULL
-        """
+        f"SELECT path, begin_snapshot, end_snapshot FROM {FILES} WHERE end_snapshot IS NOT NULL"  # noqa: S608
     )
     gone = [
         (int(str(begin)), int(str(end)))
         for path, begin, end in files
-        if not (root / "tables" / "main" / str(path)).exists()
+        if not (root / str(path)).exists()
     ]
     known = transaction.rows("SELECT snapshot_id FROM ducklake_snapshots('lake')")
     lost = [

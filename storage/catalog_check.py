@@ -15,6 +15,7 @@ from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest
 from actlake.storage.fields import TABLES
 from actlake.storage.names import NAMED
+from actlake.storage.parquet_files import FILES
 
 __all__ = ["catalog_disagrees", "columns_disagree", "names_disagree"]
 
@@ -28,7 +29,7 @@ def catalog_disagrees(
     damaged: Collection[str],
 ) -> Iterator[tuple[str, str, str]]:
     """Path, table, and what the catalog says wrongly of a file; ``damaged`` ones are left out."""
-    files = connection.execute(_FILES, {"folder": FOLDER}).fetchall()
+    files = connection.execute(_FILES).fetchall()
     for table, path, size, begin, end, newest in files:
         if path in recorded and recorded[path].bytes != size:
             yield path, table, f"the catalog says {size:,} bytes and not {recorded[path].bytes:,}"
@@ -73,20 +74,8 @@ def names_disagree(
 
 
 _FILES = f"""
-    SELECT
-        t.table_name, $folder || t.path || f.path, f.file_size_bytes, f.begin_snapshot,
-        f.end_snapshot, now.id
-    FROM (
-        SELECT table_id, path, file_size_bytes, begin_snapshot, end_snapshot
-        FROM __ducklake_metadata_{LAKE}.ducklake_data_file
-        UNION ALL
-        SELECT table_id, path, file_size_bytes, begin_snapshot, end_snapshot
-        FROM __ducklake_metadata_{LAKE}.ducklake_delete_file
-    ) AS f
-    INNER JOIN (
-        SELECT DISTINCT table_id, table_name, path FROM __ducklake_metadata_{LAKE}.ducklake_table
-    ) AS t USING (table_id)
-    CROSS JOIN (SELECT id FROM {LAKE}.current_snapshot()) AS now
+    SELECT table_name, path, file_size_bytes, begin_snapshot, end_snapshot, now.id
+    FROM {FILES} CROSS JOIN (SELECT id FROM {LAKE}.current_snapshot()) AS now
     ORDER BY ALL
 """  # noqa: S608 - ours
 

@@ -16,6 +16,7 @@ from actlake.storage.arrays import chunk_path
 from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest
 from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.parquet_files import FILES
 
 __all__ = [
     "CODES_ARRAYS",
@@ -69,7 +70,7 @@ def files_of_tables(
     Rows are told where the catalog knows the smallest and largest value of the column ``row``, and
     the owner is the codes or rowset, where one file holds rows of one.
     """
-    found = connection.execute(_PARQUET, {"folder": TABLES_FOLDER}).fetchall()
+    found = connection.execute(_PARQUET).fetchall()
     for table, path, owner, first, last in found:
         told = owner is not None and first is not None and last is not None
         rows = (int(first), int(last) + 1) if told else (None, None)
@@ -204,14 +205,8 @@ _PARQUET = f"""
         WHERE t.table_name IN ('postings', 'tokens')
         GROUP BY s.data_file_id
     )
-    SELECT DISTINCT t.table_name, $folder || t.path || f.path AS path, b.owner, b.first, b.last
-    FROM (
-        SELECT table_id, path, data_file_id
-        FROM __ducklake_metadata_{LAKE}.ducklake_data_file
-        UNION ALL
-        SELECT table_id, path, NULL FROM __ducklake_metadata_{LAKE}.ducklake_delete_file
-    ) AS f
-    INNER JOIN __ducklake_metadata_{LAKE}.ducklake_table AS t USING (table_id)
+    SELECT DISTINCT f.table_name, f.path, b.owner, b.first, b.last
+    FROM {FILES} AS f
     LEFT JOIN bounds AS b USING (data_file_id)
-    ORDER BY path
+    ORDER BY f.path
 """  # noqa: S608 - ours

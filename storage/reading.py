@@ -30,6 +30,7 @@ from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
 from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest, digest, linked
 from actlake.storage.errors import InputError
+from actlake.storage.parquet_files import FILES
 from actlake.storage.snapshots import current_snapshot
 
 __all__ = ["MODES", "Chunk", "Mode", "Reading"]
@@ -219,28 +220,19 @@ class Reading:
 
 _FILES = f"""
     SELECT
-        'tables/main/' || t.path || f.path,
+        f.path,
         list(c.column_name) FILTER (WHERE c.column_name IS NOT NULL),
         list(s.min_value) FILTER (WHERE c.column_name IS NOT NULL),
         list(s.max_value) FILTER (WHERE c.column_name IS NOT NULL)
-    FROM (
-        SELECT table_id, data_file_id, path, begin_snapshot, end_snapshot
-        FROM __ducklake_metadata_{LAKE}.ducklake_data_file
-        UNION ALL
-        SELECT table_id, NULL, path, begin_snapshot, end_snapshot
-        FROM __ducklake_metadata_{LAKE}.ducklake_delete_file
-    ) AS f
+    FROM {FILES} AS f
     CROSS JOIN (SELECT id FROM {LAKE}.current_snapshot()) AS now
-    INNER JOIN (
-        SELECT DISTINCT table_id, path FROM __ducklake_metadata_{LAKE}.ducklake_table
-        WHERE table_name = $table
-    ) AS t USING (table_id)
     LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_column AS c
         ON c.table_id = f.table_id AND c.end_snapshot IS NULL
             AND c.column_name IN (SELECT unnest($columns))
     LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_file_column_stats AS s
         ON s.data_file_id = f.data_file_id AND s.column_id = c.column_id
-    WHERE f.begin_snapshot <= now.id AND (f.end_snapshot IS NULL OR f.end_snapshot > now.id)
+    WHERE f.table_name = $table AND f.begin_snapshot <= now.id
+        AND (f.end_snapshot IS NULL OR f.end_snapshot > now.id)
     GROUP BY ALL
 """  # noqa: S608 - ours
 """Files of a table at the connection's snapshot, and the smallest and largest value in each."""

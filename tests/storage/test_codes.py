@@ -84,7 +84,7 @@ def test_truncated_shard__is_refused_in_one_line(bench: Lake) -> None:
     chunk = codes.folder / "1" / "indices" / "c.0"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:-3])
-    with pytest.raises(CorruptError, match=r"c\.0 has .* bytes instead of") as caught:
+    with pytest.raises(CorruptError, match=r"c\.0 .* has .* bytes instead of") as caught:
         codes[:]
     assert len(str(caught.value).splitlines()) == 1
     chunk.write_bytes(whole)

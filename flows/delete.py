@@ -17,7 +17,7 @@ def would_delete(lake: Lake, *, kind: str, name: str) -> Deletion:
     def rows(query: str, **parameters: Any) -> list[tuple[object, ...]]:
         return [*lake.sql(query, **parameters).rows()]
 
-    return plan_deletion(rows, lake.root, kind, name)
+    return plan_deletion(rows, lake.store, kind, name)
 
 
 def delete(lake: Lake, *, kind: str, name: str, cascade: bool = False) -> Deletion:

@@ -187,7 +187,7 @@ def _swap(staged: Path, target: Path) -> None:
 
 
 def _write(reading: Lake, claims: Claims, folder: Path, arguments: Mapping[str, Any]) -> None:
-    tables = TableReader(reading.root, claims, int(arguments["snapshot"]))
+    tables = TableReader(reading.store, claims, int(arguments["snapshot"]))
     try:
         rows_of_tables = tables.rows_of_tables()
         facts = {

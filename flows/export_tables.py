@@ -11,6 +11,7 @@ from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.duck import literal
 from actlake.storage.fields import TABLES
+from actlake.storage.store import Store
 
 __all__ = ["DATABASE", "TABLES_FOLDER", "Snapshot", "TableReader", "heading"]
 
@@ -27,13 +28,13 @@ class Snapshot:
 
 
 class TableReader:
-    """A connection that sees the tables of the lake at ``root`` as of one snapshot.
+    """A connection that sees the tables of the lake in ``store`` as of one snapshot.
 
     Memory is DuckDB's limit at most, however large a table is: rows stream from file to file.
     """
 
-    def __init__(self, root: Path, claims: Claims, snapshot: int) -> None:
-        self._connection = Catalog(root, claims).attached(snapshot)
+    def __init__(self, store: Store, claims: Claims, snapshot: int) -> None:
+        self._connection = Catalog(store, claims).attached(snapshot)
         query = """
             SELECT strftime(snapshot_time::TIMESTAMP, '%Y-%m-%d %H:%M:%S') || ' UTC'
             FROM ducklake_snapshots('lake') WHERE snapshot_id = $snapshot

@@ -31,7 +31,7 @@ MOST = 1_000_000
 def catalog_of(lake: Lake) -> Iterator[tuple[Catalog, Claims]]:
     """The catalog and the claims of a lake, for what is no run."""
     claims = Claims(lake.database)
-    with closing(Catalog(lake.root, claims)) as catalog:
+    with closing(Catalog(lake.store, claims)) as catalog:
         yield catalog, claims
 
 
@@ -42,7 +42,6 @@ def would_remove(
     _check(expire_days, keep_snapshots, grace_hours)
     with catalog_of(lake) as (catalog, claims):
         return plan_removal(
-            lake.root,
             catalog,
             claims,
             older_than=timedelta(days=expire_days),

@@ -87,7 +87,7 @@ def repair(
             how, make = _way(reading, extraction, file)
             made = _made(reading, file)
             if not dry_run:
-                put_back(lake.root, file, make())
+                put_back(lake.store, file, make())
         except NotFoundError as error:
             why = f"{error}; {ADVICE.get(file.kind, REST)}"
             return Repaired(file.path, file.owner, *rows, False, why)
@@ -129,7 +129,7 @@ def _damaged(lake: Lake) -> tuple[list[CommittedFile], list[Fault]]:
     tables = [*files_of_tables(connection, recorded)]
     broken = {one.path for one in tables if one.path in faults}
     settings = CommittedFile("lake.toml", "lake", recorded.get("lake.toml"))
-    named = [settings, *tables, *files_of_things(connection, lake.root, recorded, broken)]
+    named = [settings, *tables, *files_of_things(connection, lake.store, recorded, broken)]
     found = {one.path: one for one in named if one.path in faults}
     rest = [one for path, one in faults.items() if path not in found]
     return sorted(found.values(), key=_turn), rest

@@ -106,7 +106,7 @@ def summarize(
             rows = []
             block = block_of(lake, reader, rule, shard)
             for statistic, of in make.items():
-                path, written = write_partial(lake.root, of(block).arrays())
+                path, written = write_partial(lake.store, of(block).arrays())
                 rows.append(partial_row(run, codes, mask, statistic, shard, version, path, written))
             return rows
 
@@ -158,7 +158,7 @@ def _tables(
 ) -> dict[str, pa.Table]:
     def merged(name: str, from_arrays: Callable[[Arrays], S]) -> S:
         places = (partials[name, shard] for shard in range(len(codes.grid)))
-        return merge_in_order(from_arrays(read_partial(lake.root, *place)) for place in places)
+        return merge_in_order(from_arrays(read_partial(lake.store, *place)) for place in places)
 
     moments = merged("moments", FeatureMoments.from_arrays)
     histogram = merged("histogram", FeatureHistogram.from_arrays)

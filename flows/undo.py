@@ -1,6 +1,5 @@
 """Undoing what was planned and cannot be finished, so that it leaves no trace and no name."""
 
-import shutil
 from collections.abc import Mapping
 
 from actlake.storage.errors import InputError, PrecisionError
@@ -50,4 +49,4 @@ def undo_codes(run: Run, name: str, codes_id: str) -> None:
     run.claims.release_name("codes", name)
     folder = f"codes/{codes_id}/"
     run.claims.forget_files([path for path in run.claims.files() if path.startswith(folder)])
-    shutil.rmtree(run.root / folder, ignore_errors=True)
+    run.store.discard(run.root / folder)

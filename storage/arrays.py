@@ -5,6 +5,7 @@ A chunk is the C-order bytes of its rows followed by their CRC-32C, which is wha
 this module reads what a Zarr writer made with the same codecs.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from actlake.storage.durable import Buffer, Digest, digest, linked, publish
+from actlake.storage.durable import Buffer, Digest, digest_of, linked, publish
 from actlake.storage.errors import CorruptError
 from actlake.storage.keys import Json
+from actlake.storage.store import Store
 
 __all__ = [
     "TRAILER_BYTES",
@@ -28,6 +30,7 @@ __all__ = [
     "create_array",
     "map_chunk",
     "publish_chunk",
+    "sound_content",
 ]
 
 TRAILER_BYTES = 4
@@ -73,10 +76,17 @@ def chunk_path(folder: Path, shard: int, dimensions: int) -> Path:
     return folder / ".".join(("c", str(shard), *("0",) * (dimensions - 1)))
 
 
-def publish_chunk(folder: Path, shard: int, rows: NDArray[Any], chunk_rows: int) -> Chunk:
+def publish_chunk(
+    folder: Path,
+    shard: int,
+    rows: NDArray[Any],
+    chunk_rows: int,
+    publish: Callable[[Path, list[Buffer]], Digest] = publish,
+) -> Chunk:
     """Write ``rows`` as chunk ``shard``; FileExistsError if there is one.
 
     A last chunk of fewer than ``chunk_rows`` rows is padded with the fill value, as Zarr wants.
+    ``publish`` is that of the lake's store, but for a folder that is still being filled.
     """
     pieces, checksum = chunk_pieces(rows, chunk_rows)
     return Chunk(publish(chunk_path(folder, shard, rows.ndim), pieces), checksum)
@@ -123,17 +133,35 @@ def corrupt(path: Path, what: str, wrong: str) -> CorruptError:
     )
 
 
-def check_chunk(path: Path, expected: Digest, payload_crc32c: int) -> str | None:
-    """What is wrong with a chunk's file, or None; reads all of it."""
-    if not path.exists():
-        return "missing"
-    found = digest(path)
+def sound_content(store: Store, path: Path, what: str, sound: Callable[[bytes], bool]) -> bytes:
+    """The content of a file that holds ``what``; CorruptError if it cannot be read, or is not
+    ``sound``."""
+    while True:
+        try:
+            content = store.local(path).read_bytes()
+        except OSError as error:
+            raise corrupt(path, what, f"cannot be read ({error.strerror})") from error
+        if sound(content):
+            return content
+        if not store.drop_copy(path):
+            raise corrupt(path, what, "is not what was committed")
+
+
+def check_chunk(pieces: Iterable[bytes], expected: Digest, payload_crc32c: int) -> str | None:
+    """What is wrong with the content of a chunk's file, or None."""
+    trailer = b""
+
+    def seen() -> Iterator[bytes]:
+        nonlocal trailer
+        for piece in pieces:
+            trailer = (trailer + piece[-TRAILER_BYTES:])[-TRAILER_BYTES:]
+            yield piece
+
+    found = digest_of(seen())
     if found.bytes != expected.bytes:
         return f"{found.bytes:,} bytes instead of {expected.bytes:,}"
-    with path.open("rb") as file:
-        file.seek(-min(TRAILER_BYTES, found.bytes), 2)
-        if file.read() != payload_crc32c.to_bytes(TRAILER_BYTES, "little"):
-            return "its checksum is that of other rows"
+    if trailer != payload_crc32c.to_bytes(TRAILER_BYTES, "little"):
+        return "its checksum is that of other rows"
     return None if found == expected else "its content changed"
 
 

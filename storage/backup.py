@@ -28,6 +28,8 @@ from actlake.storage.parquet_files import FILES
 from actlake.storage.settings import actlake_version
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.sqlite_database import SqliteDatabase
+from actlake.storage.store import Store
+from actlake.storage.stores import store_found
 from actlake.storage.transaction import Transaction
 
 __all__ = ["Backup", "back_up", "backups", "chosen_backup", "drop_backups", "restore"]
@@ -157,9 +159,10 @@ def restore(root: Path, snapshot: int | None = None) -> int:
             staged.replace(root / name)
         flush(root)
     claims = Claims(SqliteDatabase(root))
-    catalog = Catalog(root, claims)
+    catalog = Catalog(store_found(root), claims)
     try:
-        catalog.commit(partial(_forget_incomplete, root), f"restored backup {backup.snapshot}")
+        forget = partial(_forget_incomplete, catalog.store)
+        catalog.commit(forget, f"restored backup {backup.snapshot}")
     finally:
         catalog.close()
     return backup.snapshot
@@ -245,7 +248,7 @@ def _read(folder: Path) -> Backup:
         raise CorruptError(f"{folder / RECORD} is damaged; remove that backup") from error
 
 
-def _forget_incomplete(root: Path, transaction: Transaction) -> None:
+def _forget_incomplete(store: Store, transaction: Transaction) -> None:
     """Expire the snapshots, except the newest, of which a file is not there any more."""
     files = transaction.rows(
         f"SELECT path, begin_snapshot, end_snapshot FROM {FILES} WHERE end_snapshot IS NOT NULL"  # noqa: S608
@@ -253,7 +256,7 @@ def _forget_incomplete(root: Path, transaction: Transaction) -> None:
     gone = [
         (int(str(begin)), int(str(end)))
         for path, begin, end in files
-        if not (root / str(path)).exists()
+        if not store.exists(store.root / str(path))
     ]
     known = transaction.rows("SELECT snapshot_id FROM ducklake_snapshots('lake')")
     lost = [

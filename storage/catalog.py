@@ -10,13 +10,12 @@ docs/design.md §4 has the protocol and why it is this one.
 import getpass
 import os
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import duckdb
@@ -26,11 +25,12 @@ import pyarrow.parquet as pq
 from actlake import sql
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, end, one_line
-from actlake.storage.durable import Digest, digest, disk_error, flush, make_folder, publish
+from actlake.storage.durable import Digest, disk_error, make_folder
 from actlake.storage.errors import BusyError, CorruptError, LakeError, UnreachableError
 from actlake.storage.fields import TEXTS, arrow_schema
 from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.snapshots import current_snapshot
+from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Catalog", "StagedRows", "Transaction", "author", "encode_rows"]
@@ -52,10 +52,11 @@ def encode_rows(table: str, rows: pa.Table) -> memoryview:
 
 
 class Catalog:
-    """The catalog of the lake at ``root``."""
+    """The catalog of the lake whose files are in ``store``."""
 
-    def __init__(self, root: Path, claims: Claims) -> None:
-        self.root = root
+    def __init__(self, store: Store, claims: Claims) -> None:
+        self.store = store
+        self.root = store.root
         self._claims = claims
         self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
@@ -63,6 +64,16 @@ class Catalog:
     @property
     def _tables(self) -> Path:
         return self.root / "tables"
+
+    def _attach(
+        self, *, read_only: bool = True, snapshot: int | None = None, **options: Any
+    ) -> duckdb.DuckDBPyConnection:
+        extensions = (*self._database.extensions, *self.store.extensions)
+        connection = connect(extensions=extensions, **options)
+        self.store.admit(connection)
+        tables = self.store.uri(self._tables)
+        attach_lake(connection, self._database, tables, read_only=read_only, snapshot=snapshot)
+        return connection
 
     def attached(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
         """A new read-only connection without views, at ``snapshot`` or following the newest.
@@ -72,9 +83,7 @@ class Catalog:
         """
         # A folder of its own: DuckDB makes it when it must, removes it, and shares it with nobody.
         spill = Path(tempfile.gettempdir()) / f"actlake-spill-{uuid4().hex}"
-        connection = connect(extensions=self._database.extensions, spill=spill)
-        attach_lake(connection, self._database, self._tables, read_only=True, snapshot=snapshot)
-        return connection
+        return self._attach(snapshot=snapshot, spill=spill)
 
     def with_views(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         """``connection`` with the views, but those of tables that its snapshot does not have."""
@@ -99,10 +108,9 @@ class Catalog:
 
     def stage_parquet(self, table: str, content: memoryview) -> StagedRows:
         """As ``stage``, for a Parquet file that the caller has already encoded."""
-        folder = self._tables / "main" / table
-        make_folder(folder)
-        path = folder / f"{uuid4().hex}.parquet"
-        return StagedRows(table, path, publish(path, [content]))
+        path = self._tables / "main" / table / f"{uuid4().hex}.parquet"
+        make_folder(path.parent)
+        return StagedRows(table, path, self.store.publish(path, [content]), self.store)
 
     def commit(
         self,
@@ -135,7 +143,7 @@ class Catalog:
             with suppress(LakeError, duckdb.Error):  # nothing is removed that may be committed
                 if self._landed(attempted) is None:
                     for folder in folders:
-                        shutil.rmtree(folder, ignore_errors=True)
+                        self.store.discard(folder)
                     attempted.clear()
             raise
         finally:
@@ -275,9 +283,8 @@ class Catalog:
             raise CorruptError(
                 f"the catalog acknowledged a commit without {lost[0]}; run `actlake verify`"
             )
-        for path in paths - known.keys():
-            flush(self.root / path)
-        self._claims.record_files({path: digest(self.root / path) for path in paths - known.keys()})
+        fresh = paths - known.keys()
+        self._claims.record_files({path: self.store.settle(self.root / path) for path in fresh})
 
     def _digests(self, registered: Sequence[StagedRows]) -> dict[str, Digest]:
         return {one.path.relative_to(self.root).as_posix(): one.digest for one in registered}
@@ -285,10 +292,9 @@ class Catalog:
     def _writing(self) -> duckdb.DuckDBPyConnection:
         if self._writer is None:
             # Commits are short: a second thread slows them.
-            connection = connect(extensions=self._database.extensions, threads=1)
+            connection = self._attach(read_only=False, threads=1)
             # DuckLake would merge two insertions that both saw a shard absent; we look again.
             connection.execute("SET GLOBAL ducklake_max_retry_count = 0")
-            attach_lake(connection, self._database, self._tables, read_only=False, snapshot=None)
             self._writer = connection
         return self._writer
 

@@ -6,7 +6,6 @@ of each column, by which files are left out of a query.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from pathlib import Path
 
 import duckdb
 
@@ -16,6 +15,7 @@ from actlake.storage.durable import Digest
 from actlake.storage.fields import TABLES
 from actlake.storage.names import NAMED
 from actlake.storage.parquet_files import FILES
+from actlake.storage.store import Store
 
 __all__ = ["catalog_disagrees", "columns_disagree", "names_disagree"]
 
@@ -24,7 +24,7 @@ FOLDER = "tables/main/"
 
 def catalog_disagrees(
     connection: duckdb.DuckDBPyConnection,
-    root: Path,
+    store: Store,
     recorded: Mapping[str, Digest],
     damaged: Collection[str],
 ) -> Iterator[tuple[str, str, str]]:
@@ -35,15 +35,17 @@ def catalog_disagrees(
             yield path, table, f"the catalog says {size:,} bytes and not {recorded[path].bytes:,}"
         if begin > newest or (end is not None and not begin < end <= newest):
             yield path, table, f"the catalog has it from snapshot {begin} to {end} of {newest}"
-    there = {path for _, path, *_ in files if path not in damaged and (root / path).is_file()}
+    kept = {one.path for one in store.files(store.root / "tables")}
+    there = {path for _, path, *_ in files if path not in damaged and store.root / path in kept}
     if there:
+        base = f"{store.uri(store.root)}/"
         parameters = {
-            "folder": f"{root}/{FOLDER}",
-            "files": [f"{root}/{path}" for path in sorted(there)],
+            "folder": f"{base}{FOLDER}",
+            "files": [store.uri(store.root / path) for path in sorted(there)],
         }
         for query in (_COUNTS, _BOUNDS):
             for table, path, what in connection.execute(query, parameters).fetchall():
-                yield path.removeprefix(f"{root}/"), table, what
+                yield path.removeprefix(base), table, what
 
 
 def columns_disagree(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, Chunk, create_array, publish_chunk
 from actlake.storage.csr import INDPTR, Csr, fault_of, index_dtype
-from actlake.storage.durable import Digest, digest, new_folder
+from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import InputError, PrecisionError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
@@ -86,8 +86,9 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         return str(known)
     codes_id = new_id()
     folder = run.root / "codes" / codes_id
-    with new_folder(folder) as staged:
+    with run.store.new_folder(folder) as staged:
         zarr.create_group(store=staged, attributes=codes_attributes(plan))
+        written = digest(staged / "zarr.json")
     row = {
         "codes": plan.name,
         "dictionary": plan.dictionary,
@@ -106,7 +107,7 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         {"codes": pa.Table.from_pylist([row], arrow_schema("codes"))},
         f"planned codes {plan.name}",
         folders=[folder],
-        files={f"codes/{codes_id}/zarr.json": digest(folder / "zarr.json")},
+        files={f"codes/{codes_id}/zarr.json": written},
     )
     return codes_id
 
@@ -141,6 +142,7 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
     stored = _stored(plan, block, span)
     folder = run.root / "codes" / codes_id / str(shard)
     chunks: dict[str, Chunk] = {}
+    files: dict[str, Digest] = {}
 
     def publish() -> Chunk:
         arrays: dict[str, NDArray[Any]] = {
@@ -148,9 +150,11 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
             "indices": stored.indices,
             "values": stored.values,
         }
-        with new_folder(folder) as staged:
+        with run.store.new_folder(folder) as staged:
             for name, values in arrays.items():
                 chunks[name] = write_array(staged / name, values)
+                place = f"codes/{codes_id}/{shard}/{name}/zarr.json"
+                files[place] = digest(staged / name / "zarr.json")
         return chunks["values"]
 
     publish_over_orphan(run, codes_id, shard, folder, publish)
@@ -166,10 +170,7 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
             for name, chunk in chunks.items()
         ),
         postings,
-        {
-            f"codes/{codes_id}/{shard}/{name}/zarr.json": digest(folder / name / "zarr.json")
-            for name in ("indptr", "indices", "values")
-        },
+        files,
     )
 
 

@@ -17,6 +17,7 @@ from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.parquet_files import FILES
+from actlake.storage.store import Store
 
 __all__ = [
     "CODES_ARRAYS",
@@ -54,12 +55,12 @@ class CommittedFile:
 
 
 def committed_files(
-    connection: duckdb.DuckDBPyConnection, root: Path, recorded: Mapping[str, Digest]
+    connection: duckdb.DuckDBPyConnection, store: Store, recorded: Mapping[str, Digest]
 ) -> Iterator[CommittedFile]:
     """Every file but the databases and their backups."""
     yield CommittedFile("lake.toml", "lake", recorded.get("lake.toml"))
     yield from files_of_tables(connection, recorded)
-    yield from files_of_things(connection, root, recorded)
+    yield from files_of_things(connection, store, recorded)
 
 
 def files_of_tables(
@@ -87,7 +88,7 @@ def files_of_tables(
 
 def files_of_things(
     connection: duckdb.DuckDBPyConnection,
-    root: Path,
+    store: Store,
     recorded: Mapping[str, Digest],
     without: Collection[str] = (),
 ) -> Iterator[CommittedFile]:
@@ -96,7 +97,7 @@ def files_of_things(
     ``without`` names files of tables that are damaged, of which nothing is read.
     """
     kept = {_folder(path) for path in recorded}
-    ever = _Ever(connection, root, without)
+    ever = _Ever(connection, store, without)
     owners: dict[str, tuple[str, str, str]] = {}
     for table, kind in (("tensors", "tensor"), ("codes", "codes"), ("rowsets", "rowset")):
         for id_, called, folder in ever.rows(table, ("id", kind, "path")):
@@ -164,17 +165,18 @@ class _Ever:
     """The rows of a table as any snapshot has, or had, them."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, root: Path, without: Collection[str]
+        self, connection: duckdb.DuckDBPyConnection, store: Store, without: Collection[str]
     ) -> None:
         self._connection = connection
-        self._root = root
+        self._store = store
         self._without = without
 
     def rows(self, table: str, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
         """Distinct values of ``columns``, in their order."""
         parameters = {"folder": TABLES_FOLDER, "table": table}
         found = self._connection.execute(_DATA_FILES, parameters).fetchall()
-        files = [f"{self._root}/{path}" for (path,) in found if path not in self._without]
+        store = self._store
+        files = [store.uri(store.root / path) for (path,) in found if path not in self._without]
         if not files:
             return []
         names = ", ".join(f'"{column}"' for column in columns)

@@ -106,10 +106,11 @@ def compact(run: Run, group: Group, progress: Callable[[int], object] = int) -> 
     CorruptError, before anything is written, if a file is not what was committed.
     """
     check_unchanged(run, group.files)
-    paths = [str(run.root / one.path) for one in group.files]
+    paths = [run.store.uri(run.root / one.path) for one in group.files]
     new: list[StagedRows] = []
     try:
-        with closing(connect()) as connection:
+        with closing(connect(extensions=run.store.extensions)) as connection:
+            run.store.admit(connection)
             for one in cut(*_counts(connection, paths), RANGE_POSTINGS):
                 table = postings_in(connection, paths, group.codes, one)
                 if len(table):

@@ -86,7 +86,6 @@ def create_rowset(
     start: Start,
     connection: duckdb.DuckDBPyConnection,
     name: str,
-    *,
     corpus: str,
     columns: Mapping[str, NDArray[Any]],
     kind: str,

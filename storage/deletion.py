@@ -7,15 +7,14 @@ whose work is gone count as undone, so that the same work can be done again, und
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from actlake.storage.errors import BusyError, InputError, NotFoundError
 from actlake.storage.fields import TABLES
-from actlake.storage.leftovers import files_below
 from actlake.storage.masks import BUILT_IN
 from actlake.storage.names import TABLE_OF
 from actlake.storage.retention import live_runs
 from actlake.storage.run import Run
+from actlake.storage.store import Store
 from actlake.storage.transaction import Transaction
 
 __all__ = [
@@ -120,7 +119,7 @@ class Deletion:
         return ", ".join([*shown, *(f"{n:,} rows of {table}" for table, n in self.found.items())])
 
 
-def plan_deletion(rows: Rows, root: Path, kind: str, name: str) -> Deletion:
+def plan_deletion(rows: Rows, store: Store, kind: str, name: str) -> Deletion:
     """The thing and all that was made of it; NotFoundError if there is none of that name.
 
     InputError for a kind that has no names, and for a mask that every lake has.
@@ -141,7 +140,7 @@ def plan_deletion(rows: Rows, root: Path, kind: str, name: str) -> Deletion:
                     doomed[child].append(made)
                     waiting.append((child, made))
     things = [
-        thing for of, names in doomed.items() for thing in _things(rows, root, of, sorted(names))
+        thing for of, names in doomed.items() for thing in _things(rows, store, of, sorted(names))
     ]
     things.sort(key=lambda one: (one.kind, one.name) != (kind, name))
     found: dict[str, int] = {}
@@ -164,7 +163,7 @@ def delete(run: Run, kind: str, name: str, *, cascade: bool) -> Deletion:
     InputError if something was made of it, without ``cascade``; BusyError while another run is at
     work, whose results may be made of it.
     """
-    held = run.examine(lambda now: plan_deletion(now.rows, run.root, kind, name))
+    held = run.examine(lambda now: plan_deletion(now.rows, run.store, kind, name))
     run.hold(*(f"{one.kind}:{one.name}" for one in held.things))
 
     def change(transaction: Transaction) -> Deletion:
@@ -173,7 +172,7 @@ def delete(run: Run, kind: str, name: str, *, cascade: bool) -> Deletion:
                 f"run {other} ({flow}) is at work and may use what would be deleted; wait for it, "
                 "or end it, then delete again"
             )
-        deletion = plan_deletion(transaction.rows, run.root, kind, name)
+        deletion = plan_deletion(transaction.rows, run.store, kind, name)
         if {(one.kind, one.name) for one in deletion.things} != {
             (one.kind, one.name) for one in held.things
         }:
@@ -250,7 +249,7 @@ def _names(rows: Rows, kind: str, table: str, column: str, wanted: list[str]) ->
     return [str(name) for (name,) in rows(query, wanted=wanted)]
 
 
-def _things(rows: Rows, root: Path, kind: str, names: list[str]) -> list[Thing]:
+def _things(rows: Rows, store: Store, kind: str, names: list[str]) -> list[Thing]:
     if kind in ("rowset", "tensor", "codes"):
         query = f"""
             SELECT t.{kind}, t.id, t.fingerprint, any_value(t.rows), coalesce(sum(s.bytes), 0)
@@ -280,11 +279,11 @@ def _things(rows: Rows, root: Path, kind: str, names: list[str]) -> list[Thing]:
             None if id_ is None else str(id_),
             str(hash_),
             int(str(count)),
-            _size(root / size) if isinstance(size, str) else int(str(size)),
+            _size(store, size) if isinstance(size, str) else int(str(size)),
         )
         for name, id_, hash_, count, size in rows(query, names=names)
     ]
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in files_below(folder))
+def _size(store: Store, folder: str) -> int:
+    return sum(one.bytes for one in store.files(store.root / folder))

@@ -11,8 +11,8 @@ import pyarrow as pa
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import corrupt
-from actlake.storage.durable import new_folder, publish
+from actlake.storage.arrays import sound_content
+from actlake.storage.durable import publish
 from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, new_id, sought
@@ -63,7 +63,7 @@ def write_dictionary(
         "dictionary.safetensors": weights,
         "config.json": json.dumps(config, indent=1, sort_keys=True).encode(),
     }
-    with new_folder(folder) as staged:
+    with run.store.new_folder(folder) as staged:
         files = {
             f"dictionaries/{dictionary_id}/{name}": publish(staged / name, [text])
             for name, text in content.items()
@@ -103,13 +103,12 @@ def dictionary_named(reading: Reading, name: str) -> DictionaryFile:
         )
     method, tensor, n_features, width, config, fingerprint, path, sha256 = row
     file = reading.root / path / "dictionary.safetensors"
-    try:
-        weights = file.read_bytes()
-    except OSError as error:
-        wrong = f"cannot be read ({error.strerror})"
-        raise corrupt(file, f"dictionary {name}", wrong) from error
-    if hashlib.sha256(weights).hexdigest() != sha256:
-        raise corrupt(file, f"dictionary {name}", "is not what was committed")
+    weights = sound_content(
+        reading.store,
+        file,
+        f"dictionary {name}",
+        lambda content: hashlib.sha256(content).hexdigest() == sha256,
+    )
     arrays = safetensors.numpy.load(weights)
     return DictionaryFile(
         name, method, tensor, n_features, width, json.loads(config), arrays, fingerprint, sha256

@@ -18,11 +18,14 @@ from actlake.storage.errors import DiskError
 __all__ = [
     "Digest",
     "digest",
+    "digest_of",
     "disk_error",
     "flush",
+    "is_staged",
     "linked",
     "make_folder",
     "new_folder",
+    "pieces",
     "publish",
     "publish_folder",
     "replace_file",
@@ -73,12 +76,23 @@ def disk_error(place: Path, what: str) -> DiskError | None:
 
 
 def digest(path: Path) -> Digest:
-    """Size and hash of the file at ``path``, read in pieces of 1 MiB."""
-    hasher, size = xxhash.xxh3_128(), 0
+    """Size and hash of the file at ``path``."""
+    return digest_of(pieces(path))
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The content of the file at ``path``, 1 MiB at a time."""
     with path.open("rb", buffering=0) as file:
         while piece := file.read(READ_BYTES):
-            hasher.update(piece)
-            size += len(piece)
+            yield piece
+
+
+def digest_of(pieces: Iterable[Buffer]) -> Digest:
+    """Size and hash of ``pieces`` together."""
+    hasher, size = xxhash.xxh3_128(), 0
+    for piece in pieces:
+        hasher.update(piece)
+        size += len(piece)
     return Digest(size, hasher.hexdigest())
 
 
@@ -103,6 +117,11 @@ def make_folder(folder: Path) -> None:
 def staging_path(final: Path) -> Path:
     """A name beside ``final`` that no other writer uses, for a file that is not yet published."""
     return final.with_name(f".{final.name}.{uuid4().hex}.tmp")
+
+
+def is_staged(path: Path) -> bool:
+    """Whether ``path`` is one that ``staging_path`` made."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
 
 
 def publish(final: Path, pieces: Iterable[Buffer]) -> Digest:

@@ -116,7 +116,7 @@ def emptied(
     def rows(query: str, **parameters: object) -> list[tuple[Any, ...]]:
         return connection.execute(query, parameters or None).fetchall()
 
-    live = {str(run.root / one.path): one for one in live_files(rows, rule.table)}
+    live = {run.store.uri(run.root / one.path): one for one in live_files(rows, rule.table)}
     if not live:
         return None
     hits = f"""
@@ -176,7 +176,7 @@ def postings_receipts(
         chunk = NOTHING
         if new is not None:
             written: Digest = new.digest
-            chunk = Chunk(written, google_crc32c.value(new.path.read_bytes()))
+            chunk = Chunk(written, google_crc32c.value(run.store.local(new.path).read_bytes()))
         shard = receipts[hash_]
         span = codes.grid.span(shard)
         found.append(Receipt.of_chunk(generation, "postings", shard, span, chunk, run.run))

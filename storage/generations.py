@@ -5,7 +5,6 @@ of the shards that it changes; what the old one was named by is replaced in the 
 the new one in.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,8 @@ from actlake.storage.arrays import Chunk, publish_chunk
 from actlake.storage.codes import Codes
 from actlake.storage.codes_writer import write_array
 from actlake.storage.csr import INDPTR
-from actlake.storage.durable import Digest, digest, new_folder
+from actlake.storage.durable import Digest
 from actlake.storage.keys import new_id
-from actlake.storage.leftovers import files_below
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
@@ -65,12 +63,12 @@ def tensor_without(
     """
     generation = new_id()
     receipts = []
-    with new_folder(run.root / "tensors" / generation) as folder:
+    with run.store.new_folder(run.root / "tensors" / generation) as folder:
         for shard in tensor.committed:
             start, stop = tensor.grid.span(shard)
             here = rows[(rows >= start) & (rows < stop)] - start
             if not len(here):
-                _link(tensor.folder, folder, f"c.{shard}.0")
+                _link(run, tensor.folder, folder, generation, f"c.{shard}.0")
                 continue
             block = np.array(tensor.shard(shard))
             block[here] = np.nan
@@ -90,7 +88,7 @@ def tensor_without(
                     torch_threads=computed[shard][1],
                 )
             )
-        _link(tensor.folder, folder, "zarr.json")
+        _link(run, tensor.folder, folder, generation, "zarr.json")
     return _generation(run, "tensor", tensor, generation, receipts)
 
 
@@ -98,7 +96,7 @@ def rowset_without(run: Run, rowset: Rowset, rows: NDArray[np.int64]) -> Generat
     """The columns of ``rowset``, with no token and no span in ``rows``."""
     generation = new_id()
     receipts = []
-    with new_folder(run.root / "rowsets" / generation) as folder:
+    with run.store.new_folder(run.root / "rowsets" / generation) as folder:
         anew = {}
         for name, empty in EMPTY.items():
             for shard in np.unique(rows // rowset.shard_rows).tolist():
@@ -106,10 +104,10 @@ def rowset_without(run: Run, rowset: Rowset, rows: NDArray[np.int64]) -> Generat
                 values = rowset.column(name, start, stop)
                 values[rows[(rows >= start) & (rows < stop)] - start] = empty
                 anew[f"{name}/c.{shard}"] = (name, shard, values)
-        for path in files_below(rowset.folder):
-            inside = path.relative_to(rowset.folder).as_posix()
+        for one in run.store.files(rowset.folder):
+            inside = one.path.relative_to(rowset.folder).as_posix()
             if inside not in anew:
-                _link(rowset.folder, folder, inside)
+                _link(run, rowset.folder, folder, generation, inside)
         for name, shard, values in anew.values():
             chunk = publish_chunk(folder / name, shard, values, rowset.shard_rows)
             span = rowset.grid.span(shard)
@@ -122,14 +120,15 @@ def codes_without(run: Run, codes: Codes, rows: NDArray[np.int64]) -> Generation
     generation = new_id()
     receipts = []
     nnz = sum(codes.values_of_shard.values())
-    with new_folder(run.root / "codes" / generation) as folder:
+    with run.store.new_folder(run.root / "codes" / generation) as folder:
         for shard in codes.values_of_shard:
             start, stop = span = codes.grid.span(shard)
             here = np.zeros(stop - start, bool)
             here[rows[(rows >= start) & (rows < stop)] - start] = True
             if not here.any():
-                for path in files_below(codes.folder / str(shard)):
-                    _link(codes.folder, folder, path.relative_to(codes.folder).as_posix())
+                for one in run.store.files(codes.folder / str(shard)):
+                    inside = one.path.relative_to(codes.folder).as_posix()
+                    _link(run, codes.folder, folder, generation, inside)
                 continue
             block = codes.shard(shard).without(here)
             nnz += block.nnz - codes.values_of_shard[shard]
@@ -141,7 +140,7 @@ def codes_without(run: Run, codes: Codes, rows: NDArray[np.int64]) -> Generation
             for name, values in arrays.items():
                 chunk: Chunk = write_array(folder / str(shard) / name, values)
                 receipts.append(Receipt.of_chunk(generation, name, shard, span, chunk, run.run))
-        _link(codes.folder, folder, "zarr.json")
+        _link(run, codes.folder, folder, generation, "zarr.json")
     found = _generation(run, "codes", codes, generation, receipts)
     return replace(found, nnz=nnz if codes.sealed else None)
 
@@ -169,13 +168,15 @@ def _generation(
 ) -> Generation:
     folder = old.folder.parent / generation
     files = {
-        path.relative_to(run.root).as_posix(): digest(path) for path in folder.rglob("zarr.json")
+        one.path.relative_to(run.root).as_posix(): run.store.digest(one.path)
+        for one in run.store.files(folder)
+        if one.path.name == "zarr.json"
     }
     return Generation(
         kind, old.name, old.fingerprint, old.id, generation, folder, tuple(receipts), files
     )
 
 
-def _link(old: Path, new: Path, inside: str) -> None:
-    (new / inside).parent.mkdir(parents=True, exist_ok=True)
-    os.link(old / inside, new / inside)
+def _link(run: Run, old: Path, staged: Path, generation: str, inside: str) -> None:
+    """A file of ``old`` is one of the generation, too, which is filled in ``staged``."""
+    run.store.link(old / inside, staged / inside, old.parent / generation / inside)

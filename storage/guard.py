@@ -19,7 +19,6 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -123,7 +122,7 @@ _STORED_TEXT = f"""
 """  # noqa: S608 - a constant; DuckDB's own listing of functions takes forty milliseconds
 
 
-def sandboxed(con: duckdb.DuckDBPyConnection, allowed: Iterable[Path]) -> duckdb.DuckDBPyConnection:
+def sandboxed(con: duckdb.DuckDBPyConnection, allowed: Iterable[str]) -> duckdb.DuckDBPyConnection:
     """``con``, from now on reading files in the folders ``allowed`` only, its settings locked.
 
     Attach the lake and make views (in ``memory``) before. Raises FormatError for a lake that brings

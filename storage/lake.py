@@ -37,6 +37,7 @@ from actlake.storage.run import Run, started_run
 from actlake.storage.settings import Settings, new_settings, read_settings
 from actlake.storage.shards import WIDTH_HINT, committed_shards
 from actlake.storage.snapshots import current_snapshot, refuse_withdrawn, snapshots
+from actlake.storage.stores import store_at
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import WHOLE, Fault, Part, committed_bytes, verify
 from actlake.storage.writers import TensorWriter, given
@@ -60,9 +61,11 @@ class Lake:
         snapshot: int | None = None,
         mode: Mode = "first-read",
     ) -> None:
-        self.reading = Reading(root, mode, self._connection, lambda: self._claims.files())
         self.root = root
         self.settings = settings
+        self.store = store_at(root, settings.store)
+        """Where the lake's files are."""
+        self.reading = Reading(self.store, mode, self._connection, lambda: self._claims.files())
         self.snapshot = snapshot
         self.prefect_run: str | None = None
         """Id of the Prefect flow run on whose behalf this lake is written, for ``runs``."""
@@ -120,7 +123,7 @@ class Lake:
 
     @cached_property
     def _catalog(self) -> Catalog:
-        return Catalog(self.root, self._claims)
+        return Catalog(self.store, self._claims)
 
     @cached_property
     def _reader(self) -> duckdb.DuckDBPyConnection:
@@ -128,7 +131,8 @@ class Lake:
 
     def _walled(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         # Ours and people's queries share it: attaching a lake costs more than most queries.
-        return sandboxed(self._catalog.with_views(connection), [self.root / "tables"])
+        tables = self.store.uri(self.root / "tables")
+        return sandboxed(self._catalog.with_views(connection), [tables])
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         """A cursor of our own: threads may read at the same time, each through one of these."""
@@ -226,7 +230,7 @@ class Lake:
 
     def bytes(self, part: Part = WHOLE) -> int:
         """Size of everything that ``verify`` reads."""
-        return committed_bytes(self.root, self._connection(), self._claims, part)
+        return committed_bytes(self.store, self._connection(), self._claims, part)
 
     def verify(
         self,
@@ -235,7 +239,7 @@ class Lake:
         tell: Callable[[str], object] = str,
     ) -> Iterator[Fault]:
         """Every fault of the lake, or of a part of its files; see ``storage.verify``."""
-        return verify(self.root, self._connection(), self._claims, progress, part, tell)
+        return verify(self.store, self._connection(), self._claims, progress, part, tell)
 
     # Writing
 
@@ -281,14 +285,7 @@ class Lake:
         Only ``document`` is required, in ascending order. See ``rowset_writer.complete_columns``.
         """
         creation.create_rowset(
-            self.run,
-            self._connection(),
-            name,
-            corpus=corpus,
-            columns=columns,
-            kind=kind,
-            tokenizer=tokenizer,
-            width_hint=width_hint,
+            self.run, self._connection(), name, corpus, columns, kind, tokenizer, width_hint
         )
         return self.rowset(name)
 

@@ -1,24 +1,25 @@
 """What no snapshot names: found among the files of a lake, so that it can be removed."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from actlake.storage.durable import is_staged
+from actlake.storage.store import Store
 from actlake.storage.unnamed import NAMING, Rows, named_paths, snapshot_numbers
 
-__all__ = ["files_below", "leftovers", "named_parquet"]
+__all__ = ["leftovers", "named_parquet"]
 
 
-def leftovers(root: Path, rows: Rows, before: datetime, horizon: datetime) -> Iterator[Path]:
+def leftovers(store: Store, rows: Rows, before: datetime, horizon: datetime) -> Iterator[Path]:
     """Files and folders that no snapshot names, each as soon as it is found to be old enough.
 
     Those of snapshots that were forgotten ``before``, and others last written before ``horizon``.
     """
-    yield from _expired(root, rows, before)
-    yield from _tables_orphans(root, rows, horizon)
-    yield from _folder_orphans(root, rows, horizon)
-    yield from _aside(root, horizon)
+    yield from _expired(store.root, rows, before)
+    yield from _tables_orphans(store, rows, horizon)
+    yield from _folder_orphans(store, rows, horizon)
+    yield from _aside(store, horizon)
 
 
 def _expired(root: Path, rows: Rows, before: datetime) -> Iterator[Path]:
@@ -31,28 +32,30 @@ def _expired(root: Path, rows: Rows, before: datetime) -> Iterator[Path]:
     yield from (root / "tables" / str(name) for (name,) in names)
 
 
-def _tables_orphans(root: Path, rows: Rows, horizon: datetime) -> Iterator[Path]:
+def _tables_orphans(store: Store, rows: Rows, horizon: datetime) -> Iterator[Path]:
     named = set(named_parquet(rows))
-    for path in files_below(root / "tables"):
+    for one in store.files(store.root / "tables"):
         # By name, which is random and never used again.
-        if path.name not in named and _is_older(path, horizon):
-            yield path
+        if one.path.name not in named and _is_older(store, one.path, horizon):
+            yield one.path
 
 
-def _folder_orphans(root: Path, rows: Rows, horizon: datetime) -> Iterator[Path]:
+def _folder_orphans(store: Store, rows: Rows, horizon: datetime) -> Iterator[Path]:
     numbers = snapshot_numbers(rows)
     for table in NAMING:
-        named = named_paths(root, rows, table, numbers)
-        for path in sorted((root / table).iterdir()):
-            if path.relative_to(root).as_posix() not in named and _is_older(path, horizon):
+        named = named_paths(store, rows, table, numbers)
+        for path in store.children(store.root / table):
+            known = path.relative_to(store.root).as_posix() in named
+            if not known and not is_staged(path) and _is_older(store, path, horizon):
                 yield path
 
 
-def _aside(root: Path, horizon: datetime) -> Iterator[Path]:
-    """What killed writers left beside a name that they were about to give."""
-    for folder in ("", "checkpoints/", "tensors/*/", "codes/*/"):
-        for path in sorted(root.glob(f"{folder}.*.tmp")):
-            if _is_older(path, horizon):
+def _aside(store: Store, horizon: datetime) -> Iterator[Path]:
+    """What killed writers left on this disk beside a name that they were about to give."""
+    below = ("", "checkpoints/", "tensors/*/", "codes/*/", *(f"{one}/" for one in NAMING))
+    for folder in below:
+        for path in sorted(store.root.glob(f"{folder}.*.tmp")):
+            if _is_older(store, path, horizon):
                 yield path
 
 
@@ -69,21 +72,12 @@ def named_parquet(rows: Rows) -> Iterator[str]:
     return (str(name) for (name,) in rows(query))
 
 
-def _is_older(path: Path, horizon: datetime) -> bool:
+def _is_older(store: Store, path: Path, horizon: datetime) -> bool:
     """Whether ``path`` and all below it were last written before ``horizon``.
 
     What vanishes meanwhile was there for a writer who is at work, so it is not.
     """
     try:
-        return all(_written(one) < horizon for one in (path, *path.rglob("*")))
+        return store.written(path) < horizon
     except FileNotFoundError:
         return False
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Every file below ``folder`` in order; of a folder that vanishes, none."""
-    return sorted(Path(at, name) for at, _, names in os.walk(folder) for name in names)
-
-
-def _written(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)

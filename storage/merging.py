@@ -72,7 +72,7 @@ def _merge(
     check_unchanged(run, old)
     # In one transaction, so that no commit comes between asking for the files and their rows.
     query = f"SELECT * FROM {table} WHERE filename IN (SELECT unnest($paths)) ORDER BY rowid"  # noqa: S608 - ours
-    paths = [str(run.root / one.path) for one in old]
+    paths = [run.store.uri(run.root / one.path) for one in old]
     rows = connection.execute(query, {"paths": paths}).to_arrow_table()
     if len(rows) != sum(one.rows for one in old):
         return False  # changed since; the commit would refuse it too

@@ -1,7 +1,6 @@
 """Partials: the state of a statistic over one shard, kept so that a rebuild is a merge."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -9,13 +8,14 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from xxhash import xxh3_128_hexdigest
 
-from actlake.storage.arrays import corrupt
-from actlake.storage.durable import Digest, publish
+from actlake.storage.arrays import sound_content
+from actlake.storage.durable import Digest
 from actlake.storage.errors import BusyError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import new_id
 from actlake.storage.reading import Reading
 from actlake.storage.run import Run
+from actlake.storage.store import Store
 from actlake.storage.transaction import Transaction
 
 __all__ = [
@@ -31,10 +31,10 @@ __all__ = [
 KEY = ("codes", "mask", "statistic", "shard", "code_version")
 
 
-def write_partial(root: Path, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Digest]:
+def write_partial(store: Store, arrays: Mapping[str, NDArray[Any]]) -> tuple[str, Digest]:
     """Write a state's arrays; the file's path in the lake, and what it must be."""
     path = f"partials/{new_id()}.safetensors"
-    return path, publish(root / path, [partial_bytes(arrays)])
+    return path, store.publish(store.root / path, [partial_bytes(arrays)])
 
 
 def partial_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -42,15 +42,14 @@ def partial_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return bytes(safetensors.numpy.save(dict(arrays)))
 
 
-def read_partial(root: Path, path: str, expected: Digest) -> dict[str, NDArray[Any]]:
+def read_partial(store: Store, path: str, expected: Digest) -> dict[str, NDArray[Any]]:
     """The arrays of a state; CorruptError if the file is not what was committed."""
-    file = root / path
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise corrupt(file, "a partial", f"cannot be read ({error.strerror})") from error
-    if Digest(len(content), xxh3_128_hexdigest(content)) != expected:
-        raise corrupt(file, "a partial", "is not what was committed")
+    content = sound_content(
+        store,
+        store.root / path,
+        "a partial",
+        lambda content: Digest(len(content), xxh3_128_hexdigest(content)) == expected,
+    )
     return dict(safetensors.numpy.load(content))
 
 

@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 from actlake import sql
 from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
 from actlake.storage.duck import LAKE
-from actlake.storage.durable import Digest, digest, linked
-from actlake.storage.errors import InputError
+from actlake.storage.durable import Digest, linked
+from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.parquet_files import FILES
 from actlake.storage.snapshots import current_snapshot
+from actlake.storage.store import Store
 
 __all__ = ["MODES", "Chunk", "Mode", "Reading"]
 
@@ -59,18 +60,19 @@ class Reading:
 
     def __init__(
         self,
-        root: Path,
+        store: Store,
         mode: Mode,
         connection: Callable[[], duckdb.DuckDBPyConnection],
         recorded: Callable[[], Mapping[str, Digest]],
     ) -> None:
-        """Read the lake at ``root``; ``recorded`` tells the hash of every file but chunks.
+        """Read the lake in ``store``; ``recorded`` tells the hash of every file but chunks.
 
         InputError if there is no such mode.
         """
         if mode not in MODES:
             raise InputError(f"a lake verifies {', '.join(MODES)}, not {mode!r}; choose one")
-        self.root = root
+        self.store = store
+        self.root = store.root
         self.mode = mode
         self.connection = connection
         self.recorded = recorded
@@ -89,11 +91,22 @@ class Reading:
         A memory map; with ``always`` a copy, of which the bytes that are returned were checked.
         CorruptError if the file is missing, has another size, or is checked and another.
         """
-        rows = map_chunk(chunk.path, shape, dtype, file_bytes, chunk.what)
-        if self.mode == "never" or (self.mode == "first-read" and chunk.path in self._sound):
+        try:
+            return self._chunk(chunk, shape, dtype, file_bytes)
+        except CorruptError:
+            if not self.store.drop_copy(chunk.path):
+                raise
+            return self._chunk(chunk, shape, dtype, file_bytes)
+
+    def _chunk(
+        self, chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int
+    ) -> NDArray[Any]:
+        path = self.store.local(chunk.path)
+        rows = map_chunk(path, shape, dtype, file_bytes, chunk.what)
+        if self.mode == "never" or (self.mode == "first-read" and path in self._sound):
             return rows
         payload: NDArray[np.uint8] = np.memmap(
-            chunk.path, np.uint8, mode="r", shape=(file_bytes - TRAILER_BYTES,)
+            path, np.uint8, mode="r", shape=(file_bytes - TRAILER_BYTES,)
         )
         if self.mode == "always":  # a mapped file may change after it was checked
             payload = np.array(payload)
@@ -101,8 +114,8 @@ class Reading:
             rows = payload[: rows.nbytes].view(dtype).reshape(shape)
         found = google_crc32c.value(payload)
         if found != self._receipts.get(chunk.owner, {}).get((chunk.array, chunk.shard)):
-            raise corrupt(chunk.path, chunk.what, "is not what was committed")
-        self._sound.add(chunk.path)
+            raise corrupt(path, chunk.what, "is not what was committed")
+        self._sound.add(path)
         return rows
 
     def receipts(self, owner: str) -> dict[tuple[str, int], int]:
@@ -130,7 +143,7 @@ class Reading:
         """The content of a small file, named by its path in the lake."""
         self._check(path, what)
         try:
-            return (self.root / path).read_bytes()
+            return b"".join(self.store.pieces(self.root / path))
         except OSError as error:
             raise corrupt(self.root / path, what, f"cannot be read ({error.strerror})") from error
 
@@ -209,7 +222,7 @@ class Reading:
             raise corrupt(file, what, "is a link, or reached through one")
         try:
             # A crash may have left it without a hash; ``verify`` adopts it.
-            if expected is not None and digest(file) != expected:
+            if expected is not None and self.store.digest(file) != expected:
                 raise corrupt(file, what, "is not what was committed")
         except FileNotFoundError:
             raise corrupt(file, what, "is missing") from None

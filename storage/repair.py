@@ -27,14 +27,16 @@ from actlake.storage.csr import INDPTR, Csr, index_dtype
 from actlake.storage.databases import database_found
 from actlake.storage.dictionary_files import dictionary_named
 from actlake.storage.duck import connect
-from actlake.storage.durable import Digest, replace_file
+from actlake.storage.durable import Digest
 from actlake.storage.errors import CorruptError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import fingerprint
+from actlake.storage.local_store import LocalStore
 from actlake.storage.postings import encode_postings, postings_of
 from actlake.storage.reading import Reading
 from actlake.storage.rowset_writer import token_rows
 from actlake.storage.rowsets import Rowset, rowset_named
+from actlake.storage.store import Store
 from actlake.storage.tensor_writer import TensorPlan, create_tensor_array
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import wrong_of
@@ -48,7 +50,7 @@ Way = tuple[str, Callable[[], bytes]]
 Thing = TypeVar("Thing", Codes, Rowset, Tensor)
 
 
-def put_back(root: Path, file: CommittedFile, content: bytes) -> None:
+def put_back(store: Store, file: CommittedFile, content: bytes) -> None:
     """Make ``content`` the content of ``file``; CorruptError, and nothing changes, if it differs
     from what was committed."""
     found = Digest(len(content), xxh3_128_hexdigest(content))
@@ -59,7 +61,7 @@ def put_back(root: Path, file: CommittedFile, content: bytes) -> None:
             f"{expected} bytes with another hash were committed, so nothing was replaced; repair "
             "it where it was made, or put it back from a copy of the lake"
         )
-    replace_file(root / file.path, content)
+    store.replace(store.root / file.path, content)
 
 
 def way_of(reading: Reading, file: CommittedFile) -> Way | None:
@@ -90,9 +92,9 @@ def mend_settings(root: Path) -> bool:
     """Put ``lake.toml`` back from a backup, without which no lake can be opened; whether it was."""
     expected = Claims(database_found(root)).files().get("lake.toml")
     file = CommittedFile("lake.toml", "lake", expected)
-    if expected is None or wrong_of(root / file.path, file) is None:
+    if expected is None or wrong_of(LocalStore(root), file) is None:
         return False
-    put_back(root, file, _settings(root, file))
+    put_back(LocalStore(root), file, _settings(root, file))
     return True
 
 
@@ -191,7 +193,8 @@ def _computed(reading: Reading, tensor: Tensor) -> Iterator[dict[str, Any]]:
     same = {"model": tensor.model, "tensor": tensor.name}
     for (path,) in reading.connection().execute(names, same).fetchall():
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            stored = json.loads((reading.root / path / "zarr.json").read_text("utf-8"))
+            file = reading.store.local(reading.root / path / "zarr.json")
+            stored = json.loads(file.read_text("utf-8"))
             known = [*stored["attributes"].items()]
             yield dict(known[FACTS:])
     query = "SELECT DISTINCT token_budget, torch_threads FROM shards WHERE owner = $id"

@@ -6,20 +6,18 @@ a pin has that long to end. A file that no snapshot ever named is what a crash l
 be committed: it goes when it is older than the grace period and than every live run.
 """
 
-import os
-import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
-from actlake.storage.durable import linked
 from actlake.storage.errors import BusyError, InputError
-from actlake.storage.leftovers import files_below, leftovers, named_parquet
+from actlake.storage.leftovers import leftovers, named_parquet
 from actlake.storage.run import Run, pin_of
+from actlake.storage.store import Store
 from actlake.storage.transaction import Transaction
 from actlake.storage.unnamed import NAMING, named_paths, snapshot_numbers, unneeded_parquet
 
@@ -104,22 +102,21 @@ def expire_snapshots(run: Run, *, older_than: timedelta, keep: int) -> list[int]
     def change(transaction: Transaction) -> list[int]:
         pins = {snapshot for snapshot, _ in run.claims.pins()}
         doomed = _expirable(transaction, pins, older_than, keep)
-        forget_snapshots(run.root, transaction, doomed)
+        forget_snapshots(run.store, transaction, doomed)
         return doomed
 
     return run.commit(change, "expired snapshots")
 
 
-def forget_snapshots(root: Path, transaction: Transaction, doomed: Sequence[int]) -> list[str]:
+def forget_snapshots(store: Store, transaction: Transaction, doomed: Sequence[int]) -> list[str]:
     """Forget the snapshots ``doomed``; the folders, and partials, that only they named.
 
     The grace period of these begins now.
     """
-    folders = _folders_of(root, transaction, doomed) if doomed else []
+    folders = _folders_of(store, transaction, doomed) if doomed else []
     if doomed:
         for path in folders:
-            with suppress(OSError):  # a folder that is not there is for ``verify`` to find
-                os.utime(root / path)
+            store.touch(store.root / path)
         expire = "CALL ducklake_expire_snapshots('lake', versions => $doomed)"
         transaction.execute(expire, doomed=list(doomed))
     return folders
@@ -134,8 +131,8 @@ def remove_unnamed(run: Run, *, grace: timedelta) -> list[Removed]:
     """
 
     def change(transaction: Transaction) -> list[Removed]:
-        found = _removable(run.root, transaction, run.claims, grace, run.run)
-        removed = [one for path in found for one in _remove(run.root, path)]
+        found = _removable(run.store, transaction, run.claims, grace, run.run)
+        removed = [one for path in found for one in _remove(run.store, path)]
         # DuckLake's own removal compares days: it would take what was scheduled on a day after the
         # moment that it is given. So it only forgets here, days later, what is gone already.
         transaction.execute(
@@ -152,7 +149,7 @@ def remove_named(run: Run, paths: Sequence[str]) -> list[Removed]:
     """Remove files and folders, by their path in the lake, that no snapshot names."""
 
     def change(transaction: Transaction) -> list[Removed]:
-        removed = [one for path in paths for one in _remove(run.root, run.root / path)]
+        removed = [one for path in paths for one in _remove(run.store, run.root / path)]
         _forget(run, transaction, removed)
         return removed
 
@@ -160,7 +157,6 @@ def remove_named(run: Run, paths: Sequence[str]) -> list[Removed]:
 
 
 def plan_removal(
-    root: Path,
     catalog: Catalog,
     claims: Claims,
     *,
@@ -174,6 +170,7 @@ def plan_removal(
     ``released`` are reasons of pins that would be let go first; those of dead runs are known here.
     """
     _check_keep(keep)
+    store = catalog.store
 
     def look(transaction: Transaction) -> Plan:
         live = {pin_of(run) for run, _, _ in live_runs(transaction, claims)}
@@ -183,12 +180,12 @@ def plan_removal(
             if why not in released and (why in live or not why.startswith(pin_of("")))
         }
         doomed = _expirable(transaction, held, older_than, keep)
-        now = [*_sized(root, _removable(root, transaction, claims, grace, ""))]
+        now = [*_sized(store, _removable(store, transaction, claims, grace, ""))]
         kept = [one for one in snapshot_numbers(transaction.rows) if one not in doomed]
         parquet = unneeded_parquet(transaction.rows, kept)
         later = [
             *(Removed(path, size) for path, size in parquet),
-            *_sized(root, (root / path for path in _folders_of(root, transaction, doomed))),
+            *_sized(store, (store.root / one for one in _folders_of(store, transaction, doomed))),
         ]
         there = {one.path for one in now}
         later = [one for one in later if one.path not in there]
@@ -238,25 +235,25 @@ def _expirable(
     )
 
 
-def _folders_of(root: Path, transaction: Transaction, doomed: Collection[int]) -> list[str]:
+def _folders_of(store: Store, transaction: Transaction, doomed: Collection[int]) -> list[str]:
     """Folders, and partials, that no snapshot but those of ``doomed`` names."""
     numbers = snapshot_numbers(transaction.rows)
     kept = [one for one in numbers if one not in doomed]
     return sorted(
         path
         for table in NAMING
-        for path in named_paths(root, transaction.rows, table, numbers)
-        - named_paths(root, transaction.rows, table, kept)
+        for path in named_paths(store, transaction.rows, table, numbers)
+        - named_paths(store, transaction.rows, table, kept)
     )
 
 
 def _removable(
-    root: Path, transaction: Transaction, claims: Claims, grace: timedelta, own: str
+    store: Store, transaction: Transaction, claims: Claims, grace: timedelta, own: str
 ) -> Iterator[Path]:
     """What may be removed, each as soon as it is found to be old enough."""
     before = datetime.now(UTC).replace(tzinfo=None) - grace
     horizon = min([before, *(started for _, _, started in live_runs(transaction, claims, but=own))])
-    yield from leftovers(root, transaction.rows, before, horizon)
+    yield from leftovers(store, transaction.rows, before, horizon)
 
 
 def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> None:
@@ -271,7 +268,7 @@ def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> N
         or (
             path.startswith("tables/")
             and path.rpartition("/")[2] not in named
-            and not (run.root / path).exists()
+            and not run.store.exists(run.root / path)
         )
     )
 
@@ -279,31 +276,16 @@ def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> N
 # Writers publish without the commit lock: what they wrote aside may go at any moment.
 
 
-def _sized(root: Path, paths: Iterable[Path]) -> Iterator[Removed]:
+def _sized(store: Store, paths: Iterable[Path]) -> Iterator[Removed]:
     """Each of ``paths`` that is there, with its size."""
     for path in paths:
-        with suppress(FileNotFoundError):
-            if path.exists():
-                yield Removed(path.relative_to(root).as_posix(), _size(path))
+        if store.exists(path):
+            size = sum(one.bytes for one in store.files(path))
+            yield Removed(path.relative_to(store.root).as_posix(), size)
 
 
-def _size(path: Path) -> int:
-    return sum(one.stat().st_size for one in (path, *files_below(path)) if one.is_file())
-
-
-def _remove(root: Path, path: Path) -> Iterator[Removed]:
-    """Remove a file or folder; nothing is yielded of one that somebody else removes.
-
-    A link goes, and what it leads to stays; so does what is reached through a link.
-    """
-    if linked(path.parent):
-        return
-    try:
-        size = _size(path)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-    except FileNotFoundError:
-        return
-    yield Removed(path.relative_to(root).as_posix(), size)
+def _remove(store: Store, path: Path) -> Iterator[Removed]:
+    """Remove a file or folder; nothing is yielded of one that somebody else removes."""
+    size = store.remove(path)
+    if size is not None:
+        yield Removed(path.relative_to(store.root).as_posix(), size)

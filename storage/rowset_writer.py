@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import create_array, publish_chunk
-from actlake.storage.durable import Digest, digest, new_folder, staging_path, writing
+from actlake.storage.durable import Digest, digest, staging_path, writing
 from actlake.storage.errors import BusyError, CorpusError, InputError, NameTakenError
 from actlake.storage.fields import ROW_COLUMNS, arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
@@ -84,7 +84,7 @@ def write_rowset(
             for name, dtype in ROW_COLUMNS.items()
         }
         grid = Grid(rows, choose_shard_rows(rows, plan.width_hint))
-        with new_folder(folder) as filling:
+        with run.store.new_folder(folder) as filling:
             receipts = _write_arrays(run, filling, rowset_id, columns, grid)
             for start in range(0, rows, TABLE_ROWS):
                 part = {

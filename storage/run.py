@@ -22,6 +22,7 @@ from actlake.storage.keys import Json, fingerprint
 from actlake.storage.names import NAMED, means_the_same
 from actlake.storage.settings import FORMAT, actlake_version
 from actlake.storage.snapshots import current_snapshot
+from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["Run", "pin_of", "started_run"]
@@ -56,6 +57,11 @@ class Run:
         self.snapshot_after: int | None = None
         self._holding = {claim.key: claim}
         self._resources = resources
+
+    @property
+    def store(self) -> Store:
+        """Where the lake's files are."""
+        return self.catalog.store
 
     def hold(self, *keys: str) -> None:
         """Until this run ends, no other works on ``keys``; waits for a live one that does.

@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "CatalogPlace",
     "Settings",
+    "StorePlace",
     "actlake_version",
     "new_settings",
     "prepare_folder",
@@ -53,6 +54,15 @@ class CatalogPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class StorePlace:
+    """Where the files are that the catalog names."""
+
+    kind: str = "folder"
+    """``folder``, the lake's own."""
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The content of ``lake.toml``."""
 
@@ -64,6 +74,7 @@ class Settings:
     actlake_version: str
     """Version of actlake that created the lake."""
     catalog: CatalogPlace = CatalogPlace()
+    store: StorePlace = StorePlace()
 
 
 def actlake_version() -> str:

@@ -10,12 +10,11 @@ like what was committed. So whoever rewrites files calls ``check_unchanged`` bef
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from actlake.storage.durable import digest
 from actlake.storage.errors import CorruptError
 from actlake.storage.run import Run
+from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["DataFile", "check_unchanged", "live_files", "replace_files", "swap_files"]
@@ -68,7 +67,7 @@ def check_unchanged(run: Run, files: Sequence[DataFile]) -> None:
     for path in (path for one in files for path in (one.path, one.deletes) if path is not None):
         expected = recorded.get(path)
         try:
-            if expected is None or digest(run.root / path) == expected:
+            if expected is None or run.store.digest(run.root / path) == expected:
                 continue
             wrong = "is not what was committed"
         except FileNotFoundError:
@@ -94,14 +93,14 @@ def replace_files(
     def change(transaction: Transaction) -> bool:
         if not set(old) <= set(live_files(transaction.rows, table)):
             return False
-        swap_files(run.root, transaction, table, old, new, sum(one.rows for one in old))
+        swap_files(run.store, transaction, table, old, new, sum(one.rows for one in old))
         return True
 
     return run.commit(change, message, staged=new)
 
 
 def swap_files(
-    root: Path,
+    store: Store,
     transaction: Transaction,
     table: str,
     old: Sequence[DataFile],
@@ -119,7 +118,7 @@ def swap_files(
     [(with_both,)] = transaction.rows(size)
     # Not those that were just registered: their names are others.
     delete = f"DELETE FROM {table} WHERE filename IN (SELECT unnest($paths))"  # noqa: S608
-    transaction.execute(delete, paths=[str(root / one.path) for one in old])
+    transaction.execute(delete, paths=[store.uri(store.root / one.path) for one in old])
     [(after,)] = transaction.rows(size)
     gone, added = int(str(with_both)) - int(str(after)), _rows(transaction, new)
     if gone != count or added != rows:
@@ -133,5 +132,5 @@ def _rows(transaction: Transaction, staged: Sequence[StagedRows]) -> int:
     if not staged:
         return 0
     query = "SELECT sum(num_rows) FROM parquet_file_metadata($paths)"
-    [(rows,)] = transaction.rows(query, paths=[str(one.path) for one in staged])
+    [(rows,)] = transaction.rows(query, paths=[one.uri for one in staged])
     return int(str(rows))

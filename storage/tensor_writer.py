@@ -1,6 +1,5 @@
 """Writing tensors: plan, publish shards, commit their receipts, seal."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import Chunk, chunk_path, create_array, publish_chunk
-from actlake.storage.durable import digest, new_folder
+from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
@@ -99,15 +98,19 @@ def plan_tensors(run: Run, plans: Sequence[TensorPlan]) -> dict[str, str]:
             fresh.append(plan)
     if not fresh:
         return ids
-    folders = [_create(run.root / "tensors" / ids[plan.name], plan) for plan in fresh]
+    files: dict[str, Digest] = {}
+    for plan in fresh:
+        with run.store.new_folder(run.root / "tensors" / ids[plan.name]) as staged:
+            create_tensor_array(staged, plan)
+            files[f"tensors/{ids[plan.name]}/zarr.json"] = digest(staged / "zarr.json")
     table = pa.Table.from_pylist(
         [_row(run, plan, ids[plan.name]) for plan in fresh], arrow_schema("tensors")
     )
     run.append(
         {"tensors": table},
         f"planned {', '.join(plan.name for plan in fresh)}",
-        folders=folders,
-        files={f"tensors/{one.name}/zarr.json": digest(one / "zarr.json") for one in folders},
+        folders=[run.root / "tensors" / ids[plan.name] for plan in fresh],
+        files=files,
     )
     return ids
 
@@ -138,12 +141,6 @@ def _row(run: Run, plan: TensorPlan, tensor_id: str) -> dict[str, object]:
         "state": "planned",
         "run": run.run,
     }
-
-
-def _create(folder: Path, plan: TensorPlan) -> Path:
-    with new_folder(folder) as staged:
-        create_tensor_array(staged, plan)
-    return folder
 
 
 def create_tensor_array(folder: Path, plan: TensorPlan) -> None:
@@ -203,7 +200,7 @@ def publish_shard(
         tensor_id,
         shard,
         chunk_path(folder, shard, 2),
-        lambda: publish_chunk(folder, shard, stored, grid.shard_rows),
+        lambda: publish_chunk(folder, shard, stored, grid.shard_rows, run.store.publish),
     )
     return Receipt.of_chunk(
         tensor_id,
@@ -245,7 +242,7 @@ def publish_over_orphan(
 
     InputError if the shard is committed: then what lies there is the truth.
     """
-    if not path.exists():
+    if not run.store.exists(path):
         try:
             return publish()
         except FileExistsError:
@@ -255,10 +252,7 @@ def publish_over_orphan(
         query = "SELECT count(*) FROM shards WHERE owner = $owner AND shard = $shard"
         if transaction.rows(query, owner=owner, shard=shard) != [(0,)]:
             raise InputError(f"shard {shard} of {owner} is already committed; nothing was replaced")
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        run.store.remove(path)
 
     run.examine(remove)
     return publish()
@@ -309,4 +303,4 @@ def abandon_tensors(run: Run, ids: Mapping[str, str]) -> None:
     for name, tensor_id in run.commit(change, f"abandoned {', '.join(ids)}").items():
         run.claims.release_name("tensor", name)
         run.claims.forget_files([f"tensors/{tensor_id}/zarr.json"])
-        shutil.rmtree(run.root / "tensors" / tensor_id, ignore_errors=True)
+        run.store.discard(run.root / "tensors" / tensor_id)

@@ -1,11 +1,11 @@
 """What a commit is made of: rows that were staged, and the transaction that takes them in."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
 from actlake.storage.durable import Digest
+from actlake.storage.store import Store
 
 __all__ = ["StagedRows", "Transaction"]
 
@@ -13,17 +13,22 @@ __all__ = ["StagedRows", "Transaction"]
 class StagedRows:
     """Rows of one table in a Parquet file that no commit names yet."""
 
-    __slots__ = ("digest", "path", "table")
+    __slots__ = ("_store", "digest", "path", "table")
 
-    def __init__(self, table: str, path: Path, digest: Digest) -> None:
+    def __init__(self, table: str, path: Path, digest: Digest, store: Store) -> None:
         self.table = table
         self.path = path
         self.digest = digest
+        self._store = store
+
+    @property
+    def uri(self) -> str:
+        """What DuckDB calls the file."""
+        return self._store.uri(self.path)
 
     def discard(self) -> None:
         """Remove the file; one that cannot be removed waits for ``gc``."""
-        with suppress(OSError):
-            self.path.unlink()
+        self._store.discard(self.path)
 
 
 class Transaction:
@@ -47,6 +52,6 @@ class Transaction:
         """Make the staged rows part of their table."""
         self.connection.execute(
             "CALL ducklake_add_data_files('lake', $table, $path)",
-            {"table": staged.table, "path": str(staged.path)},
+            {"table": staged.table, "path": staged.uri},
         )
         self.registered.append(staged)

@@ -8,7 +8,6 @@ snapshot shows it.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from actlake.storage.errors import CorruptError
 from actlake.storage.parquet_files import FILES
+from actlake.storage.store import Store
 
 __all__ = ["NAMING", "named_paths", "snapshot_numbers", "unneeded_parquet"]
 
@@ -37,7 +37,7 @@ def snapshot_numbers(rows: Rows) -> list[int]:
     return [int(str(number)) for (number,) in rows(query)]
 
 
-def named_paths(root: Path, rows: Rows, table: str, snapshots: Sequence[int]) -> set[str]:
+def named_paths(store: Store, rows: Rows, table: str, snapshots: Sequence[int]) -> set[str]:
     """What the column ``path`` of ``table`` holds at one of ``snapshots`` (ascending) or more.
 
     Reads that column of every file that one of them needs. CorruptError if a file is missing.
@@ -48,14 +48,14 @@ def named_paths(root: Path, rows: Rows, table: str, snapshots: Sequence[int]) ->
         INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
         WHERE t.table_name = $table
     """
-    gone = _deleted(root, rows, table)
+    gone = _deleted(store, rows, table)
     shown = np.asarray(snapshots, np.int64)
     named: set[str] = set()
     for file, path, begin, end in rows(data, table=table):
         first, last = int(str(begin)), FOREVER if end is None else int(str(end))
         if not _is_needed(first, last, snapshots):
             continue
-        paths = _read(root, str(path), ["path"])["path"].to_pylist()
+        paths = _read(store, str(path), ["path"])["path"].to_pylist()
         until = np.full(len(paths), last)
         for place, at in gone.get(int(str(file)), ()):
             np.minimum.at(until, place, at)
@@ -83,7 +83,7 @@ def _is_needed(begin: int, end: int, snapshots: Sequence[int]) -> bool:
 
 
 def _deleted(
-    root: Path, rows: Rows, table: str
+    store: Store, rows: Rows, table: str
 ) -> dict[int, list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
     """Places of deleted rows and the first snapshots without them, by the number of their file."""
     query = """
@@ -94,7 +94,7 @@ def _deleted(
     """
     found: dict[int, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(list)
     for file, path, begin in rows(query, table=table):
-        listed = _read(root, str(path), ["pos", OF_SNAPSHOT])
+        listed = _read(store, str(path), ["pos", OF_SNAPSHOT])
         places = listed["pos"].to_numpy().astype(np.int64)
         at = np.full(len(places), int(str(begin)))
         if OF_SNAPSHOT in listed.column_names:
@@ -103,9 +103,9 @@ def _deleted(
     return found
 
 
-def _read(root: Path, path: str, columns: list[str]) -> pa.Table:
+def _read(store: Store, path: str, columns: list[str]) -> pa.Table:
     """Those of ``columns`` that the file of a table has."""
-    file = root / "tables" / "main" / path
+    file = store.local(store.root / "tables" / "main" / path)
     try:
         there = pq.read_schema(file).names
         return pq.read_table(file, columns=[name for name in columns if name in there])

@@ -22,10 +22,13 @@ from actlake.storage.committed import (
 )
 from actlake.storage.databases import database_found
 from actlake.storage.duck import LAKE, end, one_line
-from actlake.storage.durable import Digest, digest, linked
+from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import LakeError
 from actlake.storage.fields import TABLES
+from actlake.storage.local_store import LocalStore
 from actlake.storage.sqlite_database import SqliteDatabase
+from actlake.storage.store import Store
+from actlake.storage.stores import store_found
 
 __all__ = [
     "FOUNDATIONS",
@@ -76,7 +79,7 @@ WHOLE = Part(0, 1)
 
 
 def verify(
-    root: Path,
+    store: Store,
     connection: duckdb.DuckDBPyConnection,
     claims: Claims,
     progress: Callable[[int], object] = int,
@@ -96,7 +99,7 @@ def verify(
     time and message of a commit, pins, heartbeats, statistics of whole tables; and what stood at
     the end of a write-ahead log in which a bit flipped, since SQLite ends the log there.
     """
-    yield from verify_foundations(root, claims)
+    yield from verify_foundations(store.root, claims)
     try:
         recorded = claims.files()
     except LakeError:  # of which the foundations told
@@ -105,13 +108,13 @@ def verify(
     try:
         for file in files_of_tables(connection, recorded):
             if file.path in part:
-                for fault in _faults(root, file, claims, progress, tell):
+                for fault in _faults(store, file, claims, progress, tell):
                     damaged.add(file.path)
                     yield fault
-        for file in files_of_things(connection, root, recorded, damaged):
+        for file in files_of_things(connection, store, recorded, damaged):
             if file.path in part:
-                yield from _faults(root, file, claims, progress, tell)
-        for path, table, what in catalog_disagrees(connection, root, recorded, damaged):
+                yield from _faults(store, file, claims, progress, tell)
+        for path, table, what in catalog_disagrees(connection, store, recorded, damaged):
             yield Fault(path, table, None, None, what)
         for table, what in columns_disagree(connection):
             yield Fault(claims.database.names[0], table, None, None, what)
@@ -138,7 +141,7 @@ def verify_foundations(root: Path, claims: Claims) -> Iterator[Fault]:
         except LakeError as error:
             yield Fault(claims.database.names[1], "lake", None, None, str(error))
         else:
-            yield from _faults(root, settings, claims, int, str)
+            yield from _faults(LocalStore(root), settings, claims, int, str)
     for path, what in backup_faults(root):
         yield Fault(path, "backup", None, None, what)
 
@@ -150,18 +153,19 @@ def verify_unopened(root: Path) -> Iterator[Fault]:
     foundations = [*verify_foundations(root, claims)]
     yield from foundations
     if not {one.path for one in foundations} & {*claims.database.names}:
-        with closing(Catalog(root, claims).attached()) as connection:
+        store = store_found(root)
+        with closing(Catalog(store, claims).attached()) as connection:
             for file in files_of_tables(connection, claims.files()):
-                yield from _faults(root, file, claims, int, str)
+                yield from _faults(store, file, claims, int, str)
 
 
 def committed_bytes(
-    root: Path, connection: duckdb.DuckDBPyConnection, claims: Claims, part: Part = WHOLE
+    store: Store, connection: duckdb.DuckDBPyConnection, claims: Claims, part: Part = WHOLE
 ) -> int:
     """Size of all files that ``verify`` reads."""
     recorded = claims.files()
     try:
-        files = [*committed_files(connection, root, recorded)]
+        files = [*committed_files(connection, store, recorded)]
     except duckdb.Error:  # damaged, which verify tells; what is known of is still told
         files = [CommittedFile(path, "", size) for path, size in recorded.items()]
     expected = (file.expected for file in files if file.path in part)
@@ -169,28 +173,29 @@ def committed_bytes(
 
 
 def _faults(
-    root: Path,
+    store: Store,
     file: CommittedFile,
     claims: Claims,
     progress: Callable[[int], object],
     tell: Callable[[str], object],
 ) -> Iterator[Fault]:
-    if wrong := wrong_of(root / file.path, file):
+    if wrong := wrong_of(store, file):
         yield Fault(file.path, file.owner, file.row_start, file.row_stop, wrong)
     elif file.expected is None:
-        claims.record_files({file.path: digest(root / file.path)})
+        claims.record_files({file.path: store.digest(store.root / file.path)})
         tell(f"{file.path} ({file.owner}) had no hash on record; it was read and has one now")
     progress(0 if file.expected is None else file.expected.bytes)
 
 
-def wrong_of(path: Path, file: CommittedFile) -> str | None:
-    """What is wrong with a file, or None; reads all of it."""
+def wrong_of(store: Store, file: CommittedFile) -> str | None:
+    """What is wrong with a file, or None; reads all of it, and no copy."""
+    path = store.root / file.path
     if linked(path):
         return "a link, or reached through one; a lake holds its own files, so put the file there"
     try:
         if file.payload_crc32c is not None and file.expected is not None:
-            return check_chunk(path, file.expected, file.payload_crc32c)
-        found = digest(path)
+            return check_chunk(store.pieces(path), file.expected, file.payload_crc32c)
+        found = store.digest(path)
     except FileNotFoundError:
         return "missing"
     except OSError as error:

@@ -1,6 +1,5 @@
 """Preparing a withdrawal: the files that will hold nothing of some documents, and what is stale."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -80,7 +79,7 @@ def prepare(
 
         def add(one: Generation, rowset: Rowset) -> None:
             generations.append(one)
-            made.callback(shutil.rmtree, one.folder, ignore_errors=True)
+            made.callback(run.store.discard, one.folder)
             progress(rowset.rows)
 
         rowsets = _names(rows, "rowset", "rowsets", "corpus", [corpus])

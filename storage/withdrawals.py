@@ -85,7 +85,7 @@ def finish_withdrawals(run: Run) -> list[str]:
     def forget(transaction: Transaction) -> list[str]:
         _refuse_live(run, transaction, "is withdrawn, and its files go")
         doomed = [one for one in snapshot_numbers(transaction.rows) if held(one)]
-        return forget_snapshots(run.root, transaction, doomed)
+        return forget_snapshots(run.store, transaction, doomed)
 
     folders = run.commit(forget, "forgot the snapshots that held what was withdrawn")
     let_go = [why for snapshot, why in run.claims.pins() if held(snapshot)]
@@ -134,7 +134,7 @@ def _commit(
         summarized = _runs_of_summaries(transaction, prepared)
         for one in prepared.tables:
             new = [file for file in one.new if file is not None]
-            swap_files(run.root, transaction, one.table, one.old, new, one.left)
+            swap_files(run.store, transaction, one.table, one.old, new, one.left)
         for generation in prepared.generations:
             swap(transaction, generation)
         for file in added:

@@ -218,7 +218,7 @@ def _wasted(
 
 def leftovers(lake: Lake) -> list[str]:
     """Files and folders that the lake does not name and that are none of its own few."""
-    files = committed_files(lake._connection(), lake.root, lake._claims.files())
+    files = committed_files(lake._connection(), lake.store, lake._claims.files())
     named = {one.path for one in files}
     own = ("catalog.", "claims.sqlite", "backups")
     found = []

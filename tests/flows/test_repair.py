@@ -15,6 +15,7 @@ from actlake.storage import Lake
 from actlake.storage.committed import CommittedFile
 from actlake.storage.durable import digest, replace_file
 from actlake.storage.errors import CorruptError, InputError
+from actlake.storage.local_store import LocalStore
 from actlake.storage.repair import put_back
 from actlake.storage.table_files import live_files
 from tests.flows.commands import Cli, ok
@@ -209,12 +210,12 @@ def test_put_back__replaces_nothing_by_other_bytes(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"damaged")
     inode = (tmp_path / "file").stat().st_ino
     with pytest.raises(CorruptError, match="nothing was replaced"):
-        put_back(tmp_path, committed, b"committeD")
+        put_back(LocalStore(tmp_path), committed, b"committeD")
     assert ((tmp_path / "file").read_bytes(), (tmp_path / "file").stat().st_ino) == (
         b"damaged",
         inode,
     )
-    put_back(tmp_path, committed, b"committed")
+    put_back(LocalStore(tmp_path), committed, b"committed")
     assert (tmp_path / "file").read_bytes() == b"committed"
     with pytest.raises(CorruptError):
-        put_back(tmp_path, CommittedFile("file", "t", None), b"committed")
+        put_back(LocalStore(tmp_path), CommittedFile("file", "t", None), b"committed")

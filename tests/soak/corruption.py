@@ -125,7 +125,7 @@ def attack_files(
 def is_found(lake: Lake, file: CommittedFile, *, whole: bool) -> bool:
     """Whether verify names the file, and says whose it is and which rows it holds."""
     if not whole:
-        return wrong_of(lake.root / file.path, file) is not None
+        return wrong_of(lake.store, file) is not None
     if file.path == "lake.toml" or file.array in ("migrations",):
         found = [*verify_unopened(lake.root)]
     else:
@@ -158,7 +158,7 @@ def attack_pairs(subject: Subject, attempts: int, random: np.random.Generator) -
             try:
                 seen.attempts += 1
                 found = {one.path for one in lake.verify()} if attempt == 0 else None
-                named = {file.path for file in two if wrong_of(lake.root / file.path, file)}
+                named = {file.path for file in two if wrong_of(lake.store, file)}
                 seen.found += (found or named) == named == {file.path for file in two}
                 try:
                     seen.wrong += read(lake, kind) != subject.truth[kind]

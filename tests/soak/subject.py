@@ -44,7 +44,7 @@ def build(folder: Path) -> Path:
 def examined(root: Path) -> Subject:
     with closing(Lake.open(root, verify="always")) as lake:
         kinds: dict[str, list[CommittedFile]] = {}
-        for file in committed_files(lake.reading.connection(), root, lake.reading.recorded()):
+        for file in committed_files(lake.reading.connection(), lake.store, lake.reading.recorded()):
             if (root / file.path).stat().st_size:
                 kinds.setdefault(kind_of(file), []).append(file)
         return Subject(root, kinds, {kind: read(lake, kind) for kind in kinds})
@@ -91,7 +91,7 @@ def read(lake: Lake, kind: str) -> list[bytes]:
             array.tobytes()
             for (version,) in lake.sql(query).rows()
             for _, place in sorted(lake.partials(CODES, MASK, str(version)).items())
-            for _, array in sorted(read_partial(lake.root, *place).items())
+            for _, array in sorted(read_partial(lake.store, *place).items())
         ]
     if kind == "tables":
         names = ("documents", "tokens", "feature_statistics", "feature_examples", "labels")

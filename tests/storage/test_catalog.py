@@ -30,7 +30,7 @@ def test_reader__spills_what_its_memory_cannot_hold(
     reader = bench._catalog.attached()
     reader.execute("SET memory_limit = '50MB'")
     reader.execute("SET threads = 1")
-    sandboxed(reader, [bench.root / "tables"])
+    sandboxed(reader, [f"{bench.root}/tables"])
     query = "SELECT i, hash(i) AS h FROM range(4_000_000) AS t(i) ORDER BY h"
     rows = reader.execute(query)
     assert rows.fetchone() is not None

@@ -27,7 +27,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 def attached(
     con: duckdb.DuckDBPyConnection, root: Path, *, read_only: bool, snapshot: int | None = None
 ) -> Iterator[None]:
-    attach_lake(con, SqliteDatabase(root), root / "tables", read_only=read_only, snapshot=snapshot)
+    attach_lake(con, SqliteDatabase(root), f"{root}/tables", read_only=read_only, snapshot=snapshot)
     try:
         yield
     finally:

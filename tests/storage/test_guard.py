@@ -38,7 +38,7 @@ def make_lake(root: Path) -> None:
     """Tables ``tokens`` (120 rows of 6 documents) and ``documents``, in several snapshots."""
     (root / "tables").mkdir(parents=True)
     con = connect(extensions=SqliteDatabase.extensions, threads=1)
-    attach_lake(con, SqliteDatabase(root), root / "tables", read_only=False)
+    attach_lake(con, SqliteDatabase(root), f"{root}/tables", read_only=False)
     con.execute(
         'CREATE TABLE tokens("row" BIGINT, document BIGINT, token_id INTEGER, text VARCHAR)'
     )
@@ -66,11 +66,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def con(root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     con = connect(extensions=SqliteDatabase.extensions, memory_limit="500MB", threads=1)
-    attach_lake(con, SqliteDatabase(root), root / "tables", read_only=True)
+    attach_lake(con, SqliteDatabase(root), f"{root}/tables", read_only=True)
     con.execute("SET search_path = 'memory.main,lake.main'")
     con.execute("CREATE VIEW per_document AS SELECT document, count(*) AS n FROM tokens GROUP BY 1")
     con.execute("SET search_path = 'lake.main,memory.main'")
-    yield sandboxed(con, [root / "tables"])
+    yield sandboxed(con, [f"{root}/tables"])
     con.close()
 
 
@@ -251,10 +251,10 @@ def test_sandboxed__reads_no_file_outside_even_without_the_parser(
 def test_sandboxed__refuses_a_lake_with_code_of_its_own(statement: str, tmp_path: Path) -> None:
     make_lake(tmp_path / "lake")
     con = connect(extensions=SqliteDatabase.extensions, threads=1)
-    attach_lake(con, SqliteDatabase(tmp_path / "lake"), tmp_path / "lake/tables", read_only=False)
+    attach_lake(con, SqliteDatabase(tmp_path / "lake"), f"{tmp_path}/lake/tables", read_only=False)
     con.execute(f"CREATE {statement}")
     with pytest.raises(FormatError, match="evil"):
-        sandboxed(con, [tmp_path / "lake/tables"])
+        sandboxed(con, [f"{tmp_path}/lake/tables"])
     con.close()
 
 

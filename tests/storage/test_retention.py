@@ -20,6 +20,7 @@ from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
 from actlake.storage.retention import Removed, end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import pin_of
+from actlake.storage.store import Store
 from actlake.storage.verify import wrong_of
 from tests.storage.conftest import fresh_name, python
 
@@ -42,8 +43,8 @@ def numbers(lake: Lake) -> list[int]:
 
 def damaged(lake: Lake) -> list[str]:
     """Files that are not what was committed: ``verify`` without its checks, which take seconds."""
-    files = committed_files(lake._connection(), lake.root, lake._claims.files())
-    return [one.path for one in files if wrong_of(lake.root / one.path, one)]
+    files = committed_files(lake._connection(), lake.store, lake._claims.files())
+    return [one.path for one in files if wrong_of(lake.store, one)]
 
 
 def age(path: Path, seconds: float = 7200) -> None:
@@ -189,8 +190,8 @@ def test_remove__passes_by_what_is_gone_when_its_turn_comes(
     else:
         path.mkdir()
 
-    def goes_then(one: Path, horizon: datetime) -> bool:
-        found = is_older(one, horizon)
+    def goes_then(store: Store, one: Path, horizon: datetime) -> bool:
+        found = is_older(store, one, horizon)
         one.rmdir() if one.is_dir() else one.unlink()
         return found
 
@@ -203,7 +204,7 @@ def test_remove__keeps_partials_that_an_older_snapshot_names(fresh: Lake) -> Non
     with fresh.run("test", {"partials": True}, {}) as run:
         paths = []
         for shard in range(2):
-            path, written = write_partial(fresh.root, {"x": np.arange(shard + 2)})
+            path, written = write_partial(fresh.store, {"x": np.arange(shard + 2)})
             row = partial_row(run, "c", "all", "moments", shard, "1", path, written)
             commit_partials(run, [row], "test")
             paths.append(path)

@@ -15,6 +15,7 @@ from actlake.storage.backup_check import backup_faults
 from actlake.storage.catalog_check import catalog_disagrees, names_disagree
 from actlake.storage.durable import digest, replace_file
 from actlake.storage.errors import CorruptError, FormatError
+from actlake.storage.local_store import LocalStore
 from actlake.storage.repair import mend_settings
 from actlake.storage.sqlite_check import sqlite_faults
 from actlake.storage.verify import Fault, verify_unopened
@@ -133,7 +134,7 @@ def test_verify__finds_what_a_database_says_wrongly(root: Path, lie: str) -> Non
     with closing(Lake.open(root)) as lake:
         connection, recorded = lake.reading.connection(), lake.reading.recorded()
         found = [
-            *(said for *_, said in catalog_disagrees(connection, root, recorded, ())),
+            *(said for *_, said in catalog_disagrees(connection, LocalStore(root), recorded, ())),
             *(said for _, said in names_disagree(connection, lake._claims)),
         ]
     assert len(found) == 1, found

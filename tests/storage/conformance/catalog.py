@@ -215,7 +215,10 @@ class CatalogTests:
     def test_commit__reads_its_receipt_back(self, bench: Lake, tmp_path: Path) -> None:
         def change(now: Transaction) -> None:
             ghost = StagedRows(
-                "masks", bench.root / "tables/main/masks/ghost.parquet", Digest(1, "x")
+                "masks",
+                bench.root / "tables/main/masks/ghost.parquet",
+                Digest(1, "x"),
+                bench.store,
             )
             now.execute("INSERT INTO masks VALUES ($m, 'TRUE', 'x')", m=fresh_name())
             now.registered.append(ghost)

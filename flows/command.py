@@ -1,5 +1,6 @@
 """What every command has: where the lake is, and errors as one line."""
 
+import sys
 from errno import EPIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ __all__ = [
     "open_lake",
     "open_or_create",
     "runner_option",
+    "store_option",
 ]
 
 
@@ -96,6 +98,13 @@ class LakeCommand(click.Command):
             raise click.ClickException(
                 line(f"{what}{error.strerror or error}; check the path and who may use it")
             ) from error
+        except _duckdb_io() as error:
+            from actlake.storage.duck import one_line
+            from actlake.storage.http_faults import http_fault
+
+            if (away := http_fault(one_line(error))) is None:
+                raise
+            raise click.ClickException(line(str(away))) from error
         except RuntimeError as error:
             if str(error) != INTERRUPTED:
                 raise
@@ -106,6 +115,11 @@ class LakeCommand(click.Command):
                 f"not enough memory for this: {reason}; ask for less at once, such as fewer "
                 "features or rows, or use a machine with more"
             ) from error
+
+
+def _duckdb_io() -> tuple[type[Exception], ...]:
+    """What DuckDB raises of files that it cannot read, if it was imported."""
+    return (sys.modules["duckdb"].IOException,) if "duckdb" in sys.modules else ()
 
 
 def _is_text(value: str) -> bool:
@@ -128,8 +142,16 @@ catalog_option = click.option(
     "--catalog",
     default="sqlite",
     show_default=True,
-    help='Or, for several machines that share the folder, "postgres:dbname=… host=…", without a '
-    "password: set PGUSER and PGPASSWORD, or PGPASSFILE.",
+    help='Or, for several machines, "postgres:dbname=… host=…", without a password: set PGUSER and '
+    "PGPASSWORD, or PGPASSFILE.",
+)
+
+store_option = click.option(
+    "--store",
+    default="folder",
+    show_default=True,
+    help="Or, for machines that share no folder, s3://BUCKET/PREFIX: set AWS_ACCESS_KEY_ID, "
+    "AWS_SECRET_ACCESS_KEY and, for a server that is not Amazon's, AWS_ENDPOINT_URL.",
 )
 
 runner_option = click.option(

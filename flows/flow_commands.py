@@ -17,6 +17,7 @@ from actlake.flows.command import (
     open_lake,
     open_or_create,
     runner_option,
+    store_option,
 )
 
 __all__ = ["FLOW_COMMANDS"]
@@ -25,11 +26,12 @@ __all__ = ["FLOW_COMMANDS"]
 @click.command(cls=LakeCommand)
 @lake_option
 @catalog_option
-def init(path: Path, catalog: str) -> None:
+@store_option
+def init(path: Path, catalog: str, store: str) -> None:
     """Make an empty lake."""
     from actlake.storage.lake import Lake
 
-    lake = Lake.create(path, catalog=catalog)
+    lake = Lake.create(path, catalog=catalog, store=store)
     click.echo(f"made a lake at {lake.root}")
 
 

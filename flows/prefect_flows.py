@@ -35,7 +35,7 @@ from actlake.flows.progress import say
 from actlake.flows.repair import repair as repair_body
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.train import train as train_body
-from actlake.storage.errors import DiskError, LakeError
+from actlake.storage.errors import DiskError, LakeError, UnreachableError
 from actlake.storage.lake import Lake
 
 __all__ = [
@@ -97,7 +97,7 @@ class PrefectTasks:
 def _may_pass(step: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether another try can succeed: not where the input is wrong."""
     error = state.result(raise_on_failure=False)
-    if isinstance(error, LakeError) and not isinstance(error, DiskError):
+    if isinstance(error, LakeError) and not isinstance(error, DiskError | UnreachableError):
         return False
     say(f"{step.name} failed ({type(error).__name__}: {error}); trying again if tries are left")
     return True

@@ -28,6 +28,7 @@ from actlake.storage.duck import attach_lake, connect, end, one_line
 from actlake.storage.durable import Digest, disk_error, make_folder
 from actlake.storage.errors import BusyError, CorruptError, LakeError, UnreachableError
 from actlake.storage.fields import TEXTS, arrow_schema
+from actlake.storage.http_faults import http_fault
 from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
@@ -193,7 +194,8 @@ class Catalog:
     def _meaning(self, error: duckdb.Error) -> LakeError | None:
         """What DuckDB complains of, as an error that says what to do, if that is known."""
         said = one_line(error)
-        fault = self._database.fault(said, self._database.catalog) or disk_error(self.root, said)
+        fault = self._database.fault(said, self._database.catalog) or http_fault(said)
+        fault = fault or disk_error(self.root, said)
         if fault is None and isinstance(error, duckdb.IOException):
             return LakeError(f"{self.root}: {said}")
         return fault

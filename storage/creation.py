@@ -43,7 +43,9 @@ Start = Callable[[str, Mapping[str, Json], Mapping[str, str]], AbstractContextMa
 def make_lake(root: Path, settings: Settings, catalog: Catalog, claims: Claims) -> None:
     """See ``Lake.create``; what was left of a lake that was being made is finished."""
     claims.database.reach()  # before there is a folder
+    catalog.store.begin("")
     prepare_folder(root, settings.catalog)
+    catalog.store.begin(settings.lake)
     claims.create()
     if "lake.toml" in claims.files():
         raise CorruptError(f"{root}/lake.toml is missing; restore it from a backup of the lake")

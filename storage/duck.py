@@ -159,7 +159,7 @@ def attach_lake(
                 f"no snapshot {snapshot} in {database.catalog}; list those there are with "
                 "`actlake log`"
             ) from error
-        raise disk_error(Path(data), message) or FormatError(
+        raise disk_error(data, message) or FormatError(
             f"cannot read {database.catalog} as a lake's catalog: {message}"
         ) from error
 

@@ -67,7 +67,7 @@ def writing(place: Path) -> Iterator[None]:
         ) from error
 
 
-def disk_error(place: Path, what: str) -> DiskError | None:
+def disk_error(place: Path | str, what: str) -> DiskError | None:
     """The error to raise where ``what`` blames a disk for that ``place`` was not written."""
     for remedy, texts in REMEDIES.items():
         if any(text in what.lower() for text in texts):

@@ -12,7 +12,7 @@ LakeError
 ├── CorruptError         stored bytes are not what was committed: verify, then repair
 ├── IncompleteError      rows that are not committed yet: wait, or resume the run
 ├── DiskError            a disk that is full, failing or read-only: mend that, then run again
-├── UnreachableError     the catalog's server is away or lets nobody in: see to it, then run again
+├── UnreachableError     a server of the lake's is away or lets nobody in: see to it, then run again
 └── BusyError            somebody else holds the work or the lock: wait, then try again
 
 Every message is one sentence, lower case, without a full stop: the thing, the place, the next step.
@@ -87,7 +87,7 @@ class DiskError(LakeError):
 
 
 class UnreachableError(LakeError):
-    """The server of the catalog does not answer, or refuses this user."""
+    """The server of the catalog or of the files does not answer, or refuses this user."""
 
 
 class BusyError(LakeError):

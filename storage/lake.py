@@ -79,6 +79,7 @@ class Lake:
         """
         root = Path(path).expanduser().resolve()
         lake = cls(root, read_settings(root), mode=verify)
+        lake.store.check(lake.settings.lake)
         connection = lake._catalog.attached()  # without views, which need the newest tables
         if applied(connection) < len(sql.names("schema")):
             migrate(lake._catalog)
@@ -86,13 +87,14 @@ class Lake:
         return lake
 
     @classmethod
-    def create(cls, path: str | Path, *, catalog: str = "sqlite") -> Self:
+    def create(cls, path: str | Path, *, catalog: str = "sqlite", store: str = "folder") -> Self:
         """A new, empty lake in a folder that does not exist or is empty; else InputError.
 
-        ``catalog`` is ``sqlite`` or, for several machines, ``postgres:dbname=… host=…``.
+        For several machines, ``catalog`` is ``postgres:dbname=… host=…`` and ``store``, unless they
+        share the folder, ``s3://bucket/prefix``.
         """
         root = Path(path).expanduser().resolve()
-        lake = cls(root, new_settings(catalog))
+        lake = cls(root, new_settings(catalog, store))
         creation.make_lake(root, lake.settings, lake._catalog, lake._claims)
         return lake
 

@@ -22,8 +22,11 @@ class LocalStore(Store):
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def reach(self) -> None:
-        """Nothing: there is no server."""
+    def begin(self, lake: str) -> None:
+        """Nothing: the folder is looked at as it is made."""
+
+    def check(self, lake: str) -> None:
+        """Nothing: ``lake.toml`` is in it."""
 
     def uri(self, path: Path) -> str:
         return str(path)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from actlake.storage.duck import one_line
 from actlake.storage.errors import LakeError, QueryError
+from actlake.storage.http_faults import http_fault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,8 @@ class TimeLimit:
             # Arrow reports what DuckDB raises inside a stream as an OSError.
             if time.monotonic() - started >= self._left:
                 raise self._spent() from error
-            raise QueryError(one_line(error)) from error
+            said = one_line(error)
+            raise http_fault(said) or QueryError(said) from error
         except BaseException:  # Ctrl-C ends the call, and DuckDB's own threads would work on
             self._con.interrupt()
             raise

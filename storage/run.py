@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from actlake.storage.catalog import Catalog, author
 from actlake.storage.claims import Claim, Claims
+from actlake.storage.duck import one_line
 from actlake.storage.durable import Digest
 from actlake.storage.errors import BusyError, LakeError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.http_faults import http_fault
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.names import NAMED, means_the_same
 from actlake.storage.settings import FORMAT, actlake_version
@@ -199,6 +201,8 @@ def started_run(
             # Whatever happens here, the first error is the one to tell.
             with suppress(LakeError, OSError, duckdb.Error):
                 _record_end(run, "failed", _one_line(error))
+            if isinstance(error, duckdb.IOException) and (away := http_fault(one_line(error))):
+                raise away from error
             raise
         _record_end(run, "completed", None)
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
+from actlake.storage.bucket import URL
 from actlake.storage.durable import Digest, make_folder, publish
 from actlake.storage.errors import DiskError, FormatError, InputError
 
@@ -39,6 +40,7 @@ MOUNTS = Path("/proc/self/mounts")
 
 
 KINDS = ("sqlite", "postgres")
+STORES = ("folder", "s3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,9 @@ class StorePlace:
     """Where the files are that the catalog names."""
 
     kind: str = "folder"
-    """``folder``, the lake's own."""
+    """``folder``, the lake's own, or ``s3``."""
     url: str = ""
+    """Of S3: ``s3://bucket/prefix``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +84,24 @@ def actlake_version() -> str:
     return version("actlake")
 
 
-def new_settings(catalog: str) -> Settings:
+def new_settings(catalog: str, store: str = "folder") -> Settings:
     """Settings of a lake that is about to be made, its catalog ``sqlite``, or
-    ``postgres:dbname=… host=…``; InputError for anything else."""
+    ``postgres:dbname=… host=…``, its store ``folder``, or ``s3://bucket/prefix``; InputError for
+    anything else."""
     kind, _, database = (one.strip() for one in catalog.partition(":"))
     if kind not in KINDS or bool(database) != (kind == "postgres"):
         # Without the text, which may hold a password.
         raise InputError("a catalog is `sqlite`, or `postgres:dbname=… host=…`; name one of these")
+    if store != "folder" and not URL.fullmatch(store):
+        raise InputError(  # without the text, as above
+            "a store is `folder`, or `s3://bucket/prefix` with letters, digits, `.`, `_`, `-` and "
+            "`/`; name one of these"
+        )
+    files = StorePlace() if store == "folder" else StorePlace("s3", store.rstrip("/"))
     lake = uuid4().hex
     place = CatalogPlace(kind, database, f"lake_{lake}" if database else "")
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Settings(FORMAT, lake, created, actlake_version(), place)
+    return Settings(FORMAT, lake, created, actlake_version(), place, files)
 
 
 def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
@@ -135,6 +145,8 @@ def write_settings(root: Path, settings: Settings) -> Digest:
     if settings.catalog.kind == "postgres":
         lines.append(f"database = {json.dumps(settings.catalog.database, ensure_ascii=False)}")
         lines.append(f'schema = "{settings.catalog.schema}"')
+    if settings.store.kind != "folder":
+        lines += ["", "[store]", f'kind = "{settings.store.kind}"', f'url = "{settings.store.url}"']
     lines.append("")
     try:
         return publish(root / "lake.toml", ["\n".join(lines).encode()])
@@ -163,7 +175,9 @@ def read_settings(root: Path) -> Settings:
                 f"install actlake {writer} or newer"
             )
         catalog = CatalogPlace(**values["catalog"])
-        settings = Settings(found, str(values["lake"]), str(values["created"]), writer, catalog)
+        store = StorePlace(**values.get("store", {}))
+        lake, created = str(values["lake"]), str(values["created"])
+        settings = Settings(found, lake, created, writer, catalog, store)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -174,6 +188,11 @@ def read_settings(root: Path) -> Settings:
         raise FormatError(
             f"{path} names a catalog of kind {catalog.kind!r}; this actlake knows "
             f"{' and '.join(KINDS)}"
+        )
+    if store.kind not in STORES or (store.kind == "s3" and not URL.fullmatch(str(store.url))):
+        raise FormatError(
+            f"{path} names a store that this actlake does not know; it knows `folder`, and `s3` "
+            "with a url such as s3://bucket/prefix"
         )
     if catalog.kind == "postgres" and not SCHEMA.fullmatch(catalog.schema):
         raise FormatError(

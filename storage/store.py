@@ -42,8 +42,15 @@ class Store(ABC):
     """Of DuckDB, to read what ``uri`` names."""
 
     @abstractmethod
-    def reach(self) -> None:
-        """UnreachableError if the place does not answer or refuses us."""
+    def begin(self, lake: str) -> None:
+        """The place is that of the lake with this id, from now on; of none, if it is empty.
+
+        InputError if it holds anything already.
+        """
+
+    @abstractmethod
+    def check(self, lake: str) -> None:
+        """FormatError if the place is not that of the lake with this id."""
 
     # Reading
 

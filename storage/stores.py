@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from actlake.storage.errors import FormatError, LakeError
+from actlake.storage.errors import LakeError
 from actlake.storage.local_store import LocalStore
+from actlake.storage.s3_store import S3Store
 from actlake.storage.settings import StorePlace, read_settings
 from actlake.storage.store import Store
 
@@ -12,11 +13,7 @@ __all__ = ["store_at", "store_found"]
 
 def store_at(root: Path, place: StorePlace) -> Store:
     """The store that ``place`` names, of the lake at ``root``; see the classes for errors."""
-    if place.kind != "folder":
-        raise FormatError(
-            f"{root}/lake.toml names a store of kind {place.kind!r}, which is unknown"
-        )
-    return LocalStore(root)
+    return S3Store(root, place.url) if place.kind == "s3" else LocalStore(root)
 
 
 def store_found(root: Path) -> Store:

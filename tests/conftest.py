@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import Server, running_server
+from tests.s3 import Objects, running_s3
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
@@ -41,6 +42,13 @@ def postgres() -> Iterator[Server]:
     """A Postgres server that all tests of this process share."""
     with running_server() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Objects]:
+    """A bucket that all tests of this process share, which the environment names from now on."""
+    with running_s3() as objects:
+        yield objects
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ MAY_IMPORT = {
 # not have.
 MAY_IMPORT_LATE = {
     "storage/adapters.py": {"dask", "torch"},
+    "storage/bucket.py": {"obstore"},
     "storage/postgres_database.py": {"psycopg"},
     "storage/results.py": {"pandas"},
 }

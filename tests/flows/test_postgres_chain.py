@@ -7,16 +7,12 @@ import pytest
 
 from actlake.flows.encode import encode
 from actlake.flows.export import export
-from actlake.flows.extract import extract
-from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.maintain import maintain
-from actlake.flows.sources import Source
 from actlake.flows.summarize import summarize
-from actlake.flows.train import train
 from actlake.storage import Lake
 from actlake.storage.errors import BusyError
 from tests.flows.commands import Cli, ok, refused
-from tests.flows.tiny import write_documents
+from tests.flows.tiny import fill, learn, write_documents
 from tests.postgres import Server
 
 pytestmark = pytest.mark.slow
@@ -30,21 +26,7 @@ def chain(
     folder = tmp_path_factory.mktemp("chain")
     lake = Lake.create(folder / "lake", catalog=f"postgres:{postgres.database()}")
     documents = write_documents(folder / "documents.jsonl", (4, 9, 2, 40), seed=1, repeat=12)
-    ingest(lake, corpus="c", source=Source(path=str(documents), id="id"))
-    ingest_tokens(lake, corpus="c", source=str(tiny("llama")))
-    [tensor] = extract(
-        lake, source=str(tiny("llama")), sites=["resid_post.1"], corpus="c", torch_threads=1
-    )
-    train(
-        lake,
-        tensor=tensor,
-        dictionary="d",
-        k=4,
-        n_features=32,
-        steps=10,
-        batch_rows=64,
-        torch_threads=1,
-    )
+    learn(fill(lake, documents, [tiny("llama")]), tiny("llama"), steps=10)
     summarize(lake, codes=encode(lake, dictionary="d"))
     yield lake
     lake.close()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from actlake.flows.upkeep_commands import KINDS
 from actlake.storage.catalog import author
 from actlake.storage.lake import Lake
+from actlake.storage.names import TABLE_OF
 from tests.flows.commands import Cli, ok, refused
 from tests.flows.small_lake import CORPUS, MASK, TENSOR, TOPK, codes_name
 
@@ -25,6 +27,10 @@ def files(root: Path) -> set[str]:
         for path in root.rglob("*")
         if path.is_file() and ".sqlite" not in path.name and not path.name.endswith("lock")
     }
+
+
+def test_kinds_that_can_be_deleted__are_those_that_have_names() -> None:
+    assert set(KINDS) == set(TABLE_OF)
 
 
 def test_gc__says_first_and_removes_that(lake: Lake, cli: Cli) -> None:

@@ -205,13 +205,16 @@ import os, signal, sys
 from actlake.flows.withdraw import withdraw
 from actlake.storage.catalog import Catalog
 from actlake.storage.lake import Lake
-commit, left = Catalog.commit, int(sys.argv[2])
+commit, left, when = Catalog.commit, int(sys.argv[2]), sys.argv[3]
 def counting(*given, **named):
     global left
     left -= 1
+    if not left and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = commit(*given, **named)
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
-    return commit(*given, **named)
+    return result
 Catalog.commit = counting
 withdraw(Lake.open(sys.argv[1]), corpus="c", documents=[5], reason="asked")
 """
@@ -219,15 +222,18 @@ withdraw(Lake.open(sys.argv[1]), corpus="c", documents=[5], reason="asked")
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "commit",
+    ("commit", "when"),
     [
-        pytest.param(3, id="before snapshots go", marks=pytest.mark.soak),
-        pytest.param(4, id="before files go"),
+        pytest.param(2, "after", id="before its names are known"),
+        pytest.param(3, "before", id="before snapshots go", marks=pytest.mark.soak),
+        pytest.param(4, "before", id="before files go"),
     ],
 )
-def test_withdraw__killed_is_finished_by_the_next(commit: int, built: Path, tmp_path: Path) -> None:
+def test_withdraw__killed_is_finished_by_the_next(
+    commit: int, when: str, built: Path, tmp_path: Path
+) -> None:
     path = shutil.copytree(built, tmp_path / "lake")
-    killed = subprocess.run([sys.executable, "-c", KILLED, path, str(commit)], check=False)
+    killed = subprocess.run([sys.executable, "-c", KILLED, path, str(commit), when], check=False)
     assert killed.returncode == -signal.SIGKILL
     with closing(Lake.open(path)) as lake:
         # From its commit on, nobody reads it.

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from transformers import AutoModel
 
+from actlake.flows.extract import extract
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.sources import Source
+from actlake.flows.train import train
 from actlake.storage.lake import Lake
 from tests.flows.extraction.conftest import WORDS, config, toy_tokenizer
 
@@ -49,10 +51,22 @@ def write_documents(
 
 def ingested(path: Path, documents: Path, models: Sequence[Path], **cut: Any) -> Lake:
     """A new lake with the corpus ``c`` and a rowset of it for each model."""
-    lake = Lake.create(path)
+    return fill(Lake.create(path), documents, models, **cut)
+
+
+def fill(lake: Lake, documents: Path, models: Sequence[Path], **cut: Any) -> Lake:
+    """``lake`` with the corpus ``c`` and a rowset of it for each model."""
     ingest(lake, corpus="c", source=Source(path=str(documents), id="id"))
     for model in models:
         ingest_tokens(lake, corpus="c", source=str(model), **cut)
+    return lake
+
+
+def learn(lake: Lake, model: Path, **options: Any) -> Lake:
+    """A lake that is filled, with a tensor of ``model`` and its dictionary ``d``."""
+    [tensor] = extract(lake, source=str(model), sites=["resid_post.1"], corpus="c", torch_threads=1)
+    given: dict[str, Any] = {"k": 4, "n_features": 32, "steps": 30, "batch_rows": 64} | options
+    train(lake, tensor=tensor, dictionary="d", torch_threads=1, **given)
     return lake
 
 

@@ -1,0 +1,76 @@
+"""train: what it makes of the checkpoint of a run that was killed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actlake.flows import train as module
+from actlake.flows.train import train
+from actlake.storage.errors import CorruptError
+from actlake.storage.lake import Lake
+
+OPTIONS = {"k": 2, "n_features": 8, "steps": 4, "batch_rows": 16, "torch_threads": 1}
+
+
+@pytest.fixture
+def begun(
+    dictionary_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Lake, Path]:
+    """A lake whose training ended after its second checkpoint, and that checkpoint."""
+    lake = Lake.open(shutil.copytree(dictionary_lake, tmp_path / "lake"))
+    save, saved = module._save_checkpoint, 0
+
+    def interrupted(*given: object) -> None:
+        nonlocal saved
+        save(*given)  # type: ignore[arg-type]
+        saved += 1
+        if saved == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "_save_checkpoint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn(lake)
+    monkeypatch.undo()
+    [checkpoint] = (lake.root / "checkpoints").iterdir()
+    return lake, checkpoint
+
+
+def learn(lake: Lake, name: str = "e") -> None:
+    train(lake, tensor="tiny-llama:resid_post.1@c", dictionary=name, **OPTIONS)
+
+
+def cut(content: bytes) -> bytes:
+    return content[:-7]
+
+
+def empty(content: bytes) -> bytes:
+    return b""
+
+
+def rot(content: bytes) -> bytes:
+    return content[:12] + bytes([content[12] ^ 0x40]) + content[13:]
+
+
+def rot_of_a_weight(content: bytes) -> bytes:
+    return content[:-7] + bytes([content[-7] ^ 0x40]) + content[-6:]
+
+
+@pytest.mark.parametrize("damage", [cut, empty, rot, rot_of_a_weight])
+def test_checkpoint__that_is_damaged_is_named_and_stays(
+    begun: tuple[Lake, Path], damage: Callable[[bytes], bytes]
+) -> None:
+    lake, checkpoint = begun
+    whole = checkpoint.read_bytes()
+    damaged = damage(whole)
+    checkpoint.write_bytes(damaged)
+    with pytest.raises(CorruptError, match=f"{checkpoint.name} cannot be taken up .*remove it"):
+        learn(lake)
+    assert checkpoint.read_bytes() == damaged
+    assert "e" not in lake.table("dictionaries").collect()["dictionary"]
+    checkpoint.unlink()
+    learn(lake)
+    assert not checkpoint.exists()
+    assert lake.dictionary("e").arrays["W_dec"].shape == (8, 16)

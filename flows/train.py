@@ -231,7 +231,7 @@ def _hash(checkpoint: Checkpoint) -> str:
     hasher = xxhash.xxh3_128(json.dumps(checkpoint.facts).encode())
     for name, array in sorted(checkpoint.arrays.items()):
         hasher.update(f"{name} {array.dtype} {array.shape}".encode())
-        hasher.update(np.ascontiguousarray(array))
+        hasher.update(array.tobytes())
     return hasher.hexdigest()
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,13 @@ from actlake.flows.train import train
 from actlake.storage.errors import CorruptError
 from actlake.storage.lake import Lake
 
-OPTIONS = {"k": 2, "n_features": 8, "steps": 4, "batch_rows": 16, "torch_threads": 1}
+OPTIONS: dict[str, Any] = {
+    "k": 2,
+    "n_features": 8,
+    "steps": 4,
+    "batch_rows": 16,
+    "torch_threads": 1,
+}
 
 
 @pytest.fixture

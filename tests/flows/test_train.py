@@ -46,7 +46,7 @@ def begun(
 
 
 def learn(lake: Lake, name: str = "e") -> None:
-    train(lake, tensor="tiny-llama:resid_post.1@c", dictionary=name, **OPTIONS)
+    train(lake, tensor="tiny-llama:resid_post.1@c", dictionary=name, torch_threads=1, **SMALL)
 
 
 def cut(content: bytes) -> bytes:

@@ -12,7 +12,7 @@ from actlake.flows.train import train
 from actlake.storage.errors import CorruptError
 from actlake.storage.lake import Lake
 
-OPTIONS: dict[str, Any] = {
+SMALL: dict[str, Any] = {"k": 2, "n_features": 8, "steps": 4, "batch_rows": 16}
     "k": 2,
     "n_features": 8,
     "steps": 4,

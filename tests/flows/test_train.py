@@ -13,12 +13,6 @@ from actlake.storage.errors import CorruptError
 from actlake.storage.lake import Lake
 
 SMALL: dict[str, Any] = {"k": 2, "n_features": 8, "steps": 4, "batch_rows": 16}
-    "k": 2,
-    "n_features": 8,
-    "steps": 4,
-    "batch_rows": 16,
-    "torch_threads": 1,
-}
 
 
 @pytest.fixture

@@ -20,36 +20,25 @@ from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from actlake import sql
+from actlake.storage.appending import Appender
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, end, one_line
 from actlake.storage.durable import Digest, disk_error, make_folder
 from actlake.storage.errors import BusyError, CorruptError, LakeError, UnreachableError
-from actlake.storage.fields import TEXTS, arrow_schema
 from actlake.storage.http_faults import http_fault
-from actlake.storage.receipts import added_files, landed_snapshot
-from actlake.storage.snapshots import current_snapshot
+from actlake.storage.parquet import encode_rows, file_facts
+from actlake.storage.receipts import added_files, appended_files, landed_snapshot
 from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows, Transaction
 
-__all__ = ["Catalog", "StagedRows", "Transaction", "author", "encode_rows"]
+__all__ = ["Catalog", "StagedRows", "Transaction", "author"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 ATTEMPTS = 8
 SEARCH_PATH = "SET search_path = 'lake.main,memory.main'"
-
-
-def encode_rows(table: str, rows: pa.Table) -> memoryview:
-    """The bytes of a Parquet file of ``rows`` of ``table``."""
-    sink = pa.BufferOutputStream()
-    rows = rows.cast(arrow_schema(table))
-    # DuckLake copies the smallest and the largest value of a file into the catalog.
-    told = [name for name in rows.column_names if (table, name) not in TEXTS]
-    pq.write_table(rows, sink, compression="zstd", write_statistics=told)
-    return memoryview(sink.getvalue())
 
 
 class Catalog:
@@ -61,6 +50,7 @@ class Catalog:
         self._claims = claims
         self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
+        self._appender: Appender | None = None
 
     @property
     def _tables(self) -> Path:
@@ -111,7 +101,8 @@ class Catalog:
         """As ``stage``, for a Parquet file that the caller has already encoded."""
         path = self._tables / "main" / table / f"{uuid4().hex}.parquet"
         make_folder(path.parent)
-        return StagedRows(table, path, self.store.publish(path, [content]), self.store)
+        digest = self.store.publish(path, [content])
+        return StagedRows(table, path, digest, file_facts(content), self.store)
 
     def commit(
         self,
@@ -219,25 +210,20 @@ class Catalog:
         """One attempt of ``commit``, which is ``attempted`` from when it begins."""
         self._check_current(claims)
         connection = self._writing()
-        transaction = Transaction(connection)
+        made: int | None = None
         try:
             connection.execute("BEGIN")
-            before = current_snapshot(connection)
-            # As of this transaction: if an attempt whose answer was lost lands after it, both make
-            # the same snapshot, so that this one fails.
+            # From here on it stands at a snapshot: if an attempt whose answer was lost lands after
+            # this, both make the same one, so that this fails.
+            transaction = Transaction(connection, None if attempted else self._appender)
             snapshot = self._landed(attempted, connection)
             if snapshot is None:
                 attempted.append(transaction)
                 result = change(transaction)
-                connection.execute(
-                    "CALL ducklake_set_commit_message('lake', $author, $message)",
-                    {"author": author(), "message": message},
-                )
                 # Before the commit, so that no crash leaves a file without its hash.
                 self._claims.record_files({**self._digests(transaction.registered), **files})
                 results.append(result)
-                transaction.committing = True
-                connection.execute("COMMIT")
+                made = transaction.commit(author(), message)
             else:
                 connection.execute("ROLLBACK")
         except duckdb.Error:
@@ -245,11 +231,17 @@ class Catalog:
         except BaseException:
             self._roll_back()
             raise
+        if made is not None:
+            names = appended_files(connection, made)
+            known = self._digests(transaction.registered)
+            self._record({path for path in known if Path(path).name in names}, known)
+            return results[-1], made
+        before = transaction.before
         since = before if snapshot is None else snapshot
-        found, paths = added_files(self._writing(), snapshot, since=since)
-        if found == before and snapshot is None:
+        found, paths = added_files(self._writing(), snapshot, since=since or 0)
+        if found == before:
             return results[-1], None
-        self._record(paths, attempted[-1].registered)
+        self._record(paths, self._digests(attempted[-1].registered))
         return results[-1], found
 
     def _roll_back(self) -> None:
@@ -277,10 +269,9 @@ class Catalog:
                 return snapshot
         return None
 
-    def _record(self, paths: set[str], registered: Sequence[StagedRows]) -> None:
+    def _record(self, paths: set[str], known: Mapping[str, Digest]) -> None:
         """Hold the receipt that was read back against what was registered, and remember the hash
         of what DuckLake itself has written."""
-        known = self._digests(registered)
         if lost := sorted(known.keys() - paths):
             raise CorruptError(
                 f"the catalog acknowledged a commit without {lost[0]}; run `actlake verify`"
@@ -297,6 +288,7 @@ class Catalog:
             connection = self._attach(read_only=False, threads=1)
             # DuckLake would merge two insertions that both saw a shard absent; we look again.
             connection.execute("SET GLOBAL ducklake_max_retry_count = 0")
+            self._appender = Appender(connection)
             self._writer = connection
         return self._writer
 
@@ -304,7 +296,7 @@ class Catalog:
         """Close the writing connection; the next commit opens another."""
         if self._writer is not None:
             end(self._writer)
-            self._writer = None
+            self._writer = self._appender = None
 
     def locked(self) -> AbstractContextManager[None]:
         """The lock that every commit takes; BusyError if it is not free for two minutes."""

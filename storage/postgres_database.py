@@ -107,7 +107,13 @@ class PostgresDatabase(Database):
 
     extensions = ("ducklake", "postgres_scanner")
     names = ("Postgres", "Postgres")
-    transient = ("Transaction conflict", "maximum retry count", "Failed to commit", *LOST)
+    transient = (
+        "Transaction conflict",
+        "maximum retry count",
+        "Failed to commit",
+        "duplicate key value violates unique constraint",
+        *LOST,
+    )
 
     def __init__(self, words: str, schema: str) -> None:
         given: dict[str, Any] = {**DEFAULTS, **check_words(words)}

@@ -17,7 +17,6 @@ import zarr
 from xxhash import xxh3_128_hexdigest
 
 from actlake.storage.arrays import chunk_pieces, create_array
-from actlake.storage.catalog import encode_rows
 from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
 from actlake.storage.codes_writer import CodesPlan, codes_attributes
@@ -32,6 +31,7 @@ from actlake.storage.errors import CorruptError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import fingerprint
 from actlake.storage.local_store import LocalStore
+from actlake.storage.parquet import encode_rows
 from actlake.storage.postings import encode_postings, postings_of
 from actlake.storage.reading import Reading
 from actlake.storage.rowset_writer import token_rows

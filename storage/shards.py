@@ -145,7 +145,10 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
     """
     for owner in sorted({owner for owner, _, _ in wanted}):
         shards = [shard for one, _, shard in wanted if one == owner]
-        found = transaction.rows(query, owner=owner, low=min(shards), high=max(shards))
+        low, high = min(shards), max(shards)
+        if not transaction.may_hold("shards", owner=(owner, owner), shard=(low, high)):
+            continue
+        found = transaction.rows(query, owner=owner, low=low, high=high)
         for _, array, shard in (one for one in found if one in wanted):
             raise InputError(
                 f"shard {shard} of {array} of {owner} is already committed; shards are "

@@ -27,7 +27,12 @@ class SqliteDatabase(Database):
     """The files ``catalog.sqlite`` and ``claims.sqlite`` of the lake at ``root``."""
 
     extensions = ("ducklake", "sqlite_scanner")
-    transient = ("database is locked", "Transaction conflict", "database table is locked")
+    transient = (
+        "database is locked",
+        "Transaction conflict",
+        "database table is locked",
+        "UNIQUE constraint failed: ducklake_snapshot",
+    )
     names = ("catalog.sqlite", "claims.sqlite")
     options = ("META_JOURNAL_MODE 'WAL'", f"META_BUSY_TIMEOUT {BUSY_TIMEOUT_MS}")
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import duckdb
 
+from actlake.storage.appending import Appender, Bounds, Parquet
 from actlake.storage.durable import Digest
+from actlake.storage.parquet import FileFacts
+from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
 
 __all__ = ["StagedRows", "Transaction"]
@@ -13,12 +16,15 @@ __all__ = ["StagedRows", "Transaction"]
 class StagedRows:
     """Rows of one table in a Parquet file that no commit names yet."""
 
-    __slots__ = ("_store", "digest", "path", "table")
+    __slots__ = ("_store", "digest", "facts", "path", "table")
 
-    def __init__(self, table: str, path: Path, digest: Digest, store: Store) -> None:
+    def __init__(
+        self, table: str, path: Path, digest: Digest, facts: FileFacts, store: Store
+    ) -> None:
         self.table = table
         self.path = path
         self.digest = digest
+        self.facts = facts
         self._store = store
 
     @property
@@ -34,24 +40,74 @@ class StagedRows:
 class Transaction:
     """What a change may do between BEGIN and COMMIT. It may run several times."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, appender: Appender | None = None
+    ) -> None:
+        """At the newest snapshot, in the transaction that ``connection`` has just begun.
+
+        appender
+            Takes in what is registered, if nothing else happens; else DuckLake does.
+        """
+        if appender is not None:
+            appender.begin()
+        else:
+            current_snapshot(connection)
         self.connection = connection
         self.registered: list[StagedRows] = []
         self.committing = False
         """Whether COMMIT was said, so that it may have landed whatever was answered."""
+        self._appender = appender
+        self._waiting: list[StagedRows] = []
+        """Those of ``registered`` that nothing has taken in."""
+        self.before: int | None = None
+        """The snapshot that DuckLake's commit comes after."""
 
     def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
         """The rows of a query, as of this transaction."""
+        self._take_in()
         return self.connection.execute(query, parameters or None).fetchall()
+
+    def may_hold(self, table: str, **wanted: Bounds) -> bool:
+        """See ``Appender.may_hold``: a look at the catalog that may spare one at the rows."""
+        return self._appender is None or self._appender.may_hold(table, **wanted)
 
     def execute(self, statement: str, **parameters: object) -> None:
         """Run an INSERT, UPDATE or DELETE."""
+        self._appender = None
+        self._take_in()
         self.connection.execute(statement, parameters or None)
 
     def register(self, staged: StagedRows) -> None:
         """Make the staged rows part of their table."""
-        self.connection.execute(
-            "CALL ducklake_add_data_files('lake', $table, $path)",
-            {"table": staged.table, "path": staged.uri},
-        )
         self.registered.append(staged)
+        self._waiting.append(staged)
+
+    def commit(self, author: str, message: str) -> int | None:
+        """Commit; the snapshot that was made, None where only the catalog can tell."""
+        snapshot = None
+        if self._appender is not None:
+            files = [
+                Parquet(one.table, one.path.name, one.digest.bytes, one.facts)
+                for one in self._waiting
+            ]
+            snapshot = self._appender.append(files, author, message)
+        if snapshot is None:
+            self._take_in()
+            self.before = current_snapshot(self.connection)
+            self.connection.execute(
+                "CALL ducklake_set_commit_message('lake', $author, $message)",
+                {"author": author, "message": message},
+            )
+        self.committing = True
+        self.connection.execute("COMMIT")
+        return snapshot
+
+    def _take_in(self) -> None:
+        """Let DuckLake take in what is registered, which queries see from then on."""
+        for staged in self._waiting:
+            self._appender = None
+            self.connection.execute(
+                "CALL ducklake_add_data_files('lake', $table, $path)",
+                {"table": staged.table, "path": staged.uri},
+            )
+        self._waiting.clear()

@@ -29,6 +29,9 @@ from tests.soak.outcome import Outcome
 
 SECONDS = 300.0
 WRITERS, READERS = 8, 4
+LOOK_SECONDS = 1.0
+"""From one look of a reader to its next. Readers that never wait take the processor from writers,
+which are to be measured."""
 MERGE_SECONDS = 20.0
 WIDTH = 4
 SHARDS = 256
@@ -69,7 +72,8 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
     fast = found.rate >= LEAST_RATE and slowest <= MOST_SECONDS
     commits = len(found.latencies)
     yield Outcome(
-        attack=f"{WRITERS} writers, {READERS} readers and a merge, {SECONDS:.0f} s",
+        attack=f"{WRITERS} writers, {READERS} readers, a look each second, and a merge, "
+        f"{SECONDS:.0f} s",
         attempts=commits,
         survived=commits if fast and not found.errors else 0,
         lost=len(found.lost),
@@ -230,8 +234,10 @@ def _read(lake: Lake, index: int, resources: ExitStack) -> Job:
     seen = Seen(0, [])
 
     def step() -> None:
+        started = time.monotonic()
         seen.torn += _torn_snapshot(lake) if seen.looks % 2 else _torn_query(lake)
         seen.looks += 1
+        time.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - started)))
 
     return step, seen
 

@@ -1,6 +1,7 @@
 """The catalog in a SQLite file: what every database keeps, and what is special to files."""
 
 import getpass
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,20 @@ from actlake.storage import Lake
 from actlake.storage import catalog as module
 from actlake.storage.errors import LakeError
 from actlake.storage.guard import sandboxed
+from tests.storage.conformance.appending import AppendingTests
 from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.protocol import ProtocolTests
 
 
 class TestSqliteCatalog(CatalogTests):
     pass
+
+
+class TestSqliteAppending(AppendingTests):
+    @pytest.fixture
+    def pair(self, empty_lake: Path, tmp_path: Path) -> tuple[Path, Path]:
+        ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+        return shutil.copytree(empty_lake, ours), shutil.copytree(empty_lake, theirs)
 
 
 class TestSqliteProtocol(ProtocolTests):

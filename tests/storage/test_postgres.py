@@ -8,6 +8,7 @@ import pytest
 from actlake.storage import Lake
 from actlake.storage.settings import CatalogPlace
 from tests.postgres import Server, fork_lake
+from tests.storage.conformance.appending import AppendingTests
 from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.claims import ClaimsTests
 from tests.storage.conformance.protocol import ProtocolTests
@@ -40,6 +41,13 @@ def fresh(empty: Path, postgres: Server, tmp_path: Path) -> Iterator[Lake]:
 
 class TestPostgresCatalog(CatalogTests):
     pass
+
+
+class TestPostgresAppending(AppendingTests):
+    @pytest.fixture
+    def pair(self, empty: Path, postgres: Server, tmp_path: Path) -> tuple[Path, Path]:
+        ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+        return fork_lake(postgres, empty, ours), fork_lake(postgres, empty, theirs)
 
 
 class TestPostgresRun(RunTests):

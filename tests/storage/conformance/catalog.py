@@ -15,6 +15,7 @@ from actlake.storage import catalog as module
 from actlake.storage.durable import Digest, make_folder
 from actlake.storage.errors import BusyError, CorruptError, InputError, LakeError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.parquet import FileFacts
 from actlake.storage.transaction import StagedRows, Transaction
 from tests.storage.conftest import content, fresh_name
 
@@ -219,6 +220,7 @@ class CatalogTests:
                 "masks",
                 bench.root / "tables/main/masks/ghost.parquet",
                 Digest(1, "x"),
+                FileFacts(1, 1, ()),
                 bench.store,
             )
             now.execute("INSERT INTO masks VALUES ($m, 'TRUE', 'x')", m=fresh_name())

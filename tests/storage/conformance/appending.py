@@ -1,0 +1,198 @@
+"""What we write into DuckLake's own tables is what DuckLake would have written."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from actlake.storage import Lake
+from actlake.storage.appending import META, Appender
+from actlake.storage.fields import arrow_schema
+from actlake.storage.transaction import Transaction
+
+TABLES = ("tokens", "labels", "feature_statistics", "postings", "runs")
+"""Of every type that columns have, and one whose texts are not told."""
+FACTS = {
+    "ducklake_snapshot": "* EXCLUDE (snapshot_time)",
+    "ducklake_snapshot_changes": "*",
+    "ducklake_data_file": "* EXCLUDE (path), length(path)",
+    "ducklake_file_column_stats": "*",
+    "ducklake_table_stats": "*",
+}
+"""All that the catalog says, but for random names and the time."""
+RANGES = "SELECT * FROM {}.ducklake_table_column_stats ORDER BY table_id, column_id"
+
+
+class AppendingTests:
+    """With the fixture ``pair``, the folders of two equal, empty lakes."""
+
+    @pytest.fixture
+    def lakes(self, pair: tuple[Path, Path]) -> Iterator[tuple[Lake, Lake]]:
+        """One that appends, and one in which DuckLake does it."""
+        with closing(Lake.open(pair[0])) as ours, closing(Lake.open(pair[1])) as theirs:
+            theirs._catalog._writing()
+            theirs._catalog._appender = None
+            yield ours, theirs
+
+    def test_append__leaves_the_catalog_that_ducklake_would(
+        self, lakes: tuple[Lake, Lake], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        appended = _counted(monkeypatch)
+        random = np.random.default_rng(0)
+        commits = [[table] for table in TABLES]  # DuckLake's own, which learns their columns
+        commits += [[table] for table in TABLES] + [["tokens", "labels", "tokens"], list(TABLES)]
+        for tables in commits:
+            rows = [(table, _rows(table, random)) for table in tables]
+            for lake in lakes:
+                _append(lake, rows)
+        assert len(appended) == len(commits) - len(TABLES)
+        ours, theirs = lakes
+        for table, columns in FACTS.items():
+            query = f"SELECT {columns} FROM {META}.{table} ORDER BY ALL"
+            for a, b in zip(_asked(ours, query), _asked(theirs, query), strict=True):
+                assert a == b, table
+        _same_ranges(ours, theirs)
+        for table in TABLES:
+            query = f"SELECT * FROM {table} ORDER BY ALL"
+            np.testing.assert_equal(_asked(ours, query), _asked(theirs, query))
+
+    def test_append__of_a_table_unlike_those_before_is_left_to_ducklake(
+        self, lakes: tuple[Lake, Lake], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        appended = _counted(monkeypatch)
+        lake, random = lakes[0], np.random.default_rng(1)
+        _append(lake, [("postings", _rows("postings", random))])
+        assert appended == []
+        _append(lake, [("postings", _rows("postings", random))])
+        assert len(appended) == 1
+        _append(lake, [("tokens", _rows("tokens", random)), ("postings", _rows("postings", random))])
+        assert len(appended) == 1
+        assert _asked(lake, "SELECT count(*) > 0 FROM tokens") == [(True,)]
+
+    def test_append__in_a_catalog_of_another_version_is_left_to_ducklake(
+        self, lakes: tuple[Lake, Lake], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("actlake.storage.appending.VERSION", "1.1")
+        appended = _counted(monkeypatch)
+        lake, random = lakes[0], np.random.default_rng(2)
+        for _ in range(2):
+            _append(lake, [("postings", _rows("postings", random))])
+        assert appended == []
+
+    def test_append__after_others_have_changed_the_table(self, lakes: tuple[Lake, Lake]) -> None:
+        """Deleted rows stay deleted, and a column that came since is NULL in what is older."""
+        lake, random = lakes[0], np.random.default_rng(3)
+        for _ in range(2):
+            _append(lake, [("postings", _rows("postings", random))])
+        with closing(Lake.open(lake.root)) as other:
+            other._catalog.commit(lambda now: now.execute("DELETE FROM postings"), "x")
+            other._catalog.commit(
+                lambda now: now.execute("ALTER TABLE labels ADD COLUMN more INTEGER"), "x"
+            )
+        rows = _rows("postings", random)
+        _append(lake, [("postings", rows)])
+        assert _asked(lake, "SELECT count(*) FROM postings") == [(len(rows),)]
+        ends = "SELECT count(*), max(row_id_start) FROM {}.ducklake_data_file WHERE table_id = {}"
+        [(table,)] = _asked(
+            lake, f"SELECT table_id FROM {META}.ducklake_table WHERE table_name = 'postings'"
+        )
+        files, start = _asked(lake, ends.format(META, table))[0]
+        assert (files, start) == (3, 2 * len(rows))
+
+    def test_may_hold__is_never_wrong(self, lakes: tuple[Lake, Lake]) -> None:
+        lake, random = lakes[0], np.random.default_rng(4)
+        seen: set[tuple[str, int]] = set()
+        for _ in range(6):
+            rows = _rows("postings", random)
+            _append(lake, [("postings", rows)])
+            seen |= set(zip(*(rows[name].to_pylist() for name in ("codes", "row")), strict=True))
+        names = sorted({name for name, _ in seen})
+
+        def look(now: Transaction) -> list[bool]:
+            return [
+                now.may_hold("postings", codes=(name, name), row=(low, low + 5))
+                for name in (*names, "", "é")
+                for low in range(-60, 70, 3)
+            ]
+
+        found = lake._catalog.commit(look, "x")[0]
+        right = [
+            any(one == name and low <= row <= low + 5 for one, row in seen)
+            for name in (*names, "", "é")
+            for low in range(-60, 70, 3)
+        ]
+        assert all(may or not does for may, does in zip(found, right, strict=True))
+        assert not all(found)
+
+
+def _append(lake: Lake, rows: list[tuple[str, pa.Table]]) -> None:
+    staged = [lake._catalog.stage(table, those) for table, those in rows]
+
+    def change(now: Transaction) -> None:
+        for one in staged:
+            now.register(one)
+
+    lake._catalog.commit(change, "message", staged=staged)
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The snapshots that are made by appending, from now on."""
+    snapshots: list[int] = []
+    append = Appender.append
+
+    def counting(self: Appender, *arguments: Any) -> int | None:
+        made = append(self, *arguments)
+        snapshots.extend([] if made is None else [made])
+        return made
+
+    monkeypatch.setattr(Appender, "append", counting)
+    return snapshots
+
+
+def _asked(lake: Lake, query: str) -> list[tuple[Any, ...]]:
+    return lake._connection().execute(query).fetchall()
+
+
+def _same_ranges(ours: Lake, theirs: Lake) -> None:
+    """What the catalogs say of all values of a column: the same, or less in ours, where it is
+    unknown for some file; DuckLake tells the range of the files after that one."""
+    lowest, highest = 4, 5
+    both = zip(_asked(ours, RANGES.format(META)), _asked(theirs, RANGES.format(META)), strict=True)
+    known = 0
+    for mine, others in both:
+        if mine != others:
+            assert mine[lowest : highest + 1] == (None, None)
+            assert mine[:lowest] == others[:lowest]
+        known += mine[lowest] is not None
+    assert known > 30
+
+
+def _rows(table: str, random: np.random.Generator) -> pa.Table:
+    """Three dozen rows of any values, also NULL and NaN where columns have them."""
+    columns = []
+    for field in arrow_schema(table):
+        values = _values(field.type, random)
+        if field.nullable:
+            values = [None if random.random() < 0.3 else one for one in values]
+        columns.append(pa.array(values, field.type))
+    return pa.Table.from_arrays(columns, schema=arrow_schema(table))
+
+
+def _values(kind: pa.DataType, random: np.random.Generator) -> list[Any]:
+    size = 36
+    if pa.types.is_string(kind):
+        words = ["a", "Z", "é", "日本", "'", "a b", "longer than what is kept " * 3, "10", "9"]
+        return [words[at] for at in random.integers(len(words), size=size)]
+    if pa.types.is_boolean(kind):
+        return [bool(one) for one in random.integers(2, size=size)]
+    if pa.types.is_timestamp(kind):
+        return [datetime.fromtimestamp(float(one)) for one in random.uniform(0, 2e9, size)]
+    if pa.types.is_integer(kind):
+        return [int(one) for one in random.integers(-50, 50, size)]
+    found = [float(one) for one in random.normal(size=size) * 10.0 ** random.integers(-30, 30)]
+    return [*found[2:], 0.0, -0.0]

@@ -123,7 +123,7 @@ def map_chunk(
         raise corrupt(path, what, f"has {size:,} bytes instead of {expected_bytes:,}")
     if 0 in shape:
         return np.empty(shape, dtype)
-    return np.memmap(path, dtype, mode="r", shape=shape)
+    return np.asarray(np.memmap(path, dtype, mode="r", shape=shape))
 
 
 def corrupt(path: Path, what: str, wrong: str) -> CorruptError:

@@ -41,6 +41,9 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 Bounds = tuple[str, str] | tuple[int, int]
 """Smallest and largest value that a reader looks for in a column."""
 
+MOST_MAPPED = 1024
+"""Chunks that stay mapped; the system allows a process some 65,000 mappings."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -82,6 +85,9 @@ class Reading:
         self._listed: dict[tuple[int, str, tuple[str, ...]], list[Any]] = {}
         self._sound: set[Path] = set()
         """Files that were found to be what was committed."""
+        self._mapped: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}
+        """The rows of chunks that were read last, and the file that each was mapped from: a new
+        mapping costs a fault for each page that is looked at again."""
 
     def chunk(
         self, chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int
@@ -102,7 +108,7 @@ class Reading:
         self, chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int
     ) -> NDArray[Any]:
         path = self.store.local(chunk.path)
-        rows = map_chunk(path, shape, dtype, file_bytes, chunk.what)
+        rows = self._map(path, shape, dtype, file_bytes, chunk.what)
         if self.mode == "never" or (self.mode == "first-read" and path in self._sound):
             return rows
         payload: NDArray[np.uint8] = np.memmap(
@@ -116,6 +122,19 @@ class Reading:
         if found != self._receipts.get(chunk.owner, {}).get((chunk.array, chunk.shard)):
             raise corrupt(path, chunk.what, "is not what was committed")
         self._sound.add(path)
+        return rows
+
+    def _map(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int, what: str
+    ) -> NDArray[Any]:
+        """As ``map_chunk``, which is asked once for each file."""
+        file = _file(path)
+        if path in self._mapped and self._mapped[path][0] == file:
+            return self._mapped[path][1]
+        rows = map_chunk(path, shape, dtype, file_bytes, what)
+        if len(self._mapped) >= MOST_MAPPED:
+            self._mapped.clear()
+        self._mapped[path] = file, rows
         return rows
 
     def receipts(self, owner: str) -> dict[tuple[str, int], int]:
@@ -258,3 +277,13 @@ def _may_hold(stored: tuple[str | None, str | None] | None, asked: Bounds) -> bo
     if isinstance(asked[0], str):
         return low <= str(asked[1]) and asked[0] <= high
     return int(low) <= int(asked[1]) and asked[0] <= int(high)
+
+
+def _file(path: Path) -> tuple[int, ...] | None:
+    """What changes when another file, or a link, takes the place of the one at ``path``, or when
+    it is cut; None if it is not there."""
+    try:
+        facts = path.lstat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size

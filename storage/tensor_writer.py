@@ -35,6 +35,9 @@ __all__ = [
     "tensor_fingerprint",
 ]
 
+NORM_VALUES = 1 << 17
+"""Values whose norms are taken at a time: they stay in the cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
@@ -193,7 +196,7 @@ def publish_shard(
         )
     present = plan.rowset.present(*span)
     stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype)
-    norm = mean_norm(stored[present])
+    norm = mean_norm(stored if present.all() else stored[present])
     folder = run.root / "tensors" / tensor_id
     chunk = publish_over_orphan(
         run,
@@ -231,7 +234,12 @@ def stored_rows(
 
 def mean_norm(rows: NDArray[Any]) -> float | None:
     """Mean Euclidean norm of ``rows``, shape (rows, width); None of no rows."""
-    norms = np.sqrt(np.einsum("rw,rw->r", rows, rows, dtype=np.float64))
+    norms = np.empty(len(rows))
+    step = max(1, NORM_VALUES // max(1, rows.shape[1]))
+    for at in range(0, len(rows), step):
+        # Squares of halves, and their sums, fit single precision; those of others may not.
+        block = rows[at : at + step].astype(np.float32 if rows.dtype == np.float16 else np.float64)
+        norms[at : at + step] = np.sqrt(np.einsum("rw,rw->r", block, block))
     return float(norms.mean()) if len(norms) else None
 
 

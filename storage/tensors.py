@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,11 @@ class Tensor:
             )
         block = np.empty((len(index), self.width), self.dtype)
         shards, offsets = np.divmod(index, self.grid.shard_rows)
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            block[here] = self.shard(int(shard))[offsets[here]]
+        order = np.argsort(shards, kind="stable")
+        edges = np.flatnonzero(np.diff(shards[order], prepend=-1, append=-1))
+        for first, after in pairwise(edges):
+            here = order[first:after]
+            block[here] = self.shard(int(shards[here[0]])).take(offsets[here], axis=0)
         return block
 
     def batches(
@@ -128,28 +131,29 @@ class Tensor:
         """One epoch of shuffled batches, shape (size, width), every row once; the last is smaller.
 
         Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
-        holds twice eight shards in float32. ``keep(start, stop)`` says which rows of a shard to
+        holds eight shards in the stored dtype and a batch. ``keep(start, stop)`` says which rows of a shard to
         take, shape (stop - start,); by default all but those of documents that were taken back.
         """
         if size < 1:
             raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
         random = np.random.default_rng(seed)
         order = random.permutation(len(self.grid))
-        left = np.empty((0, self.width), np.float32)
+        left = np.empty((0, self.width), self.dtype)
         for first in range(0, len(order), BATCH_SHARDS):
             shards = order[first : first + BATCH_SHARDS]
             rows = np.concatenate([left, *(self._kept(int(shard), keep) for shard in shards)])
             dealt = random.permutation(len(rows))
             whole = len(rows) // size * size
-            yield from (rows[dealt[at : at + size]] for at in range(0, whole, size))
-            left = rows[dealt[whole:]]
+            for at in range(0, whole, size):
+                yield rows.take(dealt[at : at + size], axis=0).astype(np.float32)
+            left = rows.take(dealt[whole:], axis=0)
         if len(left):
-            yield left
+            yield left.astype(np.float32)
 
-    def _kept(self, shard: int, keep: Keep | None) -> NDArray[np.float32]:
+    def _kept(self, shard: int, keep: Keep | None) -> NDArray[Any]:
         keep = keep or (self.rowset.present if self.rowset.withdrawn else None)
         rows = self.shard(shard)
-        return np.asarray(rows if keep is None else rows[keep(*self.grid.span(shard))], np.float32)
+        return rows if keep is None else rows[keep(*self.grid.span(shard))]
 
 
 def tensor_named(reading: Reading, name: str) -> Tensor:

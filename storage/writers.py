@@ -100,23 +100,23 @@ class TensorWriter:
                 f"tensor {plan.name} has {plan.rowset.rows:,} rows, and rows up to {stop:,} "
                 "were appended"
             )
-        # Before any of them is taken; a copy, since the caller may fill its array anew.
-        rows = np.array(
-            cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {start:,} to {stop:,}")
-        )
+        # Before any of them is taken.
+        rows = cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {start:,} to {stop:,}")
         while len(rows):
             first, after = plan.rowset.grid.span(self._shard)
             room = after - first - self._rows_waiting
-            self._waiting.append(rows[:room])
-            self._rows_waiting += len(self._waiting[-1])
-            rows = rows[room:]
-            if self._rows_waiting == after - first:
-                self._commit()
+            taken, rows = rows[:room], rows[room:]
+            if len(taken) == room:
+                self._commit(taken)
+            else:  # a copy, since the caller may fill its array anew
+                self._waiting.append(np.array(taken))
+                self._rows_waiting += len(taken)
 
-    def _commit(self) -> None:
-        rows = np.concatenate(self._waiting)
+    def _commit(self, rows: NDArray[Any]) -> None:
+        """Commit the next shard, which ``rows`` complete."""
+        whole = np.concatenate([*self._waiting, rows]) if self._waiting else rows
         receipt = publish_shard(
-            self._run, self._plan, self._ids[self._plan.name], self._shard, rows
+            self._run, self._plan, self._ids[self._plan.name], self._shard, whole
         )
         commit_shards(self._run, [receipt], f"shard {self._shard} of {self._plan.name}")
         self._waiting, self._rows_waiting = [], 0

@@ -70,7 +70,9 @@ class AppendingTests:
         assert appended == []
         _append(lake, [("postings", _rows("postings", random))])
         assert len(appended) == 1
-        _append(lake, [("tokens", _rows("tokens", random)), ("postings", _rows("postings", random))])
+        _append(
+            lake, [("tokens", _rows("tokens", random)), ("postings", _rows("postings", random))]
+        )
         assert len(appended) == 1
         assert _asked(lake, "SELECT count(*) > 0 FROM tokens") == [(True,)]
 

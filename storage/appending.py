@@ -249,7 +249,9 @@ class Appender:
                 record_count = s.record_count + n.c1,
                 next_row_id = s.next_row_id + n.c1,
                 file_size_bytes = s.file_size_bytes + n.c2
-            FROM (SELECT c0, sum(c1)::BIGINT AS c1, sum(c2)::BIGINT AS c2 FROM ROWS GROUP BY c0) AS n
+            FROM (
+                SELECT c0, sum(c1)::BIGINT AS c1, sum(c2)::BIGINT AS c2 FROM ROWS GROUP BY c0
+            ) AS n
             WHERE s.table_id = n.c0
             """,  # noqa: S608
             "BIGINT BIGINT BIGINT",

@@ -131,8 +131,9 @@ class Tensor:
         """One epoch of shuffled batches, shape (size, width), every row once; the last is smaller.
 
         Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
-        holds eight shards in the stored dtype and a batch. ``keep(start, stop)`` says which rows of a shard to
-        take, shape (stop - start,); by default all but those of documents that were taken back.
+        holds eight shards in the stored dtype and a batch. ``keep(start, stop)`` says which rows
+        of a shard to take, shape (stop - start,); by default all but those of documents that were
+        taken back.
         """
         if size < 1:
             raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")

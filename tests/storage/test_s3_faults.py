@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,15 @@ def test_read__of_a_shard_that_cannot_be_had(what: int | str, lake: Lake, way: F
     assert len([*(lake.root / "tensors").glob("*/.*")]) == 0  # no half of a copy
     np.testing.assert_array_equal(tensor[:], values())
     read.close()
+
+
+def test_create__that_is_refused_leaves_nothing(
+    s3: Objects, way: FaultyWay, lake: Lake, tmp_path: Path
+) -> None:
+    way.spoil = spoiling(403, "PUT", "/lake")  # who may look, and not write
+    said = failure(lambda: Lake.create(tmp_path / "new", store=s3.place()))
+    assert re.search(rf"/lake {SAID[403]}", said)
+    assert not (tmp_path / "new" / "lake.toml").exists()
 
 
 def test_read__of_a_shard_that_is_gone(lake: Lake, way: FaultyWay) -> None:

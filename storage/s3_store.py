@@ -63,7 +63,23 @@ class S3Store(LocalStore):
         if next(self._bucket.below(""), None):
             raise InputError(f"{self._url} holds something already; name an empty place")
         if lake:
+            self._mark(lake)
+
+    def _mark(self, lake: str) -> None:
+        """The place is that of ``lake``, and refuses to be that of another."""
+        again = False
+        try:
             self._bucket.create(MARK, lake.encode())
+            again = True
+            self._bucket.create(MARK, lake.encode())
+        except FileExistsError:
+            if again:
+                return
+            raise InputError(f"{self._url} has just become a lake; name another place") from None
+        raise InputError(
+            f"{self._url} replaces an object where it was told not to (If-None-Match), so writers "
+            "could not keep apart; use a store that knows conditional puts"
+        )
 
     def check(self, lake: str) -> None:
         try:

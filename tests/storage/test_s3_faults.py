@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from actlake.storage import Document, Lake
 from actlake.storage.bucket import Bucket, access
-from actlake.storage.errors import CorruptError, LakeError, UnreachableError
+from actlake.storage.errors import CorruptError, InputError, LakeError, UnreachableError
 from tests.s3 import CREDENTIALS, FaultyWay, Objects
 from tests.storage.conftest import content, fresh_name
 
@@ -162,6 +162,22 @@ def test_create__that_is_refused_leaves_nothing(
     said = failure(lambda: Lake.create(tmp_path / "new", store=s3.place()))
     assert re.search(rf"/lake {SAID[403]}", said)
     assert not (tmp_path / "new" / "lake.toml").exists()
+
+
+def test_create__where_puts_know_no_condition_is_refused(
+    s3: Objects, way: FaultyWay, lake: Lake, tmp_path: Path
+) -> None:
+    way.spoil = spoiling("blind", "PUT", "/lake")
+    said = failure(lambda: Lake.create(tmp_path / "new", store=s3.place()), InputError)
+    assert "use a store that knows conditional puts" in said
+
+
+def test_reader__needs_no_right_to_write(lake: Lake, way: FaultyWay) -> None:
+    way.spoil = lambda method, path: None if method in ("GET", "HEAD") else 403
+    read = another_machine(lake)
+    np.testing.assert_array_equal(read.tensor("t")[:], values())
+    assert read.sql("SELECT count(*) FROM documents WHERE corpus = 'c'").rows() == [(ROWS,)]
+    read.close()
 
 
 def test_read__of_a_shard_that_is_gone(lake: Lake, way: FaultyWay) -> None:

@@ -8,10 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from actlake.flows import export as exporting
 from actlake.flows.compare import compare
 from actlake.flows.encode import encode
 from actlake.flows.export import export
@@ -30,7 +32,8 @@ from tests.s3 import Objects
 pytestmark = pytest.mark.slow
 
 SITES = ("resid_post.0", "resid_post.1")
-NOW = {"expire_days": 0, "keep_snapshots": 1, "grace_hours": 0}
+NOW: dict[str, Any] = {"expire_days": 0, "keep_snapshots": 1, "grace_hours": 0}
+COLLECT = "gc --remove --expire-days 0 --keep-snapshots 1 --grace-hours 0".split()
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,7 @@ def machines(
 ) -> Iterator[Machines]:
     """A lake from documents to statistics, made by two machines in turn."""
     folder = tmp_path_factory.mktemp("machines")
-    place = {"catalog": f"postgres:{postgres.database()}", "store": s3.place()}
-    here = Lake.create(folder / "here", **place)
+    here = Lake.create(folder / "here", catalog=f"postgres:{postgres.database()}", store=s3.place())
     (folder / "there").mkdir()
     shutil.copy(here.root / "lake.toml", folder / "there")
     there = Lake.open(folder / "there")
@@ -76,8 +78,8 @@ def machines(
     model = tiny("llama")
     fill(here, documents, [model])
     tensors = extract(there, source=str(model), sites=[*SITES], corpus="c", torch_threads=1)
-    few = {"k": 4, "n_features": 32, "steps": 10, "batch_rows": 64, "torch_threads": 1}
-    train(here, tensor=tensors[1], dictionary="d", **few)
+    few: dict[str, Any] = {"k": 4, "n_features": 32, "steps": 10, "batch_rows": 64}
+    train(here, tensor=tensors[1], dictionary="d", torch_threads=1, **few)
     summarize(here, codes=encode(there, dictionary="d"))
     compare(there, a=tensors[0], b=tensors[1], permutations=9)
     yield Machines(here, there, tensors)
@@ -164,11 +166,12 @@ def test_upkeep__by_one_machine_keeps_what_another_needs_and_leaves_no_copy(
 ) -> None:
     here, there = machines.here, machines.there
     before = here.sql("SELECT count(*), sum(n_fires) FROM feature_statistics").rows()
+    monkeypatch.setattr(exporting, "_draw", lambda *_: {})  # pictures are most of the time
     exported = here.newest_snapshot()
     assert export(here, tmp_path / "export")
-    with monkeypatch.context() as patch:  # who cannot see whether that export is there
+    shutil.rmtree(tmp_path / "export")
+    with monkeypatch.context() as patch:  # who cannot see that it is gone
         patch.setattr(socket, "gethostname", lambda: "there")
-        shutil.rmtree(tmp_path / "export")
         work = {one.step: one.what for one in maintain(there, verify_parts=0, **NOW)}
     assert work["compact"].endswith("files of postings became 1")
     assert "pg_dump --format=custom --schema=lake_" in work["back up"]
@@ -182,8 +185,7 @@ def test_upkeep__by_one_machine_keeps_what_another_needs_and_leaves_no_copy(
 
     ok(cli(here.root, "delete", "corpus", "c", "--cascade"))
     for lake in (here, there):
-        ok(cli(lake.root, "gc", "--remove", *"--expire-days 0 --keep-snapshots 1".split()))
-        ok(cli(lake.root, "gc", "--remove", *"--keep-snapshots 1 --grace-hours 0".split()))
+        ok(cli(lake.root, *COLLECT))
     left = [one.key for one in machines.store._bucket.below("")]
     assert [key for key in left if not key.startswith("tables/")] == ["lake"]
     assert [machines.copies(lake) for lake in (here, there)] == [[], []]

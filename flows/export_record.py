@@ -1,7 +1,12 @@
-"""What an export says of itself, and the pin that keeps its snapshot for as long as it is there."""
+"""What an export says of itself, and the pin that keeps its snapshot for as long as it is there.
+
+Only the machine that made an export can see whether it is: of a lake that several machines write
+to, others leave its pin alone.
+"""
 
 import json
 import re
+import socket
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +27,7 @@ __all__ = [
 ]
 
 RECORD = "export.json"
-_REASON = re.compile(r"snapshot (\d+) is exported to (.+)", re.DOTALL)
+_REASON = re.compile(r"snapshot (\d+) is exported to (?:([^/]+):)?(/.+)", re.DOTALL)
 
 
 def read_record(target: Path) -> dict[str, Any]:
@@ -37,12 +42,12 @@ def read_record(target: Path) -> dict[str, Any]:
 
 def reason(snapshot: int, target: Path) -> str:
     """Why the snapshot of an export is pinned."""
-    return f"snapshot {snapshot} is exported to {target}"
+    return f"snapshot {snapshot} is exported to {socket.gethostname()}:{target}"
 
 
 def claim_on(target: Path) -> str:
     """Key of the claim that is held while an export is written to ``target``."""
-    return f"export:{target}"
+    return f"export:{socket.gethostname()}:{target}"
 
 
 def release_pins(lake: Lake) -> None:
@@ -59,25 +64,30 @@ def release_pins(lake: Lake) -> None:
 
 def gone_pins(lake: Lake, reasons: Iterable[str] | None = None) -> dict[str, Path]:
     """Which of ``reasons``, by default of all pins, are exports that are not there any more, as far
-    as can be told; and the folder of each."""
+    as this machine can tell; and the folder of each."""
     if reasons is None:
         reasons = [why for _, why in Claims(lake.database).pins()]
+    alone = lake.settings.catalog.kind == "sqlite"  # whatever the machine was called before
     return {
         why: target
-        for why, (snapshot, target) in _exports(reasons).items()
-        if _gone(lake, snapshot, target)
+        for why, (snapshot, machine, target) in _exports(reasons).items()
+        if (alone or machine == socket.gethostname()) and _gone(lake, snapshot, target)
     }
 
 
-def exports_of(reasons: Iterable[str]) -> list[Path]:
-    """The folders of exports that any of ``reasons`` pins a snapshot for."""
-    return sorted({target for _, target in _exports(reasons).values()})
+def exports_of(reasons: Iterable[str]) -> list[str]:
+    """The folders of exports that any of ``reasons`` pins a snapshot for, ``machine:folder``."""
+    return sorted({f"{machine}:{target}" for _, machine, target in _exports(reasons).values()})
 
 
-def _exports(reasons: Iterable[str]) -> dict[str, tuple[int, Path]]:
-    """Snapshot and folder by reason, of those that are exports."""
+def _exports(reasons: Iterable[str]) -> dict[str, tuple[int, str, Path]]:
+    """Snapshot, machine and folder by reason, of those that are exports."""
     found = {why: _REASON.fullmatch(why) for why in reasons}
-    return {why: (int(one[1]), Path(one[2])) for why, one in found.items() if one}
+    return {
+        why: (int(one[1]), one[2] or socket.gethostname(), Path(one[3]))
+        for why, one in found.items()
+        if one
+    }
 
 
 def _gone(lake: Lake, snapshot: int, target: Path) -> bool:

@@ -28,7 +28,11 @@ __all__ = ["FLOW_COMMANDS"]
 @catalog_option
 @store_option
 def init(path: Path, catalog: str, store: str) -> None:
-    """Make an empty lake."""
+    """Make an empty lake.
+
+    For several machines: a --catalog in Postgres, and a --store in S3 unless they mount one folder.
+    Each other machine then needs the file lake.toml, in a folder of its own, and credentials.
+    """
     from actlake.storage.lake import Lake
 
     lake = Lake.create(path, catalog=catalog, store=store)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from actlake.flows.export_record import exports_of
 from actlake.flows.progress import progress, say
@@ -24,8 +23,8 @@ class Withdrawn:
     """Source ids of those that this call withdrew, by number."""
     withdrawal: Withdrawal | None
     """None where they were withdrawn before."""
-    exports: list[Path]
-    """Folders of exports made before, which are no part of the lake and hold what they hold."""
+    exports: list[str]
+    """Made before, ``machine:folder`` each: no part of the lake, they hold what they hold."""
 
 
 def withdraw(

@@ -135,16 +135,17 @@ def corrupt(path: Path, what: str, wrong: str) -> CorruptError:
 
 def sound_content(store: Store, path: Path, what: str, sound: Callable[[bytes], bool]) -> bytes:
     """The content of a file that holds ``what``; CorruptError if it cannot be read, or is not
-    ``sound``."""
-    while True:
+    ``sound``. A copy that is not is fetched again, once."""
+    fault = "is not what was committed"
+    for _ in range(2):
         try:
-            content = store.local(path).read_bytes()
+            if sound(content := store.local(path).read_bytes()):
+                return content
         except OSError as error:
-            raise corrupt(path, what, f"cannot be read ({error.strerror})") from error
-        if sound(content):
-            return content
+            fault = f"cannot be read ({error.strerror})"
         if not store.drop_copy(path):
-            raise corrupt(path, what, "is not what was committed")
+            break
+    raise corrupt(path, what, fault)
 
 
 def check_chunk(pieces: Iterable[bytes], expected: Digest, payload_crc32c: int) -> str | None:

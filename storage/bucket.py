@@ -174,11 +174,15 @@ class Bucket:
 
     def at(self, key: str) -> Iterator[Found]:
         """Every object in the folder ``key``, or the object of that key."""
+        asked = "." in key.rpartition("/")[2]  # as in the names of files, and in none of folders
+        if asked and (found := self.head(key)):
+            yield found
+            return
         nothing = True
         for one in self.below(key):
             nothing = False
             yield one
-        if nothing and (found := self.head(key)):
+        if nothing and not asked and (found := self.head(key)):
             yield found
 
     def children(self, folder: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 A lake's folder holds them under the names of the files that they are copies of, and never more than
 ``ACTLAKE_CACHE_BYTES`` (20 GiB by default), but for what was asked for in the last minute. Whoever
-has mapped one keeps it when its name goes.
+has mapped one keeps it when its name goes. They are not flushed: what a loss of power spoils is
+found by readers that verify, and fetched again.
 """
 
 import os

@@ -45,8 +45,8 @@ def make_lake(root: Path, settings: Settings, catalog: Catalog, claims: Claims) 
     claims.database.reach()  # before there is a folder
     catalog.store.begin("")
     prepare_folder(root, settings.catalog)
-    catalog.store.begin(settings.lake)
     claims.create()
+    catalog.store.begin(settings.lake)  # when nothing else can be refused that is easily known
     if "lake.toml" in claims.files():
         raise CorruptError(f"{root}/lake.toml is missing; restore it from a backup of the lake")
     migrate(catalog)

@@ -109,6 +109,7 @@ def rowset_without(run: Run, rowset: Rowset, rows: NDArray[np.int64]) -> Generat
             if inside not in anew:
                 _link(run, rowset.folder, folder, generation, inside)
         for name, shard, values in anew.values():
+            (folder / name).mkdir(exist_ok=True)  # a store may link without one
             chunk = publish_chunk(folder / name, shard, values, rowset.shard_rows)
             span = rowset.grid.span(shard)
             receipts.append(Receipt.of_chunk(generation, name, shard, span, chunk, run.run))

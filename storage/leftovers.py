@@ -6,20 +6,20 @@ from pathlib import Path
 
 from actlake.storage.durable import is_staged
 from actlake.storage.store import Store
-from actlake.storage.unnamed import NAMING, Rows, named_paths, snapshot_numbers
+from actlake.storage.unnamed import NAMING, Rows, Tables, named_paths, snapshot_numbers
 
 __all__ = ["leftovers", "named_parquet"]
 
 
-def leftovers(store: Store, rows: Rows, before: datetime, horizon: datetime) -> Iterator[Path]:
+def leftovers(tables: Tables, before: datetime, horizon: datetime) -> Iterator[Path]:
     """Files and folders that no snapshot names, each as soon as it is found to be old enough.
 
     Those of snapshots that were forgotten ``before``, and others last written before ``horizon``.
     """
-    yield from _expired(store.root, rows, before)
-    yield from _tables_orphans(store, rows, horizon)
-    yield from _folder_orphans(store, rows, horizon)
-    yield from _aside(store, horizon)
+    yield from _expired(tables.store.root, tables.rows, before)
+    yield from _tables_orphans(tables.store, tables.rows, horizon)
+    yield from _folder_orphans(tables, horizon)
+    yield from _aside(tables.store, horizon)
 
 
 def _expired(root: Path, rows: Rows, before: datetime) -> Iterator[Path]:
@@ -40,10 +40,10 @@ def _tables_orphans(store: Store, rows: Rows, horizon: datetime) -> Iterator[Pat
             yield one.path
 
 
-def _folder_orphans(store: Store, rows: Rows, horizon: datetime) -> Iterator[Path]:
-    numbers = snapshot_numbers(rows)
+def _folder_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
+    store, numbers = tables.store, snapshot_numbers(tables.rows)
     for table in NAMING:
-        named = named_paths(store, rows, table, numbers)
+        named = named_paths(tables, table, numbers)
         for path in store.children(store.root / table):
             known = path.relative_to(store.root).as_posix() in named
             if not known and not is_staged(path) and _is_older(store, path, horizon):

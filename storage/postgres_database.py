@@ -1,4 +1,4 @@
-"""A catalog in Postgres, for many machines that share the folder of the data files.
+"""A catalog in Postgres, for many machines that share the data files, in a bucket or a folder.
 
 DuckDB's library and psycopg read the same words, as libpq does, and take what is secret, or differs
 from machine to machine, from the environment: ``PGUSER``, ``PGPASSWORD``, ``PGPASSFILE``. Each lake

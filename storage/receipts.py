@@ -32,24 +32,29 @@ def added_files(
 
     It is not before ``since``, so that the catalog need not look at all files of the lake.
     """
-    # One statement: for each, DuckDB opens the catalog's SQLite file anew.
+    # A file of deletions that takes in an older one has that one's snapshot, and only its number
+    # tells whose it is. One statement: for each, DuckDB opens the catalog's SQLite file anew.
     rows = connection.execute(
         """
-        WITH newest AS (
-            SELECT coalesce($snapshot, max(snapshot_id)) AS snapshot
-            FROM __ducklake_metadata_lake.ducklake_snapshot
+        WITH recent AS (
+            SELECT snapshot_id, next_file_id, lag(next_file_id) OVER (ORDER BY snapshot_id) AS first
+            FROM __ducklake_metadata_lake.ducklake_snapshot WHERE snapshot_id >= $since - 1
+        ),
+        newest AS (
+            SELECT coalesce($snapshot, max(snapshot_id)) AS snapshot FROM recent
         ),
         added AS (
-            SELECT begin_snapshot, table_id, path
+            SELECT begin_snapshot AS snapshot, table_id, path
             FROM __ducklake_metadata_lake.ducklake_data_file
             WHERE begin_snapshot >= $since
             UNION ALL
-            SELECT begin_snapshot, table_id, path
-            FROM __ducklake_metadata_lake.ducklake_delete_file
-            WHERE begin_snapshot >= $since
+            SELECT r.snapshot_id, d.table_id, d.path
+            FROM recent AS r
+            INNER JOIN __ducklake_metadata_lake.ducklake_delete_file AS d
+                ON d.delete_file_id >= r.first AND d.delete_file_id < r.next_file_id
         )
         SELECT n.snapshot, t.path || a.path FROM newest AS n
-        LEFT JOIN added AS a ON a.begin_snapshot = n.snapshot
+        LEFT JOIN added AS a USING (snapshot)
         LEFT JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
         """,
         {"snapshot": snapshot, "since": since},

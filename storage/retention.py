@@ -19,7 +19,7 @@ from actlake.storage.leftovers import leftovers, named_parquet
 from actlake.storage.run import Run, pin_of
 from actlake.storage.store import Store
 from actlake.storage.transaction import Transaction
-from actlake.storage.unnamed import NAMING, named_paths, snapshot_numbers, unneeded_parquet
+from actlake.storage.unnamed import NAMING, Tables, named_paths, snapshot_numbers, unneeded_parquet
 
 __all__ = [
     "Plan",
@@ -102,21 +102,22 @@ def expire_snapshots(run: Run, *, older_than: timedelta, keep: int) -> list[int]
     def change(transaction: Transaction) -> list[int]:
         pins = {snapshot for snapshot, _ in run.claims.pins()}
         doomed = _expirable(transaction, pins, older_than, keep)
-        forget_snapshots(run.store, transaction, doomed)
+        forget_snapshots(run, transaction, doomed)
         return doomed
 
     return run.commit(change, "expired snapshots")
 
 
-def forget_snapshots(store: Store, transaction: Transaction, doomed: Sequence[int]) -> list[str]:
+def forget_snapshots(run: Run, transaction: Transaction, doomed: Sequence[int]) -> list[str]:
     """Forget the snapshots ``doomed``; the folders, and partials, that only they named.
 
     The grace period of these begins now.
     """
-    folders = _folders_of(store, transaction, doomed) if doomed else []
+    tables = _tables(run.store, transaction, run.claims)
+    folders = _folders_of(tables, doomed) if doomed else []
     if doomed:
         for path in folders:
-            store.touch(store.root / path)
+            run.store.touch(run.root / path)
         expire = "CALL ducklake_expire_snapshots('lake', versions => $doomed)"
         transaction.execute(expire, doomed=list(doomed))
     return folders
@@ -142,7 +143,9 @@ def remove_unnamed(run: Run, *, grace: timedelta) -> list[Removed]:
         _forget(run, transaction, removed)
         return removed
 
-    return run.commit(change, "removed what no snapshot names")
+    removed = run.commit(change, "removed what no snapshot names")
+    run.store.tidy()
+    return removed
 
 
 def remove_named(run: Run, paths: Sequence[str]) -> list[Removed]:
@@ -180,12 +183,13 @@ def plan_removal(
             if why not in released and (why in live or not why.startswith(pin_of("")))
         }
         doomed = _expirable(transaction, held, older_than, keep)
+        tables = _tables(store, transaction, claims)
         now = [*_sized(store, _removable(store, transaction, claims, grace, ""))]
         kept = [one for one in snapshot_numbers(transaction.rows) if one not in doomed]
         parquet = unneeded_parquet(transaction.rows, kept)
         later = [
             *(Removed(path, size) for path, size in parquet),
-            *_sized(store, (store.root / one for one in _folders_of(store, transaction, doomed))),
+            *_sized(store, (store.root / one for one in _folders_of(tables, doomed))),
         ]
         there = {one.path for one in now}
         later = [one for one in later if one.path not in there]
@@ -235,15 +239,18 @@ def _expirable(
     )
 
 
-def _folders_of(store: Store, transaction: Transaction, doomed: Collection[int]) -> list[str]:
+def _tables(store: Store, transaction: Transaction, claims: Claims) -> Tables:
+    return Tables(store, transaction.rows, claims.files())
+
+
+def _folders_of(tables: Tables, doomed: Collection[int]) -> list[str]:
     """Folders, and partials, that no snapshot but those of ``doomed`` names."""
-    numbers = snapshot_numbers(transaction.rows)
+    numbers = snapshot_numbers(tables.rows)
     kept = [one for one in numbers if one not in doomed]
     return sorted(
         path
         for table in NAMING
-        for path in named_paths(store, transaction.rows, table, numbers)
-        - named_paths(store, transaction.rows, table, kept)
+        for path in named_paths(tables, table, numbers) - named_paths(tables, table, kept)
     )
 
 
@@ -253,7 +260,7 @@ def _removable(
     """What may be removed, each as soon as it is found to be old enough."""
     before = datetime.now(UTC).replace(tzinfo=None) - grace
     horizon = min([before, *(started for _, _, started in live_runs(transaction, claims, but=own))])
-    yield from leftovers(store, transaction.rows, before, horizon)
+    yield from leftovers(_tables(store, transaction, claims), before, horizon)
 
 
 def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> None:

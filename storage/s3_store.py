@@ -63,7 +63,23 @@ class S3Store(LocalStore):
         if next(self._bucket.below(""), None):
             raise InputError(f"{self._url} holds something already; name an empty place")
         if lake:
+            self._mark(lake)
+
+    def _mark(self, lake: str) -> None:
+        """The place is that of ``lake``, and refuses to be that of another."""
+        again = False
+        try:
             self._bucket.create(MARK, lake.encode())
+            again = True
+            self._bucket.create(MARK, lake.encode())
+        except FileExistsError:
+            if again:
+                return
+            raise InputError(f"{self._url} has just become a lake; name another place") from None
+        raise InputError(
+            f"{self._url} replaces an object where it was told not to (If-None-Match), so writers "
+            "could not keep apart; use a store that knows conditional puts"
+        )
 
     def check(self, lake: str) -> None:
         try:
@@ -221,18 +237,23 @@ class S3Store(LocalStore):
         return sum(one.bytes for one in found) if found else None
 
     def tidy(self) -> None:
-        here, (tables, *rest) = LocalStore(self.root), (self.root / one for one in FOLDERS)
-        there = {one.path for one in self.files(tables)}
-        gone = [one.path for one in here.files(tables) if one.path not in there]
-        for folder in rest:
-            there = {*self.children(folder)}
-            gone += [one for one in here.children(folder) if one not in there]
-        for one in gone:
-            if not is_staged(one):
-                here.remove(one)
+        disk = LocalStore(self.root)
+        for folder in (self.root / name for name in FOLDERS):
+            # The disk first: of what is published meanwhile, the object is there before the copy.
+            here = _named_in(disk, folder) if folder.is_dir() else set()
+            for one in here - _named_in(self, folder) if here else here:
+                if not is_staged(one):
+                    disk.remove(one)
 
     def _named(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def _named_in(store: LocalStore, folder: Path) -> set[Path]:
+    """What the catalog may name in ``folder``: files of tables, folders of arrays."""
+    if folder.name == "tables":
+        return {one.path for one in store.files(folder)}
+    return {*store.children(folder)}
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -2,23 +2,26 @@
 
 A row is deleted by a file that lists its place, and stays in the file that holds it, which newer
 snapshots may need for its other rows. So it is asked of each row, not of each file, whether some
-snapshot shows it.
+snapshot shows it. Files are removed by what it answers, so every file that is read for it is held
+against its hash first.
 """
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from actlake.storage.errors import CorruptError
+from actlake.storage.arrays import sound_content
+from actlake.storage.durable import Digest, digest_of
 from actlake.storage.parquet_files import FILES
 from actlake.storage.store import Store
 
-__all__ = ["NAMING", "named_paths", "snapshot_numbers", "unneeded_parquet"]
+__all__ = ["NAMING", "Tables", "named_paths", "snapshot_numbers", "unneeded_parquet"]
 
 NAMING = ("tensors", "codes", "rowsets", "dictionaries", "partials")
 """Tables whose column ``path`` names something in the folder of the same name."""
@@ -31,16 +34,42 @@ Rows = Callable[..., Sequence[tuple[object, ...]]]
 """Asks the catalog: ``rows(query, **parameters)``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a lake, as the files that the catalog names tell them."""
+
+    store: Store
+    rows: Rows
+    recorded: Mapping[str, Digest]
+    """What each file must be, by its path in the lake."""
+
+    def read(self, path: str, columns: list[str]) -> pa.Table:
+        """Those of ``columns`` that a file has, named by its path below ``tables/main``.
+
+        CorruptError if it is not what was committed.
+        """
+        place = f"tables/main/{path}"
+        expected = self.recorded.get(place)  # None after a crash, until ``verify`` adopts it
+        content = sound_content(
+            self.store,
+            self.store.root / place,
+            f"table {path.partition('/')[0]}",
+            lambda found: expected is None or digest_of([found]) == expected,
+        )
+        file = pq.ParquetFile(pa.BufferReader(content))
+        return file.read([name for name in columns if name in file.schema_arrow.names])
+
+
 def snapshot_numbers(rows: Rows) -> list[int]:
     """The snapshots that the lake has, ascending."""
     query = "SELECT snapshot_id FROM __ducklake_metadata_lake.ducklake_snapshot ORDER BY 1"
     return [int(str(number)) for (number,) in rows(query)]
 
 
-def named_paths(store: Store, rows: Rows, table: str, snapshots: Sequence[int]) -> set[str]:
+def named_paths(tables: Tables, table: str, snapshots: Sequence[int]) -> set[str]:
     """What the column ``path`` of ``table`` holds at one of ``snapshots`` (ascending) or more.
 
-    Reads that column of every file that one of them needs. CorruptError if a file is missing.
+    Reads every file that one of them needs; CorruptError if one is not what was committed.
     """
     data = """
         SELECT f.data_file_id, t.path || f.path, f.begin_snapshot, f.end_snapshot
@@ -48,14 +77,14 @@ def named_paths(store: Store, rows: Rows, table: str, snapshots: Sequence[int]) 
         INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
         WHERE t.table_name = $table
     """
-    gone = _deleted(store, rows, table)
+    gone = _deleted(tables, table)
     shown = np.asarray(snapshots, np.int64)
     named: set[str] = set()
-    for file, path, begin, end in rows(data, table=table):
+    for file, path, begin, end in tables.rows(data, table=table):
         first, last = int(str(begin)), FOREVER if end is None else int(str(end))
         if not _is_needed(first, last, snapshots):
             continue
-        paths = _read(store, str(path), ["path"])["path"].to_pylist()
+        paths = tables.read(str(path), ["path"])["path"].to_pylist()
         until = np.full(len(paths), last)
         for place, at in gone.get(int(str(file)), ()):
             np.minimum.at(until, place, at)
@@ -83,7 +112,7 @@ def _is_needed(begin: int, end: int, snapshots: Sequence[int]) -> bool:
 
 
 def _deleted(
-    store: Store, rows: Rows, table: str
+    tables: Tables, table: str
 ) -> dict[int, list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
     """Places of deleted rows and the first snapshots without them, by the number of their file."""
     query = """
@@ -93,21 +122,11 @@ def _deleted(
         WHERE t.table_name = $table
     """
     found: dict[int, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = defaultdict(list)
-    for file, path, begin in rows(query, table=table):
-        listed = _read(store, str(path), ["pos", OF_SNAPSHOT])
+    for file, path, begin in tables.rows(query, table=table):
+        listed = tables.read(str(path), ["pos", OF_SNAPSHOT])
         places = listed["pos"].to_numpy().astype(np.int64)
         at = np.full(len(places), int(str(begin)))
         if OF_SNAPSHOT in listed.column_names:
             at = listed[OF_SNAPSHOT].to_numpy().astype(np.int64)
         found[int(str(file))].append((places, at))
     return found
-
-
-def _read(store: Store, path: str, columns: list[str]) -> pa.Table:
-    """Those of ``columns`` that the file of a table has."""
-    file = store.local(store.root / "tables" / "main" / path)
-    try:
-        there = pq.read_schema(file).names
-        return pq.read_table(file, columns=[name for name in columns if name in there])
-    except FileNotFoundError:
-        raise CorruptError(f"{file} is missing; run `actlake verify` to see what else is") from None

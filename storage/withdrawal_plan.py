@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.snapshots import current_snapshot
+from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows
 
 __all__ = ["Prepared", "Withdrawal", "prepare"]
@@ -72,7 +72,7 @@ def prepare(
             return connection.execute(query, parameters or None).fetchall()
 
         snapshot = current_snapshot(connection)
-        first = _first(run.root, rows, corpus, documents)
+        first = _first(run.store, rows, corpus, documents)
         generations: list[Generation] = []
         of_codes: dict[str, tuple[NDArray[np.int64], Sequence[int]]] = {}
         removed: dict[str, Any] = {}
@@ -153,7 +153,7 @@ def _with_postings(
     return found
 
 
-def _first(root: Path, rows: Rows, corpus: str, documents: Sequence[int]) -> int:
+def _first(store: Store, rows: Rows, corpus: str, documents: Sequence[int]) -> int:
     """The oldest snapshot, of those that there may be, that held one of the documents."""
     query = """
         SELECT $folder || t.path || f.path, f.begin_snapshot
@@ -161,7 +161,8 @@ def _first(root: Path, rows: Rows, corpus: str, documents: Sequence[int]) -> int
         INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
         WHERE t.table_name = 'documents'
     """
-    begins: dict[str, int] = dict(rows(query, folder=f"{root}/tables/main/"))
+    folder = store.uri(store.root / "tables" / "main")
+    begins: dict[str, int] = dict(rows(query, folder=f"{folder}/"))
     hits = """
         SELECT DISTINCT filename FROM read_parquet($paths, filename = true)
         WHERE corpus = $corpus AND document IN (SELECT unnest($documents))

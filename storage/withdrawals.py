@@ -85,7 +85,7 @@ def finish_withdrawals(run: Run) -> list[str]:
     def forget(transaction: Transaction) -> list[str]:
         _refuse_live(run, transaction, "is withdrawn, and its files go")
         doomed = [one for one in snapshot_numbers(transaction.rows) if held(one)]
-        return forget_snapshots(run.store, transaction, doomed)
+        return forget_snapshots(run, transaction, doomed)
 
     folders = run.commit(forget, "forgot the snapshots that held what was withdrawn")
     let_go = [why for snapshot, why in run.claims.pins() if held(snapshot)]

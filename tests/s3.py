@@ -110,7 +110,7 @@ class FaultyWay:
 
     ``spoil(method, path)`` says what becomes of a request: None lets it pass, a number is the
     status of the answer, ``lost`` is passed on and never answered, ``cut`` is answered with half
-    of the content, ``hang`` neither passed on nor answered.
+    of the content, ``hang`` neither passed on nor answered, ``blind`` without its condition.
     """
 
     def __init__(self, endpoint: str) -> None:
@@ -138,7 +138,10 @@ class FaultyWay:
                     self.close_connection = True
                     return
                 passed = http.client.HTTPConnection(target)
-                passed.request(self.command, self.path, content, dict(self.headers.items()))
+                headers = dict(self.headers.items())
+                if what == "blind":
+                    headers = {k: v for k, v in headers.items() if k.lower() != "if-none-match"}
+                passed.request(self.command, self.path, content, headers)
                 found = passed.getresponse()
                 body = found.read()
                 passed.close()

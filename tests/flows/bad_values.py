@@ -66,8 +66,13 @@ _CATALOG: Rows = tuple(
     (given, "a catalog is `sqlite`, or `postgres:") for given in ("", "nothing", "mysql:x", "/x")
 )
 
+_STORE: Rows = tuple(
+    (given, "a store is `folder`, or `s3://bucket/prefix`")
+    for given in ("", "bucket", "gs://b/x", "s3://", "s3://key:secret@b/x", "s3://b/../x", "s3://B")
+)
+
 BAD: Mapping[str, Mapping[str, Rows]] = {
-    "init": {"catalog": _CATALOG},
+    "init": {"catalog": _CATALOG, "store": _STORE},
     "ingest": {
         "source": (
             ("", "the path of the source is empty"),

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,7 +163,7 @@ def test_withdraw__overrides_snapshots_pins_and_backups(lake: Lake, tmp_path: Pa
         assert own_word(GONE) in repr(lake.at(number).table("documents").collect().rows())
     maintain(lake, verify_parts=0, expire_days=None, grace_hours=None, backups=0)
     done = withdraw(lake, corpus=CORPUS, documents=[GONE], reason="asked")
-    assert done.exports == [tmp_path / "out"]
+    assert done.exports == [f"{socket.gethostname()}:{tmp_path / 'out'}"]
     last = lake.table("withdrawals").collect()["last_snapshot"][0]
     for number in (*kept, last):
         with pytest.raises(NotFoundError, match=f"snapshot {number} held document 5"):

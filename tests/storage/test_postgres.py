@@ -1,4 +1,7 @@
-"""A catalog in Postgres keeps every promise that one in SQLite keeps: the same tests, run on it."""
+"""A catalog in Postgres keeps every promise that one in SQLite keeps: the same tests, run on it.
+
+Those of whole lakes run with their files in a bucket, in ``test_s3.py``; in a folder, in the soak.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +42,7 @@ def fresh(empty: Path, postgres: Server, tmp_path: Path) -> Iterator[Lake]:
     lake.close()
 
 
+@pytest.mark.soak
 class TestPostgresCatalog(CatalogTests):
     pass
 
@@ -50,10 +54,12 @@ class TestPostgresAppending(AppendingTests):
         return fork_lake(postgres, empty, ours), fork_lake(postgres, empty, theirs)
 
 
+@pytest.mark.soak
 class TestPostgresRun(RunTests):
     pass
 
 
+@pytest.mark.soak
 class TestPostgresProtocol(ProtocolTests):
     @pytest.fixture
     def words(self, postgres: Server) -> str:

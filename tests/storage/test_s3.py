@@ -1,21 +1,26 @@
 """Files in a bucket keep every promise that files in a folder keep: the same tests, run on both,
 with the catalog in Postgres."""
 
+import signal
 from collections.abc import Iterator
+from datetime import timedelta
 from multiprocessing import forkserver
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from actlake.storage import Lake
+from actlake.storage.retention import end_dead_runs, remove_unnamed
 from actlake.storage.s3_store import S3Store
 from actlake.storage.store import Store
 from tests.postgres import Server, fork_lake
 from tests.s3 import Objects, fork_objects
 from tests.storage.conformance.catalog import CatalogTests
-from tests.storage.conformance.protocol import ProtocolTests
+from tests.storage.conformance.protocol import CONTEXT, ProtocolTests
 from tests.storage.conformance.run import RunTests
 from tests.storage.conformance.store import StoreTests
+from tests.storage.s3_victims import CODES, KILLS, VALUES, killed, prepare
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,3 +77,29 @@ class TestS3Store(StoreTests):
     @pytest.fixture
     def store(self, s3: Objects, tmp_path: Path) -> Store:
         return S3Store(tmp_path.resolve(), s3.place())
+
+
+@pytest.mark.slow
+def test_writers__killed_between_an_object_and_its_receipt_lose_and_double_nothing(
+    fresh: Lake,
+) -> None:
+    prepare(fresh)
+    for work, points in KILLS.items():
+        for point in points:
+            child = CONTEXT.Process(target=killed, args=(fresh.root, work, *point))
+            child.start()
+            child.join(60)
+            assert child.exitcode == -signal.SIGKILL, point
+        work(fresh)
+    np.testing.assert_array_equal(fresh.tensor("t:float32")[:], VALUES)
+    np.testing.assert_array_equal(fresh.codes("d@c")[0 : len(CODES)].dense(), CODES)
+    assert fresh.sql("SELECT count(*) FROM postings").rows() == [(np.count_nonzero(CODES),)]
+    with fresh.run("gc", {}, {}) as run:
+        end_dead_runs(run)
+        removed = {one.path for one in remove_unnamed(run, grace=timedelta(0))}
+    aside = {path for path in removed if path.endswith(".tmp")}  # on the disk
+    [folder] = [path for path in removed - aside if not path.startswith("tables/")]
+    assert folder.startswith("tensors/")  # of the plan that nobody knew
+    assert len(aside) == 2
+    assert [path for path in removed if "/postings/" in path] != []
+    assert [*fresh.verify()] == []

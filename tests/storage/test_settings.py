@@ -13,6 +13,7 @@ from actlake.storage.errors import FormatError, InputError
 from actlake.storage.settings import (
     FORMAT,
     CatalogPlace,
+    StorePlace,
     new_settings,
     prepare_folder,
     read_settings,
@@ -76,12 +77,25 @@ def test_read_settings__refuses_a_newer_format_whatever_else_it_says(tmp_path: P
         read_settings(tmp_path)
 
 
-def test_read_settings__refuses_a_catalog_it_does_not_know(tmp_path: Path) -> None:
-    write_settings(tmp_path, new_settings("sqlite"))
+@pytest.mark.parametrize(
+    ("written", "now", "said"),
+    [
+        ('"sqlite"', '"oracle"', "'oracle'"),
+        ('"s3"', '"gcs"', "names a store that"),
+        ("s3://bucket/x", "s3://key:hunter2@bucket/x", "names a store that"),
+        ("s3://bucket/x", "s3://bucket/../x", "names a store that"),
+    ],
+)
+def test_read_settings__refuses_a_place_it_does_not_know(
+    tmp_path: Path, written: str, now: str, said: str
+) -> None:
+    write_settings(tmp_path, new_settings("sqlite", "s3://bucket/x/"))
+    assert read_settings(tmp_path).store == StorePlace("s3", "s3://bucket/x")
     file = tmp_path / "lake.toml"
-    file.write_text(file.read_text().replace("sqlite", "oracle"))
-    with pytest.raises(FormatError, match="'oracle'"):
+    file.write_text(file.read_text().replace(written, now))
+    with pytest.raises(FormatError, match=said) as caught:
         read_settings(tmp_path)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_network_file_system__is_found_in_the_mount_table(

@@ -16,7 +16,7 @@ import pytest
 from actlake.storage import Lake, leftovers
 from actlake.storage.committed import committed_files
 from actlake.storage.durable import publish
-from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
 from actlake.storage.retention import Removed, end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import pin_of
@@ -220,6 +220,12 @@ def test_remove__keeps_partials_that_an_older_snapshot_names(fresh: Lake) -> Non
     assert paths[0] not in [one.path for one in removed(fresh, HOUR)]
     assert paths[0] in [one.path for one in removed(fresh)]
     assert not (fresh.root / paths[0]).exists()
+    assert (fresh.root / paths[1]).exists()
+    for file in (fresh.root / "tables/main/partials").glob("*.parquet"):  # which tell what stays
+        whole = file.read_bytes()
+        file.write_bytes(whole[:9] + bytes([whole[9] ^ 1]) + whole[10:])
+    with pytest.raises(CorruptError, match=r"\(table partials\) is not what was committed"):
+        removed(fresh)
     assert (fresh.root / paths[1]).exists()
 
 

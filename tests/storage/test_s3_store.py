@@ -9,9 +9,11 @@ import pytest
 
 from actlake.storage import Document, Lake
 from actlake.storage import copies as module
+from actlake.storage.arrays import sound_content
 from actlake.storage.bucket import Bucket, access
 from actlake.storage.copies import Copies
 from actlake.storage.errors import (
+    CorruptError,
     FormatError,
     InputError,
     LakeError,
@@ -100,6 +102,19 @@ def test_copy__that_rots_is_fetched_again(lake: Lake) -> None:
         fresh.reading._sound.clear()
         assert fresh.tensor("t")[:].sum() == ROWS * WIDTH
     fresh.close()
+
+
+def test_object__that_has_rotted_is_told_and_not_fetched_for_ever(lake: Lake) -> None:
+    asked = 0
+
+    def sound(content: bytes) -> bool:
+        nonlocal asked
+        asked += 1
+        return False
+
+    with pytest.raises(CorruptError, match=r"\(it\) is not what was committed"):
+        sound_content(lake.store, chunk(lake), "it", sound)
+    assert asked == 2
 
 
 def test_copies__that_are_used_least_go_first(

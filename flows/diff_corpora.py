@@ -36,6 +36,7 @@ def diff_corpora(lake: Lake, *, a: str, b: str, mask: str = "no_special") -> Non
     InputError for codes of two dictionaries, or over one corpus, and where no row is under the
     mask.
     """
+    rule = lake.mask(mask)
     readers = [finished_codes(lake, name) for name in (a, b)]
     first, second = readers
     if first.dictionary != second.dictionary:
@@ -48,7 +49,6 @@ def diff_corpora(lake: Lake, *, a: str, b: str, mask: str = "no_special") -> Non
             f"{a} and {b} are both over the corpus {first.rowset.corpus}; give codes of one "
             "dictionary over two"
         )
-    rule = lake.mask(mask)
     for one in readers:
         require_rows(lake, one, rule)
     parameters: dict[str, Json] = {"a": a, "b": b, "mask": mask}

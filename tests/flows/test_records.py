@@ -1,5 +1,7 @@
 """Pairs, families, labels and changes of a lake: planted truths, numpy and scipy beside the SQL."""
 
+import re
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +22,9 @@ from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.flows.withdraw import withdraw
 from actlake.storage.errors import LakeError
 from actlake.storage.lake import Lake
+from tests.flows.commands import Cli, ok
 from tests.flows.record_lake import (
+    BURSTY,
     CHANGED,
     CHILDREN,
     DEAD,
@@ -179,15 +183,8 @@ def test_pairs__are_the_same_however_codes_are_cut(
     monkeypatch.setattr(pairs_module, "CODE_VERSION", "other")
     summarize_pairs(copied, codes=CODES, min_fires=10, with_redundancy=True)
     after = contents(copied)
-    assert len(after["feature_pairs"]) == len(before["feature_pairs"])
-    found = rows(copied, "feature_pairs", level="token").sort("feature_a", "rank")
-    right = record = Lake.open(copied.root).at(copied.newest_snapshot() - 2)
-    del record
-    for name in ("feature_b", "joint", "n", "fires_a"):
-        assert (
-            found[name].to_list()
-            == rows(right, "feature_pairs", level="token").sort("feature_a", "rank")[name].to_list()
-        )
+    assert after["feature_families"] == before["feature_families"]
+    assert after["feature_pairs"] == before["feature_pairs"]
 
 
 def test_label_scores__are_those_of_scipy(record_lake: Lake) -> None:
@@ -258,11 +255,9 @@ def test_token_labels__take_documents_for_clusters(record_lake: Lake) -> None:
     assert found["n_positive"][0] == y.sum()
     assert found["pooling"][0] == ""
     p = dict(zip(found["feature"].to_list(), found["p"].to_list(), strict=True))
-    assert p[EVERYWHERE] < 1e-6
-    assert min(by_rows) < 0.01
-    assert [f for f, value in p.items() if value < 0.001] == [EVERYWHERE, IN_ONE][
-        : len([f for f, value in p.items() if value < 0.001])
-    ]
+    assert {feature for feature, value in p.items() if value < 0.001} == {EVERYWHERE, IN_ONE}
+    # Rows for independent units would call the bursty one a finding, or near it.
+    assert dict(zip(p, by_rows, strict=True))[BURSTY] < 0.1 * p[BURSTY]
 
 
 def test_changes_between_corpora__are_the_planted_one(record_lake: Lake) -> None:
@@ -318,6 +313,7 @@ def test_what_cannot_be_asked__is_one_line_and_writes_nothing(copied: Lake) -> N
     assert contents(copied) == before
 
 
+@pytest.mark.slow
 def test_records__replace_those_before_and_are_found_complete(copied: Lake) -> None:
     before, newest = contents(copied), copied.newest_snapshot()
     diff_corpora(copied, a=CODES, b=codes_of(THEN))
@@ -332,6 +328,7 @@ def test_records__replace_those_before_and_are_found_complete(copied: Lake) -> N
     assert [str(fault) for fault in copied.verify()] == []
 
 
+@pytest.mark.slow
 def test_records__go_with_their_codes_and_with_a_withdrawn_document(
     record_lake: Lake, tmp_path: Path
 ) -> None:
@@ -349,3 +346,19 @@ def test_records__go_with_their_codes_and_with_a_withdrawn_document(
     found = rows(Lake.open(taken.root), "feature_labels")
     assert set(found["n_positive"] + found["n_negative"]) == {59}
     assert party(3) == "B"
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "records.md"
+
+
+def test_examples__of_the_document_are_what_is_printed(record_lake: Lake, cli: Cli) -> None:
+    blocks = re.findall(r"```text\n\$ actlake (.*?)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert {command.split()[2] for command, _ in blocks} == {
+        "partners_of_feature",
+        "families_of_codes",
+        "features_of_label",
+        "changes_between_corpora",
+    }
+    for command, shown in blocks:
+        printed = ok(cli(record_lake.root, *shlex.split(command)))
+        assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines(), command

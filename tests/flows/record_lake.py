@@ -7,20 +7,31 @@ Documents have ``WORDS`` rows and a special one before them. A test module that 
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
 from actlake.flows.diff_corpora import diff_corpora
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
-from actlake.storage import Document, Lake
+from actlake.storage import Document, Lake, Rowset
 from actlake.storage.codes_writer import CodesPlan
 from actlake.storage.dictionary_files import write_dictionary
+from actlake.storage.run import Run
+from actlake.storage.tensor_writer import (
+    TensorPlan,
+    commit_shards,
+    plan_tensors,
+    publish_shard,
+    seal,
+)
 from tests.sql.conftest import encode
 
 NOW, THEN = "now", "then"
+RECORDS = ("feature_pairs", "feature_families", "feature_labels", "feature_changes")
 DICTIONARY, FEATURES, WORDS = "topk:toy:resid", 16, 20
 MASK = "no_special"
 PARENT, CHILDREN, TWINS = 0, (1, 2, 3), (4, 5)
@@ -32,6 +43,9 @@ DOCUMENTS = {NOW: 60, THEN: 50}
 
 def codes_of(corpus: str) -> str:
     return f"{DICTIONARY}@{corpus}"
+
+
+CODES = codes_of(NOW)
 
 
 def party(document: int) -> str:
@@ -53,6 +67,7 @@ def _built(path: Path) -> Lake:
     lake = Lake.create(path)
     for corpus, documents in DOCUMENTS.items():
         _fill(lake, corpus, documents)
+    lake.create_mask("never", "position < 0")
     now = codes_of(NOW)
     summarize_pairs(lake, codes=now, min_fires=10, with_redundancy=True)
     summarize_pairs(lake, codes=now, min_fires=10, level="document", top=3)
@@ -76,11 +91,8 @@ def _fill(lake: Lake, corpus: str, documents: int) -> None:
     rowset, tensor = f"{corpus}@words", f"toy:resid@{corpus}"
     lake.create_rowset(rowset, corpus=corpus, columns=columns, tokenizer="words")
     x = planted(corpus)
-    with lake.create_tensor(
-        tensor, rowset=rowset, width=FEATURES, model="toy", site="resid", dtype="float32"
-    ) as writer:
-        writer.append(x)
-    with lake.run("test", {"codes": corpus}, {}) as run:
+    with lake.run("test", {"codes": corpus}, {}) as run:  # one for all: each costs more commits
+        _create_tensor(run, lake.rowset(rowset), tensor, x)
         if corpus == NOW:
             write_dictionary(
                 run,
@@ -105,6 +117,28 @@ def _fill(lake: Lake, corpus: str, documents: int) -> None:
             dtype="float16",
         )
         encode(run, lake, plan, x)
+
+
+def _create_tensor(run: Run, rowset: Rowset, name: str, x: NDArray[np.float32]) -> None:
+    plan = TensorPlan(
+        name=name,
+        model="toy",
+        model_fingerprint="known",
+        site="resid",
+        module="resid",
+        side="given",
+        rowset=rowset,
+        dtype="float32",
+        compute_dtype="float32",
+        width=FEATURES,
+    )
+    ids = plan_tensors(run, [plan])
+    spans = enumerate(rowset.grid.span(shard) for shard in range(len(rowset.grid)))
+    receipts = [
+        publish_shard(run, plan, ids[name], shard, x[start:stop]) for shard, (start, stop) in spans
+    ]
+    commit_shards(run, receipts, "every shard")
+    seal(run, [plan], ids)
 
 
 def directions() -> NDArray[np.float32]:
@@ -151,3 +185,29 @@ def planted(corpus: str) -> NDArray[np.float32]:
     values[..., TWINS[1]] = 2 * values[..., TWINS[0]]
     found = np.where(fires, values, 0).astype(np.float16).reshape(-1, FEATURES)
     return found.astype(np.float32)
+
+
+def by_row(corpus: str = NOW) -> NDArray[np.float64]:
+    """Values under the mask, shape (documents, WORDS, features)."""
+    x = planted(corpus).astype(float).reshape(DOCUMENTS[corpus], WORDS + 1, FEATURES)
+    return x[:, 1:]
+
+
+def units(level: str) -> NDArray[np.float64]:
+    """The units of a level, shape (units, features); documents by their largest values."""
+    return by_row().max(axis=1) if level == "document" else by_row().reshape(-1, FEATURES)
+
+
+def rows(lake: Lake, table: str, **where: Any) -> pl.DataFrame:
+    """Rows of a table or view in which columns hold ``where``."""
+    return lake.table(table).filter(**where).collect()
+
+
+def ask(lake: Lake, query: str, **parameters: Any) -> pl.DataFrame:
+    return lake.query(query, **parameters).pl()
+
+
+def contents(lake: Lake) -> dict[str, list[str]]:
+    """Every row of the tables of records, without the runs that wrote them."""
+    tables = {name: lake.table(name).collect().drop("run") for name in RECORDS}
+    return {name: sorted(map(str, table.iter_rows())) for name, table in tables.items()}

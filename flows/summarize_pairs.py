@@ -197,7 +197,7 @@ def _redundancy(again: Blocks, often: NDArray[np.bool_]) -> tuple[Redundancy, ND
     place[often] = np.arange(number)
     if number > MOST_FEATURES:
         redundancy(np.zeros((number, 0)))  # which says so
-    gram = np.zeros((number, number))
+    gram: NDArray[Any] = np.zeros((number, number))
     for one in again():
         matrix = Sides(_without(one, often)).features[1][np.flatnonzero(often)]
         gram = gram + (matrix @ matrix.T).toarray()

@@ -150,7 +150,7 @@ def directions() -> NDArray[np.float32]:
 
 def _documents(count: int) -> Iterator[Document]:
     for one in range(count):
-        labels = {
+        labels: dict[str, str | int | float | bool | None] = {
             "side": side(one),
             "party": party(one),
             "same": "always",
@@ -171,9 +171,8 @@ def planted(corpus: str) -> NDArray[np.float32]:
     for number, child in enumerate(CHILDREN):
         fires[..., child] = parent & (which == number)
     fires[..., TWINS[1]] = fires[..., TWINS[0]]
-    number = np.arange(documents)
-    x = np.array([side(one) == "x" for one in number])
-    in_a = np.array([party(one) == "A" for one in number])
+    x = np.array([side(one) == "x" for one in range(documents)])
+    in_a = np.array([party(one) == "A" for one in range(documents)])
     once = np.arange(WORDS + 1) == rng.integers(1, WORDS + 1, documents)[:, None]
     fires[..., EVERYWHERE] = once & x[:, None]
     by_chance = rng.random(documents) < 0.5

@@ -86,10 +86,7 @@ def test_token_labels__take_documents_for_clusters(record_lake: Lake) -> None:
     x, y = units("token"), np.repeat([side(one) == "x" for one in range(60)], WORDS)
     by_rows = [
         stats.fisher_exact(
-            [
-                [(x[y, f] > 0).sum(), (x[y, f] == 0).sum()],
-                [(x[~y, f] > 0).sum(), (x[~y, f] == 0).sum()],
-            ]
+            np.array([[(x[of, f] > 0).sum(), (x[of, f] == 0).sum()] for of in (y, ~y)])
         ).pvalue
         for f in found["feature"].to_list()
     ]

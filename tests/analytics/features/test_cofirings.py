@@ -84,7 +84,11 @@ def test_partners__of_a_nested_pair_have_the_planted_pmi() -> None:
     g = f & (rng.random(5000) < 0.3)
     alone = rng.random(5000) < 0.2
     found, _ = ranked(
-        np.stack((f, g, alone), axis=1) * 1.0, [(0, 3)], top=1, min_fires=5, min_joint=5
+        np.stack((f, g, alone), axis=1).astype(np.float64),
+        [(0, 3)],
+        top=1,
+        min_fires=5,
+        min_joint=5,
     )
     assert found.partner[:2].tolist() == [1, 0]
     assert found.score[0] / found.joint[0] == pytest.approx(-np.log(f.mean()))

@@ -69,7 +69,7 @@ def test_threshold__is_zero_where_every_unit_is_the_best_answer() -> None:
     x, y = np.zeros((10, 1)), np.arange(10) < 9
     x[9] = 1  # the only firing unit has another value
     found = scores(x, y[:, None])
-    assert (found["threshold"], found["recall"], found["precision"]) == (0, 1, 0.9)
+    assert [found[name].item() for name in ("threshold", "recall", "precision")] == [0, 1, 0.9]
     assert found["f1"] == pytest.approx(2 * 0.9 / 1.9)
 
 

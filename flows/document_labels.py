@@ -11,7 +11,10 @@ from actlake.flows.source_files import nearest
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
 
-__all__ = ["Target", "document_label", "target_of"]
+__all__ = ["MOST_CLASSES", "Target", "classes_of", "document_label", "target_of"]
+
+MOST_CLASSES = 50
+"""Of a label that is cut into one class against all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,27 @@ def target_of(values: NDArray[Any], label: str, level: str | None) -> Target:
     stratum = np.full(len(column), None, object)
     stratum[column == 1], stratum[column == 0] = chosen, f"other than {chosen}"
     return Target(label, chosen, column, stratum)
+
+
+def classes_of(values: NDArray[Any], label: str) -> tuple[NDArray[np.int64], list[str]]:
+    """The number of each document's class, -1 where it lacks the label, and the classes as text.
+
+    Numbers are classes by their shortest exact text. InputError for fewer than two classes, and
+    for more than ``MOST_CLASSES``.
+    """
+    texts = np.array([None if value is None else _text(value) for value in values.tolist()], object)
+    number, classes = numbered(texts)
+    if len(classes) < 2:
+        raise InputError(
+            f"label {label} has one value, {classes[0]!r}, so nothing can be told from it; give "
+            "a label of two values or more"
+        )
+    if len(classes) > MOST_CLASSES:
+        raise InputError(
+            f"label {label} has {len(classes)} values, more than {MOST_CLASSES}; give a label of "
+            "fewer, such as decades in place of years"
+        )
+    return number, [str(one) for one in classes]
 
 
 def _text(value: object) -> str:

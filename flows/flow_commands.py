@@ -19,6 +19,7 @@ from actlake.flows.command import (
     runner_option,
     store_option,
 )
+from actlake.flows.record_commands import diff_corpora, summarize_labels, summarize_pairs
 
 __all__ = ["FLOW_COMMANDS"]
 
@@ -250,7 +251,10 @@ FLOW_COMMANDS = (
     train,
     encode,
     summarize,
+    summarize_pairs,
+    summarize_labels,
     compare,
+    diff_corpora,
     hypothesize,
     export,
     pipeline,

@@ -151,4 +151,14 @@ def _summarize(lake: Lake, asked: PipelineFile, call: Call, codes: str) -> None:
     whole = lake.codes(codes).rowset.kind == "document"
     for mask in ("all",) if whole else asked.summary.masks:
         kept = {"examples": asked.summary.examples, "tokens": asked.summary.tokens}
-        call("summarize", lake, {"codes": codes, "mask": mask} | kept)
+        of = {"codes": codes, "mask": mask}
+        call("summarize", lake, of | kept)
+        for level in dict.fromkeys(asked.summary.pairs):
+            if level == "document" or not whole:
+                call("summarize_pairs", lake, of | {"level": level})
+        for label in dict.fromkeys(asked.summary.labels):
+            call(
+                "summarize_labels",
+                lake,
+                of | {"label": label, "subset_by": asked.summary.subset_by},
+            )

@@ -188,6 +188,12 @@ class Summary(Table):
     """Strongest rows to keep of each feature."""
     tokens: Count = 20
     """Tokens to keep of each feature, by count and by lift."""
+    pairs: tuple[Literal["token", "document"], ...] = ()
+    """Levels at which to count which features fire together; codes of documents: `document`."""
+    labels: tuple[str, ...] = ()
+    """Labels of documents, of up to 50 values each, to score every feature against."""
+    subset_by: str | None = None
+    """Another label: the same again within the documents of each of its values."""
 
 
 class Comparison(Table):

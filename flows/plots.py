@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from actlake.flows.feature_plots import feature, histogram
 from actlake.flows.figures import BLUE, GREEN, GREY, ORANGE, head, save, short, styled
 from actlake.flows.finding_plots import front, hypotheses, layers, matches
+from actlake.flows.record_plots import labels, pairs
 from actlake.flows.summaries import Summary, scores, summaries
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
@@ -131,8 +132,10 @@ KINDS: dict[str, Callable[..., Figure]] = {
     "histogram": histogram,
     "hypotheses": hypotheses,
     "l0": l0,
+    "labels": labels,
     "layers": layers,
     "matches": matches,
+    "pairs": pairs,
 }
 """Kinds of plot by the name that ``actlake plot`` takes."""
 

@@ -22,6 +22,7 @@ from prefect.tasks import Task
 
 from actlake.flows.artifacts import flow_run_id, show_link, show_table
 from actlake.flows.compare import compare as compare_body
+from actlake.flows.diff_corpora import diff_corpora as diff_corpora_body
 from actlake.flows.encode import encode as encode_body
 from actlake.flows.export import export as export_body
 from actlake.flows.extract import extract as extract_body
@@ -34,6 +35,8 @@ from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
 from actlake.flows.repair import repair as repair_body
 from actlake.flows.summarize import summarize as summarize_body
+from actlake.flows.summarize_labels import summarize_labels as summarize_labels_body
+from actlake.flows.summarize_pairs import summarize_pairs as summarize_pairs_body
 from actlake.flows.train import train as train_body
 from actlake.storage.errors import DiskError, LakeError, UnreachableError
 from actlake.storage.lake import Lake
@@ -42,6 +45,7 @@ __all__ = [
     "FLOWS",
     "PrefectTasks",
     "compare",
+    "diff_corpora",
     "encode",
     "export",
     "extract",
@@ -53,6 +57,8 @@ __all__ = [
     "pipeline",
     "repair",
     "summarize",
+    "summarize_labels",
+    "summarize_pairs",
     "train",
 ]
 
@@ -176,7 +182,10 @@ extract = _as_flow(extract_body)
 train = _as_flow(train_body)
 encode = _as_flow(encode_body)
 summarize = _as_flow(summarize_body)
+summarize_pairs = _as_flow(summarize_pairs_body)
+summarize_labels = _as_flow(summarize_labels_body)
 compare = _as_flow(compare_body)
+diff_corpora = _as_flow(diff_corpora_body)
 hypothesize = _as_flow(hypothesize_body)
 export = _as_flow(export_body)
 maintain = _as_flow(maintain_body)
@@ -193,7 +202,10 @@ FLOWS: dict[str, Flow[..., Any]] = {
         train,
         encode,
         summarize,
+        summarize_pairs,
+        summarize_labels,
         compare,
+        diff_corpora,
         hypothesize,
         export,
         maintain,

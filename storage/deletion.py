@@ -55,13 +55,15 @@ PARTS: dict[str, dict[str, str]] = {
 
 _OF_CODES = (
     "partials feature_statistics feature_histograms feature_examples feature_tokens "
-    "hypothesis_phrases hypothesis_exemplars designs hypotheses"
+    "feature_pairs feature_families feature_labels hypothesis_phrases hypothesis_exemplars "
+    "designs hypotheses"
 )
 _OF_MASKED_HYPOTHESES = "hypothesis_phrases hypothesis_exemplars designs"
-_OF_PAIRS = "comparisons feature_matches"
+_OF_PAIRS = "comparisons feature_matches feature_changes"
 _OF_MASK = (
     "partials feature_statistics feature_histograms feature_examples feature_tokens evaluations "
-    "comparisons feature_matches similarities hypotheses"
+    "feature_pairs feature_families feature_labels feature_changes comparisons feature_matches "
+    "similarities hypotheses"
 )
 _BOTH_CODES = "codes_a IN (SELECT unnest($names)) OR codes_b IN (SELECT unnest($names))"
 _BOTH_TENSORS = "tensor_a IN (SELECT unnest($names)) OR tensor_b IN (SELECT unnest($names))"

@@ -22,7 +22,15 @@ from actlake.storage.transaction import StagedRows
 
 __all__ = ["Emptied", "Rule", "emptied", "postings_receipts", "rules"]
 
-SUMMARIES = ("feature_statistics", "feature_histograms", "feature_examples", "feature_tokens")
+SUMMARIES = (
+    "feature_statistics",
+    "feature_histograms",
+    "feature_examples",
+    "feature_tokens",
+    "feature_pairs",
+    "feature_families",
+    "feature_labels",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,11 @@ def rules(
             Rule("postings", " OR ".join(posted), of_postings),
             Rule("partials", " OR ".join(parted), of_partials),
             *(Rule(table, of_codes, names) for table in SUMMARIES),
+            Rule(
+                "feature_changes",
+                "codes_a IN (SELECT unnest($codes)) OR codes_b IN (SELECT unnest($codes))",
+                names,
+            ),
             Rule("hypothesis_phrases", of_codes, names),  # words of all documents together
             Rule(
                 "hypotheses",

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from actlake.storage.columns import COLUMNS
 from actlake.storage.finding_columns import FINDING_COLUMNS
+from actlake.storage.pair_columns import PAIR_COLUMNS
 
 __all__ = ["ARRAYS", "TABLES", "TEXTS", "Array", "Field", "arrow_schema", "markdown"]
 
@@ -53,7 +54,7 @@ def _fields(text: str) -> tuple[Field, ...]:
 
 
 TABLES: dict[str, tuple[Field, ...]] = {
-    name: _fields(text) for name, text in (COLUMNS | FINDING_COLUMNS).items()
+    name: _fields(text) for name, text in (COLUMNS | FINDING_COLUMNS | PAIR_COLUMNS).items()
 }
 
 ARRAYS: tuple[Array, ...] = (
@@ -85,6 +86,8 @@ TEXTS = frozenset(
     {
         ("documents", "text"),
         ("labels", "value_text"),
+        ("feature_labels", "value"),
+        ("feature_labels", "subset"),
         ("hypotheses", "statement"),
         ("hypothesis_phrases", "phrase"),
     }

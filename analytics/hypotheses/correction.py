@@ -15,10 +15,11 @@ def bonferroni(p: Floats) -> Floats:
     return np.minimum(p * np.count_nonzero(~np.isnan(p)), 1)
 
 
-def benjamini_hochberg(p: Floats) -> Floats:
+def benjamini_hochberg(p: Floats, *, n_tests: int | None = None) -> Floats:
     """The smallest false discovery rate at which each test counts as a finding.
 
-    For independent or positively dependent tests.
+    For independent or positively dependent tests. ``n_tests`` says how many were made in all, if
+    ``p`` holds some of them only: the others count as p = 1, which cannot make a rate too small.
 
     Source: Benjamini & Hochberg (1995), Journal of the Royal Statistical Society B 57.
     """
@@ -26,6 +27,8 @@ def benjamini_hochberg(p: Floats) -> Floats:
     rate = np.full(p.shape, np.nan)
     if tested.any():
         rate[tested] = false_discovery_control(p[tested])
+        if n_tests is not None:
+            rate = np.minimum(rate * (n_tests / np.count_nonzero(tested)), 1)
     return rate
 
 

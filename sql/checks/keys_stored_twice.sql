@@ -1,5 +1,5 @@
 -- keys_stored_twice: tables in which a key that should name one row names several.
--- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, evaluations, partials, vocabulary, training_logs, feature_matches, similarities, hypotheses, hypothesis_exemplars
+-- in:  feature_statistics, feature_histograms, feature_examples, feature_tokens, feature_pairs, feature_families, feature_labels, feature_changes, evaluations, partials, vocabulary, training_logs, feature_matches, similarities, hypotheses, hypothesis_exemplars
 -- out: owner (codes, tokenizer, dictionary or tensor), what is wrong; one row a table and owner
 WITH repeated AS (
     SELECT
@@ -32,6 +32,46 @@ WITH repeated AS (
         count(*)
     FROM feature_tokens
     GROUP BY codes, mask, feature, kind, rank
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_pairs',
+        codes,
+        count(*)
+    FROM feature_pairs
+    GROUP BY codes, mask, level, feature_a, rank
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_pairs',
+        codes,
+        count(*)
+    FROM feature_pairs
+    GROUP BY codes, mask, level, feature_a, feature_b
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_families',
+        codes,
+        count(*)
+    FROM feature_families
+    GROUP BY codes, mask, level, family, feature
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_labels',
+        codes,
+        count(*)
+    FROM feature_labels
+    GROUP BY codes, mask, label, value, subset_by, subset, level, pooling, feature
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_changes',
+        least(codes_a, codes_b),
+        count(*)
+    FROM feature_changes
+    GROUP BY least(codes_a, codes_b), greatest(codes_a, codes_b), mask, feature
     HAVING count(*) > 1
     UNION ALL
     SELECT

@@ -179,6 +179,69 @@ WITH named AS (
     FROM evaluations
     UNION ALL
     SELECT DISTINCT
+        'feature_pairs',
+        codes,
+        'codes',
+        codes
+    FROM feature_pairs
+    UNION ALL
+    SELECT DISTINCT
+        'feature_pairs',
+        codes,
+        'mask',
+        mask
+    FROM feature_pairs
+    UNION ALL
+    SELECT DISTINCT
+        'feature_families',
+        codes,
+        'codes',
+        codes
+    FROM feature_families
+    UNION ALL
+    SELECT DISTINCT
+        'feature_families',
+        codes,
+        'mask',
+        mask
+    FROM feature_families
+    UNION ALL
+    SELECT DISTINCT
+        'feature_labels',
+        codes,
+        'codes',
+        codes
+    FROM feature_labels
+    UNION ALL
+    SELECT DISTINCT
+        'feature_labels',
+        codes,
+        'mask',
+        mask
+    FROM feature_labels
+    UNION ALL
+    SELECT DISTINCT
+        'feature_changes',
+        codes_a || ' with ' || codes_b,
+        'codes',
+        codes_a
+    FROM feature_changes
+    UNION ALL
+    SELECT DISTINCT
+        'feature_changes',
+        codes_a || ' with ' || codes_b,
+        'codes',
+        codes_b
+    FROM feature_changes
+    UNION ALL
+    SELECT DISTINCT
+        'feature_changes',
+        codes_a || ' with ' || codes_b,
+        'mask',
+        mask
+    FROM feature_changes
+    UNION ALL
+    SELECT DISTINCT
         'comparisons',
         codes_a || ' with ' || codes_b,
         'codes',

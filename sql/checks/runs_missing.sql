@@ -63,6 +63,30 @@ WITH written AS (
     FROM feature_statistics
     UNION ALL
     SELECT DISTINCT
+        'feature_pairs',
+        codes,
+        run
+    FROM feature_pairs
+    UNION ALL
+    SELECT DISTINCT
+        'feature_families',
+        codes,
+        run
+    FROM feature_families
+    UNION ALL
+    SELECT DISTINCT
+        'feature_labels',
+        codes,
+        run
+    FROM feature_labels
+    UNION ALL
+    SELECT DISTINCT
+        'feature_changes',
+        codes_a,
+        run
+    FROM feature_changes
+    UNION ALL
+    SELECT DISTINCT
         'evaluations',
         dictionary,
         run

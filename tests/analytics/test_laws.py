@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from actlake.analytics.activations.gram import Gram
 from actlake.analytics.activations.moments import Moments
 from actlake.analytics.evaluation.reconstruction import ReconstructionSums
+from actlake.analytics.features.clustered_rates import RateSums
+from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
 from actlake.analytics.features.grouping import within_group
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.hypotheses.pooling import DocumentPool
-from actlake.analytics.similarity.correlation import CoGram
+from actlake.analytics.similarity.correlation import CoGram, sparse
 from actlake.analytics.similarity.cross_gram import CrossGram
 from actlake.analytics.statistic import Statistic, merge_in_order
 from actlake.storage.csr import Csr, csr_from_dense
@@ -118,6 +120,21 @@ CASES = {
     "CoGram": Case(
         empty=lambda: CoGram.empty(1, 4, FEATURES),
         of=lambda rows: CoGram.of(rows.codes, rows.codes, start=1, stop=4),
+        exact=False,
+    ),
+    "Margins": Case(
+        empty=lambda: Margins.empty(FEATURES),
+        of=lambda rows: Margins.of(rows.codes.keep(rows.mask)),
+        exact=False,
+    ),
+    "CoFirings": Case(
+        empty=lambda: CoFirings.empty(1, 4, FEATURES),
+        of=lambda rows: CoFirings.of(Sides(rows.codes.keep(rows.mask)), start=1, stop=4),
+        exact=False,
+    ),
+    "RateSums": Case(  # its documents are rows here, since each is in one block whole
+        empty=lambda: RateSums.empty(FEATURES),
+        of=lambda rows: RateSums.of(sparse(rows.codes.without(~rows.mask)), 9 * rows.mask),
         exact=False,
     ),
     "CrossGram": Case(

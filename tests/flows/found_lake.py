@@ -13,6 +13,8 @@ import pytest
 
 from actlake.flows.compare import compare
 from actlake.flows.hypothesize import hypothesize
+from actlake.flows.summarize_labels import summarize_labels
+from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Lake
 from actlake.storage.fields import arrow_schema
 from tests.flows.small_lake import (
@@ -72,4 +74,6 @@ def _built(base: Path) -> Lake:
             min_documents=5,
             draws=19,
         )
+    summarize_pairs(lake, codes=codes_name(IDENTITY), mask=MASK, min_fires=5, min_joint=2)
+    summarize_labels(lake, codes=codes_name(IDENTITY), label="side", subset_by=TARGET, mask=MASK)
     return lake

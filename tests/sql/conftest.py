@@ -24,6 +24,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.run import Run
 from tests.sql.tiny import (
+    CAT,
     CODES,
     DENSE,
     DOCUMENT_CODES,
@@ -33,6 +34,8 @@ from tests.sql.tiny import (
     ROWS,
     START,
     TEXTS,
+    THE,
+    WORDS,
     summary,
     token_ids,
     vocabulary,
@@ -172,9 +175,65 @@ def build(path: Path) -> Lake:
         for split, n in (("train", 14), ("holdout", 4))
         for metric, value in (("fvu", 0.25), ("fvu_pca", 0.5), ("l0", 1.5))
     ]
+    merged["feature_pairs"] = [pair(THE, WORDS), pair(WORDS, THE)]
+    merged["feature_labels"] = [label_score("", 1.0), label_score("1901", 1.0)]
     merged["similarities"] = [similarity("toy:resid@tiny", "toy:pooled@tiny", p=0.03)]
     write(lake, merged, "summaries")
     return lake
+
+
+def pair(a: int, b: int) -> dict[str, Any]:
+    """A row of ``feature_pairs`` of CODES over all rows."""
+    x, y = DENSE[:, a].astype(float), DENSE[:, b].astype(float)
+    return {
+        "codes": CODES,
+        "mask": "all",
+        "level": "token",
+        "feature_a": a,
+        "rank": 1,
+        "feature_b": b,
+        "n": len(x),
+        "fires_a": int((x > 0).sum()),
+        "fires_b": int((y > 0).sum()),
+        "joint": int(((x > 0) & (y > 0)).sum()),
+        "sum_a": x.sum(),
+        "sum_b": y.sum(),
+        "square_a": x @ x,
+        "square_b": y @ y,
+        "product": x @ y,
+        "p": 0.5,
+        "q": 0.5,
+        "n_tests": 1,
+        "run": "",
+    }
+
+
+def label_score(subset: str, auroc: float) -> dict[str, Any]:
+    """A row of ``feature_labels``: feature CAT tells documents of the party red."""
+    counts = {"n_positive": 2, "n_negative": 1, "fires_positive": 1, "fires_negative": 0}
+    sums = {"sum_positive": 1.0, "sum_negative": 0.0, "square_positive": 1.0}
+    scores = dict.fromkeys(("auprc", "threshold", "precision", "f1", "p", "q"), 1.0)
+    return {
+        "codes": CODES,
+        "mask": "all",
+        "label": "party",
+        "value": "red",
+        "subset_by": "year",
+        "subset": subset,
+        "level": "document",
+        "pooling": "max",
+        "feature": CAT,
+        **counts,
+        **sums,
+        **scores,
+        "square_negative": 0.0,
+        "auroc": auroc,
+        "recall": 0.5,
+        "top_n": 1,
+        "top_positive": 1,
+        "n_tests": 1,
+        "run": "",
+    }
 
 
 def similarity(a: str, b: str, *, p: float) -> dict[str, Any]:

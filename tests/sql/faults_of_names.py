@@ -17,6 +17,17 @@ FINDINGS = {
 }
 """A row of each table of findings, which names nothing that there is."""
 
+RECORDS = {
+    "feature_pairs": "'gone', 'gone', 'token', 1, 1, 2, 9, 3, 3, 2, 1.0, 1.0, 1.0, 1.0, 1.0, NULL, "
+    "NULL, NULL, 0.5, 0.5, 1, 'gone'",
+    "feature_families": "'gone', 'gone', 'token', 0, 1, 1, NULL, 0, 9, NULL, 'gone'",
+    "feature_labels": "'gone', 'gone', 'party', 'red', '', '', 'document', 'max', 1, 2, 2, 1, 1, "
+    "1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.5, 1.0, 0.6, 0, 0, 1.0, 1.0, 1, 'gone'",
+    "feature_changes": "'gone', 'gone', 'gone', 1, 9, 9, 3, 3, 3, 3, 1, 1, 0.0, 0.1, 1.0, 1.0, 1, "
+    "'gone'",
+}
+"""A row of each table about pairs and labels, which names nothing that there is."""
+
 FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
     "keys_stored_twice": [
         (f"INSERT INTO {name} FROM {name} LIMIT 1", owner, f"1 keys have several rows in {name}")
@@ -46,6 +57,10 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             (f"INSERT INTO {name} VALUES ({row}), ({row})", "gone", f"several rows in {name}")
             for name, row in FINDINGS.items()
             if name != "comparisons"
+        ),
+        *(
+            (f"INSERT INTO {name} VALUES ({row}), ({row})", "gone", f"several rows in {name}")
+            for name, row in RECORDS.items()
         ),
     ],
     "names_taken_twice": [
@@ -130,6 +145,74 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
                 ("hypotheses", "mask"),
             )
         ),
+    ]
+    + [
+        (
+            f"INSERT INTO {name} VALUES ({row})",
+            "gone with gone" if name == "feature_changes" else "gone",
+            f"{name} name the {kind} gone",
+        )
+        for name, row in RECORDS.items()
+        for kind in ("codes", "mask")
+    ],
+    "pairs_disagree": [
+        (
+            f"INSERT INTO feature_pairs VALUES ({RECORDS['feature_pairs'].replace(old, new, 1)})",
+            "gone",
+            what,
+        )
+        for old, new, what in (
+            (" 3, 3, 2,", " 3, 3, 4,", "more joint firings than firings"),
+            ("1.0, NULL", "1.1, NULL", "a sum of products beyond"),
+            (" 1, 1, 2,", " 1, 1, 1,", "of a feature with itself"),
+            (" 1, 1, 2,", " 1, 2, 2,", "not ranked from 1"),
+        )
+    ]
+    + [
+        (
+            f"INSERT INTO feature_pairs VALUES ({row}), "
+            f"({row.replace(' 1, 1, 2, 9,', ' 2, 1, 1, 8,')})",
+            "gone",
+            "from one side and another",
+        )
+        for row in (RECORDS["feature_pairs"],)
+    ]
+    + [
+        (
+            "INSERT INTO feature_pairs SELECT codes, mask, 'token', feature, 1, feature + 1, "
+            "n_rows, n_fires + 1, 9, 1, 1, 1, 1, 1, 1, NULL, NULL, NULL, 1, 1, 1, run "
+            "FROM feature_statistics WHERE feature = 0 AND mask = 'all'",
+            CODES,
+            "other firings than feature_statistics",
+        ),
+        (
+            "INSERT INTO feature_families VALUES "
+            "('gone', 'gone', 'token', 0, 1, 1, 7, 1, 9, 0.5, 'gone')",
+            "gone",
+            "no member, or is sparser",
+        ),
+    ],
+    "labels_disagree": [
+        (
+            f"INSERT INTO feature_labels VALUES ({RECORDS['feature_labels'].replace(old, new, 1)})",
+            "gone",
+            what,
+        )
+        for old, new, what in (
+            (" 2, 2, 1, 1,", " 2, 2, 3, 1,", "more firing units than units"),
+            (" 2, 2, 1, 1,", " 2, 0, 1, 0,", "more firing units than units"),
+            (" 0, 0, 1.0,", " 1, 2, 1.0,", "more firing units than units"),
+            (" 0.5, 0.5,", " 1.5, 0.5,", "outside 0 to 1"),
+        )
+    ]
+    + [
+        (
+            f"INSERT INTO feature_changes VALUES "
+            f"({RECORDS['feature_changes'].replace(old, new, 1)})",
+            "gone",
+            "count more firing rows than rows",
+        )
+        for old, new in ((" 3, 3, 1, 1,", " 3, 10, 1, 1,"), (" 0.0, 0.1,", " 0.3, 0.1,"))
     ],
     "runs_disagree": [
         ("UPDATE runs SET run = 'r', ended = NULL", "r", "is completed and has no end"),
@@ -168,7 +251,7 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
         ),
         *(
             (f"INSERT INTO {name} VALUES ({row})", "gone", f"rows of {name}")
-            for name, row in FINDINGS.items()
+            for name, row in (FINDINGS | RECORDS).items()
         ),
     ],
     "withdrawals_held": [

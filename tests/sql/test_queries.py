@@ -62,6 +62,8 @@ def test_query__of_unknown_codes_is_empty(name: str, tiny: Lake) -> None:
         "label": "party",
         "others": "none",
         "q": 0.05,
+        "level": "token",
+        "value": "red",
     }
     wanted = set(re.findall(r"\$(\w+)", header(sql.text("queries", name), "in")))
     assert ask(tiny, name, **{key: given[key] for key in wanted}) == []

@@ -1,0 +1,131 @@
+"""The codes under a mask: row by row in blocks of bounded size, or pooled over documents."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.analytics.hypotheses.pooling import DocumentPool
+from actlake.analytics.statistic import merge_in_order
+from actlake.flows.progress import progress
+from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
+from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
+
+__all__ = [
+    "LEVELS",
+    "blocks",
+    "documents_of",
+    "finished_codes",
+    "masked_shards",
+    "pooled",
+    "require_rows",
+]
+
+LEVELS = ("token", "document")
+ROWS = 1 << 22
+"""Of which the mask is asked for at once."""
+
+VALUES = 16_000_000
+"""Values of a block at most, unless one shard has more."""
+
+
+def finished_codes(lake: Lake, name: str) -> Codes:
+    """The codes of that name; NotFoundError without them, IncompleteError if shards are missing."""
+    codes = lake.codes(name)
+    if missing := codes.missing():
+        raise IncompleteError(
+            f"codes {name} lack {len(missing)} of {len(codes.grid)} shards; "
+            "finish encoding them first"
+        )
+    return codes
+
+
+def masked_shards(
+    lake: Lake, codes: Codes, mask: Mask
+) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.int64]]]:
+    """Each shard, which of its rows are under the mask, and the document of each of its rows."""
+    grid, rowset = codes.grid, codes.rowset
+    several = max(ROWS // grid.shard_rows, 1)
+    for first in range(0, len(grid), several):
+        shards = range(first, min(first + several, len(grid)))
+        start, stop = grid.span(shards[0])[0], grid.span(shards[-1])[1]
+        # One query for all of them: each takes a tenth of a second.
+        kept = lake.mask_rows(mask, rowset, start, stop)
+        document = rowset.column("document", start, stop).astype(np.int64)
+        for shard in shards:
+            inside = slice(*(edge - start for edge in grid.span(shard)))
+            yield shard, kept[inside], document[inside]
+
+
+def require_rows(lake: Lake, codes: Codes, mask: Mask) -> None:
+    """InputError if no row is under the mask."""
+    if not any(kept.any() for _, kept, _ in masked_shards(lake, codes, mask)):
+        raise InputError(
+            f"no row of {codes.rowset.name} is under the mask {mask.name}, so there is nothing to "
+            "count"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of some consecutive shards that are under the mask."""
+
+    codes: Csr
+    document: NDArray[np.int64]
+    """Of each row."""
+
+
+def blocks(lake: Lake, codes: Codes, mask: Mask) -> Iterator[Block]:
+    """All rows under the mask, in order, ``VALUES`` values at a time."""
+    waiting: list[Block] = []
+    values = 0
+    for shard, kept, document in masked_shards(lake, codes, mask):
+        one = Block(codes.shard(shard).keep(kept), document[kept])
+        if waiting and values + one.codes.nnz > VALUES:
+            yield _joined(waiting)
+            waiting, values = [], 0
+        waiting.append(one)
+        values += one.codes.nnz
+    yield _joined(waiting)
+
+
+def _joined(parts: list[Block]) -> Block:
+    ends = np.cumsum([0, *(one.codes.nnz for one in parts)])
+    starts = [one.codes.indptr[1:] + end for one, end in zip(parts, ends[:-1], strict=True)]
+    codes = Csr(
+        np.concatenate(([0], *starts)).astype(np.int64),
+        np.concatenate([one.codes.indices for one in parts]),
+        np.concatenate([one.codes.values for one in parts]),
+        parts[0].codes.n_features,
+    )
+    return Block(codes, np.concatenate([one.document for one in parts]))
+
+
+def documents_of(lake: Lake, codes: Codes) -> int:
+    """How many documents the corpus of the codes has."""
+    query = "SELECT documents FROM corpora WHERE corpus = $corpus"
+    [(documents,)] = lake.sql(query, corpus=codes.rowset.corpus).rows()
+    return int(str(documents))
+
+
+def pooled(lake: Lake, codes: Codes, mask: Mask, *, counted: bool = False) -> DocumentPool:
+    """Every feature pooled over the rows under the mask of each document.
+
+    With ``counted`` each value counts as 1, so that sums are numbers of firing rows.
+    """
+    documents = documents_of(lake, codes)
+    with progress(f"pool {codes.name} over documents", codes.rowset.rows) as advance:
+
+        def states() -> Iterator[DocumentPool]:
+            for shard, kept, document in masked_shards(lake, codes, mask):
+                block = codes.shard(shard)
+                if counted:
+                    block = replace(block, values=np.ones(block.nnz, np.float32))
+                yield DocumentPool.of(block, document, kept, documents=documents)
+                advance(len(kept))
+
+        return merge_in_order(states())

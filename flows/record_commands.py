@@ -1,0 +1,78 @@
+"""Commands that count what features do together, with labels, and from corpus to corpus."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from actlake.flows.command import COUNT, LakeCommand, lake_option, open_lake, runner_option
+
+__all__ = ["diff_corpora", "summarize_labels", "summarize_pairs"]
+
+_mask = click.option("--mask", default="no_special", show_default=True, help="Rows that count.")
+_level = click.Choice(["token", "document"])
+
+
+@click.command(cls=LakeCommand)
+@click.argument("codes")
+@lake_option
+@runner_option
+@_mask
+@click.option("--level", type=_level, default="token", show_default=True, help="What is counted.")
+@click.option(
+    "--top", type=COUNT, default=20, show_default=True, help="Partners to keep a feature."
+)
+@click.option(
+    "--min-fires", type=COUNT, default=20, show_default=True, help="Least firings of a feature."
+)
+@click.option(
+    "--min-joint", type=COUNT, default=5, show_default=True, help="Least joint firings of a pair."
+)
+@click.option(
+    "--redundancy",
+    "with_redundancy",
+    is_flag=True,
+    help="Also predict each feature from all others, at most 4,096.",
+)
+def summarize_pairs(path: Path, runner: str, **options: Any) -> None:
+    """Count which features of CODES fire together, and find families."""
+    from actlake.flows.execution import execute
+
+    execute(runner, "summarize_pairs", open_lake(path), options)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("codes")
+@lake_option
+@runner_option
+@click.option("--label", required=True, help="Label of documents, of up to 50 values.")
+@click.option("--subset-by", help="Another label: the same again within each of its values.")
+@_mask
+@click.option("--level", type=_level, default="document", show_default=True, help="What is ranked.")
+@click.option(
+    "--pooling", default="max", show_default=True, help="Of documents: max, mean, sum or any."
+)
+@click.option(
+    "--min-fires", type=COUNT, default=5, show_default=True, help="Least firings of a feature."
+)
+def summarize_labels(path: Path, runner: str, **options: Any) -> None:
+    """Score each feature of CODES against each value of a label."""
+    from actlake.flows.execution import execute
+
+    execute(runner, "summarize_labels", open_lake(path), options)
+
+
+@click.command(cls=LakeCommand)
+@click.argument("a")
+@click.argument("b")
+@lake_option
+@runner_option
+@_mask
+def diff_corpora(path: Path, runner: str, **options: Any) -> None:
+    """Compare how often features fire in A and in B.
+
+    A and B are codes of one dictionary over different corpora.
+    """
+    from actlake.flows.execution import execute
+
+    execute(runner, "diff_corpora", open_lake(path), options)

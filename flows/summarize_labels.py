@@ -1,0 +1,239 @@
+"""summarize_labels: how each feature of some codes goes with each value of a label."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import scipy.sparse
+from numpy.typing import NDArray
+
+from actlake.analytics.features.clustered_rates import RateSums, rate_difference
+from actlake.analytics.features.label_scores import RankedFeatures
+from actlake.analytics.hypotheses.correction import benjamini_hochberg
+from actlake.analytics.hypotheses.pooling import POOLINGS, DocumentPool
+from actlake.flows.codes_blocks import (
+    LEVELS,
+    Block,
+    blocks,
+    documents_of,
+    finished_codes,
+    pooled,
+    require_rows,
+)
+from actlake.flows.document_labels import classes_of, document_label
+from actlake.flows.feature_table import feature_table
+from actlake.flows.progress import say
+from actlake.flows.replacing import deletion, replaced
+from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
+from actlake.storage.errors import InputError
+from actlake.storage.keys import Json
+from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
+from actlake.storage.transaction import Transaction
+
+__all__ = ["summarize_labels"]
+
+CODE_VERSION = "1"
+"""Changes whenever a result's meaning changes."""
+
+MOST_VALUES = 64_000_000
+"""Of codes at the level of rows: all are ranked at once, 100 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is compared: documents, or rows with their document's label."""
+
+    values: scipy.sparse.csr_array
+    """Shape (units, features)."""
+    document: NDArray[np.int64]
+    """Of each unit."""
+    fires: scipy.sparse.csr_array | None
+    """Firing rows of each document, shape (documents, features); None where units are documents."""
+    rows: NDArray[np.int64]
+    """Rows under the mask of each document of the corpus."""
+
+
+def summarize_labels(
+    lake: Lake,
+    *,
+    codes: str,
+    label: str,
+    subset_by: str | None = None,
+    mask: str = "no_special",
+    level: str = "document",
+    pooling: str = "max",
+    min_fires: int = 5,
+) -> None:
+    """Fill feature_labels: each feature against each value of a label of documents.
+
+    A value stands against all others; documents that lack the label are left out. What an earlier
+    call left of the same codes, mask, label, level, pooling and subsets is replaced. These are
+    many tests on the documents that suggested them, so a small q is a place to look:
+    ``hypothesize`` tests on documents that were held out, and permutes what is alike within them.
+
+    subset_by
+        Another label: the same again within the documents of each of its values, which tells what
+        holds in every subset from what holds in one (``sql/views/label_subsets.sql``).
+    level, pooling
+        document: values are pooled over the rows of each, by max, mean, sum or any; p is of
+        Mann-Whitney. token: units are rows, and p compares shares of firing rows with documents as
+        clusters; at most 64 million values.
+    min_fires
+        Units with the label on which a feature must fire to be compared.
+
+    NotFoundError for an unknown label; InputError for a label of one value or more than 50, where
+    no row is under the mask, and where nothing fires often enough.
+    """
+    reader = finished_codes(lake, codes)
+    if level not in LEVELS:
+        raise InputError(f"no level {level!r}; choose one of {', '.join(LEVELS)}")
+    if level == "document" and pooling not in POOLINGS:
+        raise InputError(f"no pooling {pooling!r}; choose one of {', '.join(POOLINGS)}")
+    if min_fires < 1:
+        raise InputError(f"min_fires is {min_fires}; it must be at least 1")
+    if subset_by == label:
+        raise InputError(f"{label} cannot cut itself into subsets; give another label")
+    corpus, documents = reader.rowset.corpus, documents_of(lake, reader)
+    of_document, classes = classes_of(document_label(lake, corpus, label, documents), label)
+    cut = None
+    if subset_by is not None:
+        cut = classes_of(document_label(lake, corpus, subset_by, documents), subset_by)
+    rule = lake.mask(mask)
+    pooling = pooling if level == "document" else ""
+    same = {
+        "codes": codes,
+        "mask": mask,
+        "label": label,
+        "subset_by": subset_by or "",
+        "level": level,
+        "pooling": pooling,
+    }
+    parameters: dict[str, Json] = {**same, "min_fires": min_fires}
+    inputs = {
+        "codes": reader.fingerprint,
+        "mask": rule.fingerprint,
+        "corpus": lake.corpus_fingerprint(corpus),
+        "version": CODE_VERSION,
+    }
+    inputs["replaces"] = replaced(lake, "feature_labels", same, parameters, inputs)
+    require_rows(lake, reader, rule)
+    with lake.run("summarize_labels", parameters, inputs) as run:
+        if run.done:
+            say(f"summarize_labels: {label} in {codes} under {mask} found complete")
+            return
+        run.hold(":".join(("labels", *same.values())))
+        units = _units(lake, reader, rule, level, pooling, documents)
+        labelled = np.flatnonzero(of_document[units.document] >= 0)
+        fires = np.bincount(units.values[labelled].indices, minlength=reader.n_features)
+        features = np.flatnonzero(fires >= min_fires)
+        if not len(features):
+            raise InputError(
+                f"no feature of {codes} fires on {min_fires} of {len(labelled):,} units that have "
+                f"the label {label}; give a smaller --min-fires"
+            )
+        key = {**same, "run": run.run}
+        tables = [
+            feature_table("feature_labels", columns, key | constants)
+            for constants, columns in _parts(units, features, of_document, classes, cut)
+        ]
+        if not tables:
+            raise InputError(
+                f"all units of {codes} under {mask} have one value of {label}, so nothing can be "
+                "told from it; give another label or mask"
+            )
+
+        def replace(transaction: Transaction) -> None:
+            deletion(transaction, "feature_labels", same)
+
+        what = f"{label} in {codes} under {mask}"
+        run.append({"feature_labels": pa.concat_tables(tables)}, what, check=replace)
+    whole = tables[0]
+    q = whole["q"].fill_null(1.0).to_numpy()
+    say(
+        f"summarize_labels: {label} in {codes}: {len(features):,} features, {len(classes)} values, "
+        f"{int((q <= 0.05).sum()):,} of {len(q):,} at q <= 0.05"
+    )
+
+
+def _units(lake: Lake, codes: Codes, mask: Mask, level: str, pooling: str, documents: int) -> Units:
+    if level == "document":
+        pool = pooled(lake, codes, mask).finish(pooling)
+        document = np.flatnonzero(pool.rows > 0)
+        return Units(pool.values[document], document, None, pool.rows)
+    read: list[Block] = []
+    for one in blocks(lake, codes, mask):
+        read.append(one)
+        if sum(block.codes.nnz for block in read) > MOST_VALUES:
+            raise InputError(
+                f"codes {codes.name} hold more than {MOST_VALUES:,} values under {mask.name}, too "
+                "many to rank by row; use the level document"
+            )
+    document = np.concatenate([one.document for one in read])
+    values = scipy.sparse.vstack([_matrix(one.codes) for one in read], format="csr")
+    keep = np.ones(len(document), np.bool_)
+    ones = Csr(values.indptr, values.indices, np.ones(values.nnz, np.float32), codes.n_features)
+    pool = DocumentPool.of(ones, document, keep, documents=documents).finish("sum")
+    return Units(values, document, pool.values, pool.rows)
+
+
+def _matrix(codes: Csr) -> scipy.sparse.csr_array:
+    parts = (codes.values.astype(np.float64), codes.indices.astype(np.int32), codes.indptr)
+    return scipy.sparse.csr_array(parts, shape=(codes.rows, codes.n_features))
+
+
+def _parts(
+    units: Units,
+    features: NDArray[np.int64],
+    of_document: NDArray[np.int64],
+    classes: list[str],
+    cut: tuple[NDArray[np.int64], list[str]] | None,
+) -> Iterator[tuple[dict[str, str], dict[str, NDArray[Any]]]]:
+    """Columns of all documents, then of each subset; without what has one value there."""
+    everything = np.zeros(len(of_document), np.int64)
+    numbers, names = cut if cut is not None else (everything, [])
+    for subset, number in [("", everything), *((name, numbers) for name in names)]:
+        wanted = 0 if not subset else names.index(subset)
+        inside = (number == wanted) & (of_document >= 0)
+        used = np.flatnonzero(inside[units.document])
+        if not len(used):
+            continue
+        of_unit = of_document[units.document[used]]
+        here = [c for c in range(len(classes)) if 0 < (of_unit == c).sum() < len(used)]
+        if not here:
+            continue
+        found = RankedFeatures(units.values[used][:, features]).scores(
+            of_unit[:, None] == np.array(here)
+        )
+        if units.fires is not None:
+            found["p"] = _clustered(units, units.fires, features, of_document, inside, here)
+        shape = (len(features), len(here))
+        tested = int(np.isfinite(found["p"]).sum())
+        columns = {name: one.T.ravel() for name, one in found.items()}
+        columns["q"] = benjamini_hochberg(columns["p"])
+        columns["n_tests"] = np.full(columns["p"].shape, tested)
+        columns["feature"] = np.broadcast_to(features[:, None], shape).T.ravel()
+        columns["value"] = np.repeat(np.array([classes[c] for c in here], object), len(features))
+        yield {"subset": subset}, columns
+
+
+def _clustered(
+    units: Units,
+    fires: scipy.sparse.csr_array,
+    features: NDArray[np.int64],
+    of_document: NDArray[np.int64],
+    inside: NDArray[np.bool_],
+    classes: list[int],
+) -> NDArray[np.float64]:
+    """p of the difference of firing shares, documents being the clusters; (features, classes)."""
+    p = np.empty((len(features), len(classes)))
+    for column, one in enumerate(classes):
+        sides = []
+        for has in (False, True):
+            chosen = np.flatnonzero(inside & ((of_document == one) == has) & (units.rows > 0))
+            sides.append(RateSums.of(fires[chosen][:, features], units.rows[chosen]))
+        p[:, column] = rate_difference(*sides)[2]
+    return p

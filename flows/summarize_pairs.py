@@ -1,0 +1,277 @@
+"""summarize_pairs: which features of some codes fire together, and which form families."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
+from actlake.analytics.features.families import Family, families
+from actlake.analytics.features.joint_chance import joint_chance
+from actlake.analytics.features.pair_ranking import PairRanking, Partners
+from actlake.analytics.features.redundancy import MOST_FEATURES, Redundancy, redundancy
+from actlake.analytics.hypotheses.correction import benjamini_hochberg
+from actlake.analytics.statistic import merge_in_order
+from actlake.flows.codes_blocks import LEVELS, blocks, finished_codes, pooled, require_rows
+from actlake.flows.feature_table import feature_table
+from actlake.flows.progress import progress, say
+from actlake.flows.replacing import deletion, replaced
+from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
+from actlake.storage.errors import InputError
+from actlake.storage.keys import Json
+from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
+from actlake.storage.transaction import Transaction
+
+__all__ = ["summarize_pairs"]
+
+CODE_VERSION = "1"
+"""Changes whenever a result's meaning changes."""
+
+WORK = 8_000_000
+"""Joint firings that one range of features may have: it is held at 50 bytes each, at most."""
+
+Blocks = Callable[[], Iterator[Csr]]
+
+
+def summarize_pairs(
+    lake: Lake,
+    *,
+    codes: str,
+    mask: str = "no_special",
+    level: str = "token",
+    top: int = 20,
+    min_fires: int = 20,
+    min_joint: int = 5,
+    with_redundancy: bool = False,
+) -> None:
+    """Fill feature_pairs and feature_families for some codes under a mask at a level.
+
+    Every pair of features is counted, then the best partners of each feature are kept
+    (``analytics.features.pair_ranking``). What an earlier call left of the same codes, mask and
+    level is replaced. Families are made of the pairs that are kept.
+
+    level
+        token: units are rows under the mask; their p takes rows for independent, which those of
+        one document are not. document: units are documents with such rows, values are maxima.
+    top
+        Partners to keep of each feature.
+    min_fires, min_joint
+        Units on which both features of a pair must fire, each by itself and together.
+    with_redundancy
+        Also predict each feature from all others that fire often enough, at most 4,096.
+
+    Codes of any size: about 600 MB beside 40 bytes a value, of 16 million values at a time; codes
+    with more are read once for every 8 million joint firings. InputError if no row is under the
+    mask, or no two features fire often enough.
+    """
+    reader = finished_codes(lake, codes)
+    _check(level, top, min_fires, min_joint)
+    rule = lake.mask(mask)
+    parameters: dict[str, Json] = {
+        "codes": codes,
+        "mask": mask,
+        "level": level,
+        "top": top,
+        "min_fires": min_fires,
+        "min_joint": min_joint,
+        "with_redundancy": with_redundancy,
+    }
+    inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "version": CODE_VERSION}
+    same = {"codes": codes, "mask": mask, "level": level}
+    inputs["replaces"] = replaced(lake, "feature_pairs", same, parameters, inputs)
+    require_rows(lake, reader, rule)
+    with lake.run("summarize_pairs", parameters, inputs) as run:
+        if run.done:
+            say(f"summarize_pairs: {codes} under {mask} by {level} found complete")
+            return
+        run.hold(f"pairs:{codes}:{mask}:{level}")
+        again = _blocks(lake, reader, rule, level)
+        margins = merge_in_order(Margins.of(one) for one in again())
+        if (margins.fires >= min_fires).sum() < 2:
+            raise InputError(
+                f"no two features of {codes} fire on {min_fires} of the {margins.n:,} units under "
+                f"{mask}; give a smaller --min-fires, or more rows"
+            )
+        often = margins.fires >= min_fires
+        more = None
+        if with_redundancy:
+            more = _redundancy(again, often)
+        ranking = PairRanking(margins, top=top, min_fires=min_fires, min_joint=min_joint)
+        _count(again, often, ranking, f"{codes} under {mask}")
+        best = ranking.finish()
+        chance = joint_chance(
+            best.joint, margins.fires[best.feature], margins.fires[best.partner], margins.n
+        )
+        q = _q(best, chance, ranking.n_tests)
+        found = families(best.feature, best.partner, best.joint, q, margins.fires, margins.n)
+        columns = _columns(best, margins) | {"p": chance, "q": q}
+        columns |= _weights(lake, reader, best, more)
+        columns["n_tests"] = np.full(len(q), ranking.n_tests)
+        key = {**same, "run": run.run}
+        tables = {
+            "feature_pairs": feature_table("feature_pairs", columns, key),
+            "feature_families": _families_table(found, margins, key),
+        }
+
+        def replace(transaction: Transaction) -> None:
+            for table in tables:
+                deletion(transaction, table, same)
+
+        run.append(tables, f"pairs of {codes} under {mask} by {level}", check=replace)
+    say(
+        f"summarize_pairs: {ranking.n_tests:,} pairs of {int(often.sum()):,} features counted on "
+        f"{margins.n:,} units; {len(q):,} partners kept, {int((q <= 0.05).sum()):,} at q <= 0.05; "
+        f"{len(found)} families"
+    )
+
+
+def _check(level: str, top: int, min_fires: int, min_joint: int) -> None:
+    if level not in LEVELS:
+        raise InputError(f"no level {level!r}; choose one of {', '.join(LEVELS)}")
+    for name, value in (("top", top), ("min_fires", min_fires), ("min_joint", min_joint)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+
+
+def _blocks(lake: Lake, codes: Codes, mask: Mask, level: str) -> Blocks:
+    """What gives the units anew each time it is called; one block is read once."""
+    if level == "token":
+        first: list[Csr] = []
+        for one in blocks(lake, codes, mask):
+            if first:  # too many to hold
+                return lambda: (one.codes for one in blocks(lake, codes, mask))
+            first.append(one.codes)
+        return lambda: iter(first)
+    pool = pooled(lake, codes, mask).finish("max")
+    kept = pool.values[np.flatnonzero(pool.rows > 0)]
+    indptr = kept.indptr.astype(np.int64)
+    whole = Csr(indptr, kept.indices.astype(np.uint32), kept.data, codes.n_features)
+    return lambda: iter((whole,))
+
+
+def _without(codes: Csr, often: NDArray[np.bool_]) -> Csr:
+    """The values of features that fire often."""
+    kept = often[codes.indices]
+    indptr = np.concatenate(([0], np.cumsum(kept)))[codes.indptr]
+    return Csr(indptr, codes.indices[kept], codes.values[kept], codes.n_features)
+
+
+def _ranges(work: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Consecutive ranges of features with ``WORK`` joint firings each, or of one feature."""
+    sums = np.concatenate(([0], np.cumsum(work)))
+    ranges, start = [], 0
+    while start < len(work):
+        stop = int(np.searchsorted(sums, sums[start] + WORK, "right")) - 1
+        stop = min(max(stop, start + 1), len(work))
+        ranges.append((start, stop))
+        start = stop
+    return ranges
+
+
+def _count(again: Blocks, often: NDArray[np.bool_], ranking: PairRanking, what: str) -> None:
+    """Every range of features counted over all blocks, then ranked."""
+    work = merge_in_order(Margins.of(_without(one, often)) for one in again()).work
+    held = [Sides(_without(one, often)) for one in again()] if _is_one(again) else []
+    with progress(f"count pairs of {what}", len(work), "features") as advance:
+        for start, stop in _ranges(work):
+            sides = held or (Sides(_without(one, often)) for one in again())
+            counted = merge_in_order(CoFirings.of(one, start=start, stop=stop) for one in sides)
+            ranking.add(counted)
+            advance(stop - start)
+
+
+def _is_one(again: Blocks) -> bool:
+    found = again()
+    next(found)
+    return next(found, None) is None
+
+
+def _redundancy(again: Blocks, often: NDArray[np.bool_]) -> tuple[Redundancy, NDArray[np.int64]]:
+    """Of the features that fire often, and the place of each feature among them, -1 if none."""
+    number = int(often.sum())
+    place = np.full(len(often), -1)
+    place[often] = np.arange(number)
+    if number > MOST_FEATURES:
+        redundancy(np.zeros((number, 0)))  # which says so
+    gram: NDArray[Any] = np.zeros((number, number))
+    for one in again():
+        matrix = Sides(_without(one, often)).features[1][np.flatnonzero(often)]
+        gram = gram + (matrix @ matrix.T).toarray()
+    return redundancy(gram), place
+
+
+def _q(best: Partners, p: NDArray[np.float64], n_tests: int) -> NDArray[np.float64]:
+    """Over all pairs that were tested; each that is kept counts once, though it has two rows."""
+    low, high = np.minimum(best.feature, best.partner), np.maximum(best.feature, best.partner)
+    _, first, back = np.unique(
+        np.stack((low, high), axis=1), axis=0, return_index=True, return_inverse=True
+    )
+    return benjamini_hochberg(p[first], n_tests=n_tests)[back.ravel()]
+
+
+def _columns(best: Partners, margins: Margins) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {
+        "feature_a": best.feature,
+        "feature_b": best.partner,
+        "rank": best.rank,
+        "joint": best.joint,
+        "product": best.product,
+        "n": np.full(len(best.feature), margins.n),
+    }
+    for side, feature in (("a", best.feature), ("b", best.partner)):
+        columns |= {
+            f"fires_{side}": margins.fires[feature],
+            f"sum_{side}": margins.total[feature],
+            f"square_{side}": margins.square[feature],
+        }
+    return columns
+
+
+def _weights(
+    lake: Lake,
+    codes: Codes,
+    best: Partners,
+    more: tuple[Redundancy, NDArray[np.int64]] | None,
+) -> dict[str, NDArray[Any]]:
+    """Columns of what else is known of pairs; NaN where it is not."""
+    nothing = np.full(len(best.feature), np.nan)
+    columns = {"decoder_cosine": nothing, "weight": nothing, "redundancy_a": nothing}
+    directions = lake.dictionary(codes.dictionary).arrays.get("W_dec")
+    if directions is not None:
+        norm = np.linalg.norm(directions.astype(np.float64), axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):
+            unit = directions / norm
+        cosine = np.empty(len(nothing))
+        for at in range(0, len(cosine), 100_000):
+            some = slice(at, at + 100_000)
+            cosine[some] = (unit[best.feature[some]] * unit[best.partner[some]]).sum(axis=1)
+        columns["decoder_cosine"] = cosine
+    if more is not None:
+        found, place = more
+        columns["weight"] = found.weights[place[best.partner], place[best.feature]]
+        columns["redundancy_a"] = found.explained[place[best.feature]]
+    return columns
+
+
+def _families_table(found: Sequence[Family], margins: Margins, key: dict[str, str]) -> pa.Table:
+    def joined(name: str) -> NDArray[Any]:
+        return np.concatenate([getattr(one, name) for one in found] or [np.zeros(0)])
+
+    sizes = [len(one.features) for one in found]
+    parents = joined("parents").astype(np.float64)
+    parents[parents < 0] = np.nan
+    features = joined("features").astype(np.int64)
+    columns = {
+        "family": np.repeat(np.arange(len(found)), sizes),
+        "round": np.repeat(np.array([one.round for one in found], np.int64), sizes),
+        "feature": features,
+        "parent": parents,
+        "depth": joined("depth").astype(np.int64),
+        "n_fires": margins.fires[features],
+        "share": joined("share"),
+    }
+    return feature_table("feature_families", columns, key)

@@ -1,0 +1,117 @@
+"""Labels and changes of a lake: planted truths, scipy beside the SQL."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from actlake.storage.lake import Lake
+from tests.flows.record_lake import (
+    BURSTY,
+    CHANGED,
+    CODES,
+    DEAD,
+    EVERYWHERE,
+    FEATURES,
+    IN_ONE,
+    MASK,
+    NOW,
+    THEN,
+    WORDS,
+    ask,
+    by_row,
+    codes_of,
+    rows,
+    shared_record_lake,  # noqa: F401  # a fixture
+    side,
+    units,
+)
+
+
+def test_label_scores__are_those_of_scipy(record_lake: Lake) -> None:
+    x = units("document")
+    y = np.array([side(one) == "x" for one in range(len(x))])
+    found = rows(record_lake, "label_scores", level="document", value="x", subset="")
+    assert set(found["feature"]) == set(range(FEATURES)) - {DEAD}
+    for row in found.iter_rows(named=True):
+        a = x[:, row["feature"]]
+        fires = a > 0
+        right = {
+            "prevalence": y.mean(),
+            "prevalence_firing": y[fires].mean(),
+            "lift": y[fires].mean() / y.mean(),
+            "rate_difference": fires[y].mean() - fires[~y].mean(),
+            "welch_t": stats.ttest_ind(a[y], a[~y], equal_var=False).statistic,
+            "point_biserial": stats.pointbiserialr(y, a).statistic,
+            "auroc": stats.mannwhitneyu(a[y], a[~y]).statistic / y.sum() / (~y).sum(),
+        }
+        spread = np.sqrt((a[y].var() * y.sum() + a[~y].var() * (~y).sum()) / (len(y) - 2))
+        right["cohen_d"] = (a[y].mean() - a[~y].mean()) / spread
+        if 0 < fires.sum() < len(fires):
+            table = np.array(
+                [[(fires & y).sum(), (fires & ~y).sum()], [(~fires & y).sum(), (~fires & ~y).sum()]]
+            )
+            chi2 = stats.chi2_contingency(table, correction=False).statistic
+            right |= {"chi2": chi2, "phi": np.corrcoef(fires, y)[0, 1]}
+            g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood").statistic
+            right["mutual_information"] = g / (2 * len(y))
+            right["mutual_information_corrected"] = (g - 1) / (2 * len(y))  # analytics.C8
+        else:
+            assert row["chi2"] is None
+            assert row["mutual_information_corrected"] == row["mutual_information"] == 0
+        for name, value in right.items():
+            assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-10), name
+
+
+def test_features_of_label__hold_in_every_subset_or_in_one(record_lake: Lake) -> None:
+    given = {"codes": CODES, "mask": MASK, "label": "side", "value": "x", "q": 0.01, "limit": 9}
+    found = ask(record_lake, "features_of_label", **given)
+    within = found.filter(level="document").to_dicts()
+    first = within[0]
+    assert (first["feature"], first["holds"], first["auroc"]) == (EVERYWHERE, "in every subset", 1)
+    assert (first["rate_positive"], first["rate_negative"]) == (1, 0)
+    [one] = [row for row in within if row["feature"] == IN_ONE]
+    assert (one["holds"], one["strongest_subset"]) == ("in one subset", "A")
+    assert one["auroc_max"] == 1
+    assert abs(one["auroc_min"] - 0.5) < 0.25
+    # The smallest over subsets ranks the general one first; the largest has both (analytics.C3).
+    subsets = rows(record_lake, "label_subsets", value="x")
+    assert subsets.sort("auroc_min")["feature"][-1] == EVERYWHERE
+    assert set(subsets.filter(pl.col("auroc_max") == 1)["feature"]) == {EVERYWHERE, IN_ONE}
+    assert {row["holds"] for row in found.filter(level="token").to_dicts()} <= {None}
+
+
+def test_token_labels__take_documents_for_clusters(record_lake: Lake) -> None:
+    found = rows(record_lake, "feature_labels", level="token", value="x").sort("feature")
+    x, y = units("token"), np.repeat([side(one) == "x" for one in range(60)], WORDS)
+    by_rows = [
+        stats.fisher_exact(
+            np.array([[(x[of, f] > 0).sum(), (x[of, f] == 0).sum()] for of in (y, ~y)])
+        ).pvalue
+        for f in found["feature"].to_list()
+    ]
+    assert found["n_positive"][0] == y.sum()
+    assert found["pooling"][0] == ""
+    p = dict(zip(found["feature"].to_list(), found["p"].to_list(), strict=True))
+    assert {feature for feature, value in p.items() if value < 0.001} == {EVERYWHERE, IN_ONE}
+    # Rows for independent units would call the bursty one a finding, or near it.
+    assert dict(zip(p, by_rows, strict=True))[BURSTY] < 0.1 * p[BURSTY]
+
+
+def test_changes_between_corpora__are_the_planted_one(record_lake: Lake) -> None:
+    given = {"mask": MASK, "q": 0.01, "limit": 9}
+    there = ask(record_lake, "changes_between_corpora", codes=CODES, others=codes_of(THEN), **given)
+    back = ask(record_lake, "changes_between_corpora", codes=codes_of(THEN), others=CODES, **given)
+    [change], [reverse] = there.to_dicts(), back.to_dicts()
+    assert change["feature"] == CHANGED
+    rates = [(by_row(corpus)[..., CHANGED] > 0).mean() for corpus in (NOW, THEN)]
+    assert change["change"] == pytest.approx(rates[1] - rates[0])
+    assert change["low"] < 0.2 < change["high"]
+    assert change["ratio"] == pytest.approx(rates[1] / rates[0])
+    assert reverse["change"] == -change["change"]
+    assert (reverse["rate_codes"], reverse["low"]) == (change["rate_others"], -change["high"])
+    assert change["n_tests"] == FEATURES - 1  # the dead one is not compared
+    kept = rows(record_lake, "feature_changes").sort("feature")
+    assert kept["fires_b"].to_list() == (by_row(THEN) > 0).sum(axis=(0, 1)).tolist()
+    assert kept["firing_documents_a"].to_list() == (by_row() > 0).any(axis=1).sum(axis=0).tolist()
+    assert kept["q"].null_count() == 1

@@ -1,0 +1,138 @@
+"""Records of a lake as a whole: sound, refused, replaced, deleted, withdrawn, documented."""
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actlake.flows import codes_blocks
+from actlake.flows import summarize_pairs as pairs_module
+from actlake.flows.delete import delete
+from actlake.flows.diff_corpora import diff_corpora
+from actlake.flows.summarize_labels import summarize_labels
+from actlake.flows.summarize_pairs import summarize_pairs
+from actlake.flows.withdraw import withdraw
+from actlake.storage.errors import LakeError
+from actlake.storage.lake import Lake
+from tests.flows.commands import Cli, ok
+from tests.flows.record_lake import (
+    CODES,
+    NOW,
+    RECORDS,
+    THEN,
+    codes_of,
+    contents,
+    party,
+    rows,
+    shared_record_lake,  # noqa: F401  # a fixture
+)
+
+
+@pytest.fixture
+def copied(record_lake: Lake, tmp_path: Path) -> Lake:
+    return Lake.open(shutil.copytree(record_lake.root, tmp_path / "lake"))
+
+
+def test_lake__is_sound(record_lake: Lake) -> None:
+    assert [str(fault) for fault in record_lake.verify()] == []
+
+
+def test_pairs__are_the_same_however_codes_are_cut(
+    copied: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = contents(copied)
+    monkeypatch.setattr(codes_blocks, "VALUES", 600)
+    monkeypatch.setattr(pairs_module, "WORK", 500)
+    monkeypatch.setattr(pairs_module, "CODE_VERSION", "other")
+    summarize_pairs(copied, codes=CODES, min_fires=10, with_redundancy=True)
+    after = contents(copied)
+    assert after["feature_families"] == before["feature_families"]
+    assert after["feature_pairs"] == before["feature_pairs"]
+
+
+Call = Callable[[Lake], object]
+
+
+def test_what_cannot_be_asked__is_one_line_and_writes_nothing(record_lake: Lake) -> None:
+    before = contents(record_lake)
+    pairs: dict[str, Any] = {"codes": CODES}
+    side_: dict[str, Any] = {"codes": CODES, "label": "side"}
+    calls: list[tuple[Call, str]] = [
+        (lambda lake: summarize_pairs(lake, **pairs, mask="never"), "no row of now@words is under"),
+        (lambda lake: summarize_pairs(lake, **pairs, level="word"), "no level 'word'"),
+        (lambda lake: summarize_pairs(lake, **pairs, top=0), "top is 0"),
+        (lambda lake: summarize_pairs(lake, **pairs, min_fires=9999), "no two features of"),
+        (lambda lake: summarize_pairs(lake, codes="x"), "no codes 'x'"),
+        (lambda lake: summarize_labels(lake, **side_, mask="never"), "no row of now@words"),
+        (lambda lake: summarize_labels(lake, codes=CODES, label="nothing"), "no label 'nothing'"),
+        (lambda lake: summarize_labels(lake, codes=CODES, label="same"), "one value, 'always'"),
+        (lambda lake: summarize_labels(lake, codes=CODES, label="number"), "60 values, more than"),
+        (lambda lake: summarize_labels(lake, codes=CODES, label="half"), "one value, 'yes'"),
+        (lambda lake: summarize_labels(lake, **side_, subset_by="side"), "cannot cut itself"),
+        (lambda lake: summarize_labels(lake, **side_, subset_by="no"), "no label 'no'"),
+        (lambda lake: summarize_labels(lake, **side_, pooling="median"), "no pooling 'median'"),
+        (lambda lake: summarize_labels(lake, **side_, level="word"), "no level 'word'"),
+        (lambda lake: summarize_labels(lake, **side_, min_fires=9999), "fires on 9999 of 60"),
+        (lambda lake: diff_corpora(lake, a=CODES, b=CODES), "both over the corpus now"),
+        (lambda lake: diff_corpora(lake, a=CODES, b="x"), "no codes 'x'"),
+    ]
+    for call, message in calls:
+        with pytest.raises(LakeError, match=message) as told:
+            call(record_lake)
+        assert "\n" not in str(told.value)
+    assert contents(record_lake) == before
+
+
+@pytest.mark.slow
+def test_records__replace_those_before_and_are_found_complete(copied: Lake) -> None:
+    before, newest = contents(copied), copied.newest_snapshot()
+    diff_corpora(copied, a=CODES, b=codes_of(THEN))
+    summarize_labels(copied, codes=CODES, label="side", level="token")
+    assert copied.newest_snapshot() == newest
+    summarize_pairs(copied, codes=CODES, min_fires=10, level="document", top=1)
+    diff_corpora(copied, a=codes_of(THEN), b=CODES)
+    after = contents(copied)
+    assert after["feature_labels"] == before["feature_labels"]
+    assert rows(copied, "feature_pairs", level="document")["rank"].max() == 1
+    assert set(rows(copied, "feature_changes")["codes_a"]) == {codes_of(THEN)}
+    assert [str(fault) for fault in copied.verify()] == []
+
+
+@pytest.mark.slow
+def test_records__go_with_their_codes_and_with_a_withdrawn_document(
+    record_lake: Lake, tmp_path: Path
+) -> None:
+    gone = Lake.open(shutil.copytree(record_lake.root, tmp_path / "deleted"))
+    delete(gone, kind="codes", name=CODES, cascade=True)
+    taken = Lake.open(shutil.copytree(record_lake.root, tmp_path / "withdrawn"))
+    withdraw(taken, corpus=NOW, documents=[3], reason="test")
+    for lake in (gone, taken):
+        again = Lake.open(lake.root)
+        assert {name: len(again.table(name).collect()) for name in RECORDS} == dict.fromkeys(
+            RECORDS, 0
+        )
+        assert [str(fault) for fault in again.verify()] == []
+    summarize_labels(Lake.open(taken.root), codes=CODES, label="side")
+    found = rows(Lake.open(taken.root), "feature_labels")
+    assert set(found["n_positive"] + found["n_negative"]) == {59}
+    assert party(3) == "B"
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "records.md"
+
+
+def test_examples__of_the_document_are_what_is_printed(record_lake: Lake, cli: Cli) -> None:
+    blocks = re.findall(r"```text\n\$ actlake (.*?)\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    assert {command.split()[2] for command, _ in blocks} == {
+        "partners_of_feature",
+        "families_of_codes",
+        "features_of_label",
+        "changes_between_corpora",
+    }
+    for command, shown in blocks:
+        printed = ok(cli(record_lake.root, *shlex.split(command)))
+        assert [line.rstrip() for line in printed.splitlines()] == shown.splitlines(), command

@@ -34,6 +34,7 @@ from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
 from actlake.flows.repair import repair as repair_body
 from actlake.flows.summarize import summarize as summarize_body
+from actlake.flows.summarize_weights import summarize_weights as summarize_weights_body
 from actlake.flows.train import train as train_body
 from actlake.storage.errors import DiskError, LakeError, UnreachableError
 from actlake.storage.lake import Lake
@@ -53,6 +54,7 @@ __all__ = [
     "pipeline",
     "repair",
     "summarize",
+    "summarize_weights",
     "train",
 ]
 
@@ -176,6 +178,7 @@ extract = _as_flow(extract_body)
 train = _as_flow(train_body)
 encode = _as_flow(encode_body)
 summarize = _as_flow(summarize_body)
+summarize_weights = _as_flow(summarize_weights_body)
 compare = _as_flow(compare_body)
 hypothesize = _as_flow(hypothesize_body)
 export = _as_flow(export_body)
@@ -193,6 +196,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
         train,
         encode,
         summarize,
+        summarize_weights,
         compare,
         hypothesize,
         export,

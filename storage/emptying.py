@@ -22,7 +22,14 @@ from actlake.storage.transaction import StagedRows
 
 __all__ = ["Emptied", "Rule", "emptied", "postings_receipts", "rules"]
 
-SUMMARIES = ("feature_statistics", "feature_histograms", "feature_examples", "feature_tokens")
+SUMMARIES = (
+    "feature_statistics",
+    "feature_profiles",
+    "feature_histograms",
+    "feature_positions",
+    "feature_examples",
+    "feature_tokens",
+)
 
 
 @dataclass(frozen=True, slots=True)

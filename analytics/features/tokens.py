@@ -6,7 +6,9 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.analytics.features.entropy import divergence, entropy
 from actlake.analytics.features.grouping import sum_by_key, within_group
+from actlake.analytics.features.postings import Postings
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
@@ -49,15 +51,17 @@ class FeatureTokens:
 
         ``token_id`` and ``mask`` have shape (rows,). Raises InputError for a token below 0.
         """
-        kept, tokens = codes.keep(mask), token_id[mask].astype(np.int64)
-        if len(tokens) and tokens.min() < 0:
+        if (token_id[mask] < 0).any():
             raise InputError("rows without a token have no token profile; mask them out")
-        keys = kept.indices.astype(np.int64) * TOKENS + tokens[kept.row_of_value()]
-        ones, values = np.ones(kept.nnz, np.int64), kept.values.astype(np.float64)
-        keys, (count, value_sum) = sum_by_key(keys, ones, values)
-        seen_token, seen_count = np.unique(tokens, return_counts=True)
-        pairs = (keys // TOKENS, keys % TOKENS, count, value_sum)
-        return cls(kept.rows, kept.n_features, *pairs, seen_token, seen_count)
+        return cls.of_postings(Postings.of(codes, mask), token_id=token_id)
+
+    @classmethod
+    def of_postings(cls, postings: Postings, *, token_id: NDArray[Any]) -> Self:
+        """As ``of``; rows whose ``token_id`` is negative are as if not under the mask."""
+        found = postings.by(token_id)
+        pairs = (found.feature, found.group, found.count, found.value_sum)
+        n_rows = int(found.seen_rows.sum())
+        return cls(n_rows, postings.n_features, *pairs, found.seen, found.seen_rows)
 
     def merge(self, other: Self) -> Self:
         require_same("n_features", self.n_features, other.n_features)
@@ -93,10 +97,11 @@ class FeatureTokens:
         to the smaller token.
         """
         lift = self.lift()
-        first = self.count if kind == "count" else lift
-        order = np.lexsort((self.token_id, -self.count, -first, self.feature))
-        if kind == "lift":
-            order = order[self.count[order] >= min_count]
+        first = self.count.astype(np.float64) if kind == "count" else lift
+        enough = np.flatnonzero(self.count >= (min_count if kind == "lift" else 1))
+        near = enough[_reach_kth(self.feature[enough], first[enough], k)]
+        keys = (self.token_id[near], -self.count[near], -first[near], self.feature[near])
+        order = near[np.lexsort(keys)]
         order = order[within_group(self.feature[order]) < k]
         feature, count = self.feature[order], self.count[order]
         return {
@@ -118,9 +123,61 @@ class FeatureTokens:
         }
         return {"kind": np.repeat(KINDS, lengths), **columns}
 
+    def profile(self) -> dict[str, NDArray[Any]]:
+        """Columns of feature_profiles, each of shape (n_features,); NaN if a feature never fires.
+
+        ``n_tokens`` different tokens it fires on; ``token_entropy`` of their shares, in bits,
+        corrected for few firings; ``token_bits``, their divergence from the tokens of all rows;
+        ``top_token_share``, of firings, in (0, 1]: a feature above 0.9 is one token in disguise.
+        """
+        exposure = self.seen_count[np.searchsorted(self.seen_token, self.token_id)]
+        expected = exposure / max(self.n_rows, 1)
+        distinct = np.bincount(self.feature, minlength=self.n_features)
+        largest, n_fires = np.zeros((2, self.n_features))
+        np.maximum.at(largest, self.feature, self.count)
+        np.add.at(n_fires, self.feature, self.count)
+        alive = np.where(n_fires > 0, n_fires, np.nan)
+        return {
+            "n_tokens": np.where(n_fires > 0, distinct, np.nan),
+            "token_entropy": entropy(self.feature, self.count, self.n_features),
+            "token_bits": divergence(self.feature, self.count, expected, self.n_features),
+            "top_token_share": largest / alive,
+        }
+
+    def shares(self, belongs: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Share of each feature's firings on tokens of each kind; NaN if it never fires.
+
+        ``belongs``, shape (vocabulary, kinds), says of which kinds a token is, in any number; the
+        result has shape (n_features, kinds). A token beyond the vocabulary is of none.
+        """
+        n_fires = np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+        known = self.token_id < len(belongs)
+        feature, count, token = self.feature[known], self.count[known], self.token_id[known]
+        sums = [
+            np.bincount(feature, weights=count * kind[token], minlength=self.n_features)
+            for kind in belongs.T
+        ]
+        with np.errstate(invalid="ignore"):
+            found: NDArray[np.float64] = np.array(sums).reshape(-1, self.n_features).T
+            return found / n_fires[:, None]
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         return pack(self)
 
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         return unpack(cls, arrays)
+
+
+def _reach_kth(feature: NDArray[np.int64], score: NDArray[np.float64], k: int) -> NDArray[np.bool_]:
+    """Which of ``score``, >= 0, may be among the ``k`` largest of their ascending ``feature``.
+
+    To float32, whose rounding keeps order: so one sort of a 64-bit key finds the few to rank.
+    """
+    narrow = score.astype(np.float32)
+    keys = (feature.astype(np.uint64) << np.uint64(32)) | narrow.view(np.uint32)
+    keys.sort()
+    count = np.bincount(feature, minlength=int(feature[-1]) + 1 if len(feature) else 0)
+    kth = keys[np.maximum(np.cumsum(count) - np.minimum(count, k), 0).clip(max=len(keys) - 1)]
+    reaches: NDArray[np.bool_] = narrow >= kth.astype(np.uint32).view(np.float32)[feature]
+    return reaches

@@ -116,7 +116,9 @@ def test_show__prints_statistics_tokens_and_contexts(speeches: Path, cli: Cli) -
     shown = ok(cli(speeches, "show", codes_name(TOPK), 0, "--limit", 3)).splitlines()
     assert shown[0].endswith(f"feature 0  mask {MASK}")
     assert "n_fires" in shown[1]
-    assert shown[2].startswith("tokens by count: war ×")
+    assert "top_token_share 1" in shown[2]
+    assert shown[3] == "this feature is single token"
+    assert shown[4].startswith("tokens by count: war ×")
     contexts = [line for line in shown if "speech-" in line]
     assert len(contexts) == 3
     assert all("war" in line for line in contexts)

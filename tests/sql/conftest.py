@@ -28,11 +28,13 @@ from tests.sql.tiny import (
     DENSE,
     DOCUMENT_CODES,
     DOCUMENT_DENSE,
+    FEATURES,
     LABELS,
     N_FEATURES,
     ROWS,
     START,
     TEXTS,
+    THE,
     summary,
     token_ids,
     vocabulary,
@@ -171,6 +173,22 @@ def build(path: Path) -> Lake:
         }
         for split, n in (("train", 14), ("holdout", 4))
         for metric, value in (("fvu", 0.25), ("fvu_pca", 0.5), ("l0", 1.5))
+    ]
+    merged["features"] = [
+        {"dictionary": "topk:toy:resid", "feature": feature, "run": ""} | facts
+        for feature, facts in enumerate(FEATURES)
+    ]
+    merged["feature_logits"] = [
+        {
+            "dictionary": "topk:toy:resid",
+            "feature": THE,
+            "kind": kind,
+            "rank": rank,
+            "token_id": token,
+            "effect": effect,
+        }
+        for kind, sign in (("top", 1), ("bottom", -1))
+        for rank, token, effect in ((1, 2 + sign, sign * 4.0), (2, 4 + sign, sign * 2.0))
     ]
     merged["similarities"] = [similarity("toy:resid@tiny", "toy:pooled@tiny", p=0.03)]
     write(lake, merged, "summaries")

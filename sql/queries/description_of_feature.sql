@@ -37,8 +37,8 @@ WITH one AS (
             CASE WHEN s.is_duplicate THEN 'duplicate' END
         ) AS flags,
         -- Wilson's interval at 95 %: rows of a document are not independent, so the true one is wider.
-        (s.n_fires + 1.92) / (s.n_rows + 3.84) AS centre,
-        1.96 * sqrt(s.n_fires * (1 - s.density) + 0.96) / (s.n_rows + 3.84) AS reach
+        (s.n_fires + 1.920729) / (s.n_rows + 3.841459) AS centre,
+        1.959964 * sqrt(s.n_fires * (1 - s.density) + 0.960365) / (s.n_rows + 3.841459) AS reach
     FROM feature_summary AS s
     WHERE s.codes = $codes AND s.mask = $mask AND s.feature = $feature
 ),
@@ -108,8 +108,8 @@ facts AS (
         CASE kind
             WHEN 'count' THEN 'tokens'
             WHEN 'lift' THEN 'tokens for their frequency'
-            WHEN 'previous' THEN 'after'
-            ELSE 'before'
+            WHEN 'previous' THEN 'comes after'
+            ELSE 'comes before'
         END,
         shown
     FROM tokens

@@ -9,7 +9,7 @@ SELECT
     n_fires,
     top_token_lift AS lift,
     -- lift = (count / n_fires) / (seen / n_rows), from which the token's rows follow.
-    1 - top_token_lift * n_fires / n_rows AS missed_share,
+    greatest(1 - top_token_lift * n_fires / n_rows, 0) AS missed_share,
     previous_token_share,
     next_token_share
 FROM feature_summary

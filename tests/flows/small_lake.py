@@ -14,9 +14,12 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.weight_facts import weight_facts
 from actlake.analytics.statistic import Arrays, merge_in_order
+from actlake.flows.summarize_weights import LOGITS
 from actlake.flows.summary_states import block_of, statistics_of
-from actlake.flows.summary_tables import Merging, tables_of
+from actlake.flows.summary_tables import Merging, summary_table, tables_of
 from actlake.storage import Codes, Csr, Document, Lake, Rowset
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -210,6 +213,8 @@ def _create_dictionary(run: Run, name: str) -> None:
             for metric, value in FVU.items()
         ]
         tables["evaluations"] = pa.Table.from_pylist(rows, arrow_schema("evaluations"))
+    if name == TOPK:
+        tables |= _weights(name, run.run)
     write_dictionary(
         run,
         name=name,
@@ -222,6 +227,34 @@ def _create_dictionary(run: Run, name: str) -> None:
         fingerprint=name,
         tables=tables,
     )
+
+
+def _weights(name: str, run: str) -> dict[str, pa.Table]:
+    """Facts of a decoder whose feature 5 is nearly feature 4, and logits of planted words."""
+    decoder = np.eye(FEATURES, dtype=np.float32)
+    decoder[5, 4] = 3
+    arrays = {
+        "W_enc": decoder.T.copy(),
+        "b_enc": np.zeros(FEATURES, np.float32),
+        "W_dec": decoder,
+        "b_dec": np.zeros(FEATURES, np.float32),
+    }
+    config = {"n_features": FEATURES, "width": FEATURES, "k": 3}
+    facts = weight_facts(Dictionary("topk", config, arrays))
+    nearest = facts["nearest_decoder"].astype(float)
+    shape = {f"logit_{one}": np.full(FEATURES, np.nan) for one in LOGITS}
+    shape["logit_std"] = np.full(FEATURES, 0.5)
+    facts |= {"nearest_decoder": nearest, **shape}
+    words = [
+        {"dictionary": name, "feature": feature, "kind": kind, "rank": 1}
+        | {"token_id": VOCABULARY.index(one), "effect": sign * 2.0}
+        for feature, word in PLANTED.items()
+        for kind, sign, one in (("top", 1, word), ("bottom", -1, "the"))
+    ]
+    return {
+        "features": summary_table("features", facts, {"dictionary": name, "run": run}),
+        "feature_logits": pa.Table.from_pylist(words, arrow_schema("feature_logits")),
+    }
 
 
 def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:

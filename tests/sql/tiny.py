@@ -80,6 +80,7 @@ DOCUMENT_DENSE = np.array([[1, 0], [2, 0], [0, 4], [3, 5]], np.float32)
 FEATURES: tuple[dict[str, float | int], ...] = tuple(
     {
         "decoder_norm": 1.0,
+        "logit_std": 2.0,
         "nearest_decoder": near,
         "nearest_decoder_cosine": cosine,
         "nearest_decoder_p": p,

@@ -1,9 +1,11 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
+from collections.abc import Sequence
+
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.runners import Inline, Runner
-from actlake.flows.summary_states import block_of, statistics_of, versions_of
+from actlake.flows.summary_states import blocks_of, statistics_of, versions_of
 from actlake.flows.summary_tables import Merging, tables_of
 from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.keys import Json, fingerprint
@@ -13,6 +15,11 @@ from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize"]
 
+STEP_ROWS = 1 << 14
+"""Rows of the shards that are computed in one step and committed together: about a second's work.
+A killed run does at most that much again."""
+STEPS = 8
+"""At least, where there are as many shards: so that there is progress to see, and to keep."""
 TABLES_VERSION = 2
 """Rises whenever the same states are written as other rows."""
 
@@ -74,21 +81,25 @@ def summarize(
         }
         todo = [shard for shard, statistics in lacking.items() if statistics]
 
-        def step(shard: int) -> list[dict[str, object]]:
+        def step(shards: Sequence[int]) -> list[dict[str, object]]:
             rows = []
-            block = block_of(lake, reader, rule, shard)
-            for statistic in lacking[shard]:
-                place = write_partial(lake.store, make[statistic](block).arrays())
-                of = versions[statistic]
-                rows.append(partial_row(run, codes, mask, statistic, shard, of, *place))
+            blocks = blocks_of(lake, reader, rule, shards)
+            for shard, block in zip(shards, blocks, strict=True):
+                for statistic in lacking[shard]:
+                    place = write_partial(lake.store, make[statistic](block).arrays())
+                    of = versions[statistic]
+                    rows.append(partial_row(run, codes, mask, statistic, shard, of, *place))
             return rows
 
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
         with progress(f"summarize {codes} under {mask}", total) as advance:
-            results = (runner or Inline()).map("summarize shard", step, todo)
-            for shard, rows in zip(todo, results, strict=True):
-                commit_partials(run, rows, f"shard {shard} of {codes} under {mask}")
-                advance(grid.span(shard)[1] - grid.span(shard)[0])
+            most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
+            groups = _groups(todo, max(most, 1))
+            results = (runner or Inline()).map("summarize shards", step, groups)
+            for shards, rows in zip(groups, results, strict=True):
+                what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
+                commit_partials(run, rows, f"{what} of {codes} under {mask}")
+                advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
         partials = lake.partials(codes, mask, [*versions.values()])
         tables = tables_of(Merging(lake, reader, mask, partials), run.run, examples, tokens)
 
@@ -98,3 +109,14 @@ def summarize(
                 deletion(transaction, table, same)
 
         run.append(tables, f"statistics of {codes} under {mask}", check=replace)
+
+
+def _groups(shards: Sequence[int], most: int) -> list[list[int]]:
+    """``shards``, ascending, in runs of consecutive ones, each of ``most`` at most."""
+    groups: list[list[int]] = []
+    for shard in shards:
+        if groups and shard == groups[-1][-1] + 1 and len(groups[-1]) < most:
+            groups[-1].append(shard)
+        else:
+            groups.append([shard])
+    return groups

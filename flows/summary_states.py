@@ -1,6 +1,6 @@
 """What ``summarize`` computes of a shard: each state of its features, and its version."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from actlake.storage.keys import fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 
-__all__ = ["Block", "block_of", "per_stratum", "statistics_of", "versions_of"]
+__all__ = ["Block", "block_of", "blocks_of", "per_stratum", "statistics_of", "versions_of"]
 
 VERSIONS = {
     "moments": 2,
@@ -73,6 +73,20 @@ class Block:
 
 def block_of(lake: Lake, codes: Codes, mask: Mask, shard: int) -> Block:
     """What the statistics of one shard are made of."""
+    [block] = blocks_of(lake, codes, mask, [shard])
+    return block
+
+
+def blocks_of(lake: Lake, codes: Codes, mask: Mask, shards: Sequence[int]) -> Iterator[Block]:
+    """The same of consecutive ``shards``, of whose rows the mask is asked once."""
+    start, (_, stop) = codes.grid.span(shards[0])[0], codes.grid.span(shards[-1])
+    kept = lake.mask_rows(mask, codes.rowset, start, stop)
+    for shard in shards:
+        first, last = codes.grid.span(shard)
+        yield _block(codes, shard, kept[first - start : last - start])
+
+
+def _block(codes: Codes, shard: int, mask: NDArray[np.bool_]) -> Block:
     start, stop = codes.grid.span(shard)
     rowset = codes.rowset
     # One row more on each side: a token's neighbour, and where a document ends.
@@ -88,7 +102,7 @@ def block_of(lake: Lake, codes: Codes, mask: Mask, shard: int) -> Block:
     is_last = np.append(~same, True)[own]
     return Block(
         codes=codes.shard(shard),
-        mask=lake.mask_rows(mask, rowset, start, stop),
+        mask=mask,
         row_start=start,
         document=document[own],
         document_rows=np.where(is_last, position.astype(np.int64) + 1, 0),

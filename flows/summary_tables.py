@@ -1,6 +1,6 @@
 """What ``summarize`` writes: the states of all shards merged, and their columns as rows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,13 +16,14 @@ from actlake.analytics.features.examples import (
     random_examples,
     silent_examples,
 )
+from actlake.analytics.features.grouping import distinct
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
 from actlake.analytics.features.token_shapes import SHAPES, token_shapes
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
-from actlake.analytics.statistic import Arrays, Statistic, merge_in_order
+from actlake.analytics.statistic import Arrays, Statistic, Wide, merge_in_order, merge_wide
 from actlake.flows.summary_states import per_stratum
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
@@ -39,6 +40,7 @@ NEGATIVE_TOKENS = 3
 """Tokens of a feature that its hard negatives are looked for among."""
 Columns = Mapping[str, NDArray[Any]]
 S = TypeVar("S", bound=Statistic)
+W = TypeVar("W", bound=Wide)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,20 @@ class Merging:
     partials: Mapping[tuple[str, int], tuple[str, Digest]]
 
     def merged(self, name: str, from_arrays: Callable[[Arrays], S]) -> S:
-        places = (self.partials[name, shard] for shard in range(len(self.codes.grid)))
-        return merge_in_order(
-            from_arrays(read_partial(self.lake.store, *place)) for place in places
-        )
+        return merge_in_order(self.states(name, from_arrays))
+
+    def merged_wide(self, name: str, from_arrays: Callable[[Arrays], W]) -> W:
+        return merge_wide(self.states(name, from_arrays))
+
+    def states(self, name: str, from_arrays: Callable[[Arrays], S]) -> Iterator[S]:
+        """The state of each shard, in order."""
+        for shard in range(len(self.codes.grid)):
+            yield from_arrays(read_partial(self.lake.store, *self.partials[name, shard]))
 
 
 def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[str, pa.Table]:
     """Every table of a summary; ``examples`` and ``tokens`` as given to ``summarize``."""
-    histogram = merging.merged("histogram", FeatureHistogram.from_arrays)
+    histogram = merging.merged_wide("histogram", FeatureHistogram.from_arrays)
     positions = merging.merged("positions", FeaturePositions.from_arrays)
     statistics = {
         **merging.merged("moments", FeatureMoments.from_arrays).finish(),
@@ -83,14 +90,14 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
 
 def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:
     """The columns of feature_profiles that are about tokens, and the rows of feature_tokens."""
-    tokens = merging.merged("tokens", FeatureTokens.from_arrays)
+    tokens = merging.merged_wide("tokens", FeatureTokens.from_arrays)
     shares = tokens.shares(token_shapes(_vocabulary(merging)))
     profile = tokens.profile() | {
         f"{shape}_share": share for shape, share in zip(SHAPES, shares.T, strict=True)
     }
     ranked: list[Columns] = [tokens.finish(k)]
     for side in ("previous", "next"):
-        beside = merging.merged(f"{side}_tokens", FeatureTokens.from_arrays)
+        beside = merging.merged_wide(f"{side}_tokens", FeatureTokens.from_arrays)
         theirs = beside.profile()
         profile |= {
             f"{side}_entropy": theirs["token_entropy"],
@@ -102,19 +109,19 @@ def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]
 
 
 def _examples(merging: Merging, histogram: FeatureHistogram, tokens: Columns, k: int) -> Columns:
-    by_value = merging.merged("value_rows", BottomRows.from_arrays)
-    silent = merging.merged("silent_rows", BottomRows.from_arrays)
-    by_token = merging.merged("token_rows", BottomRows.from_arrays)
+    by_value = merging.merged_wide("value_rows", BottomRows.from_arrays)
+    silent = merging.merged_wide("silent_rows", BottomRows.from_arrays)
+    by_token = merging.merged_wide("token_rows", BottomRows.from_arrays)
     best = (tokens["kind"] == "count") & (tokens["rank"] <= NEGATIVE_TOKENS)
     top = {name: tokens[name][best] for name in ("feature", "token_id")}
     wanted = by_token.row[np.isin(by_token.group, top["token_id"])]
-    rows = np.unique(np.concatenate((silent.row, wanted)))
+    rows = distinct(np.concatenate((silent.row, wanted)))
     codes = _codes_of(merging.codes, rows)
     in_sample = _take(codes, np.searchsorted(rows, silent.row))
     found = {
-        "top": merging.merged("top_rows", TopRows.from_arrays).finish(),
+        "top": merging.merged_wide("top_rows", TopRows.from_arrays).finish(),
         "quantile": quantile_examples(by_value, histogram, per_stratum(k)),
-        "random": random_examples(merging.merged("random_rows", BottomRows.from_arrays)),
+        "random": random_examples(merging.merged_wide("random_rows", BottomRows.from_arrays)),
         "silent": silent_examples(silent, in_sample, k),
         "negative": hard_negatives(top, by_token, codes, rows, k),
     }

@@ -1,12 +1,13 @@
 """A fixed random sample of rows of each group: the same rows whatever the chunking."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.grouping import distinct, may_be_first, ordered_by, within_group
 from actlake.analytics.features.histogram import BIN_OFFSET, BINS, bins_of
 from actlake.analytics.features.postings import Ints, Postings
 from actlake.analytics.splitmix import splitmix64
@@ -47,48 +48,48 @@ class BottomRows:
         Raises InputError if k < 1.
         """
         _require_rows(k)
-        order = np.lexsort((splitmix64(row, seed), group))
+        hashes = splitmix64(row, seed)
+        high = (hashes >> np.uint64(32)).astype(np.uint32)
+        dense = np.searchsorted(distinct(group), group)
+        near = np.flatnonzero(may_be_first(dense, high, k))
+        keys = (dense[near].astype(np.uint64) << np.uint64(32)) | high[near]
+        order = near[ordered_by(keys, hashes[near])]
         order = order[within_group(group[order]) < k]
         return cls(k, seed, group[order], row[order], value[order].astype(np.float64))
 
     @classmethod
     def firing(cls, postings: Postings, *, row_start: int, k: int, seed: int) -> Self:
         """Groups are features; rows are those on which they fire."""
-        return cls._ordered(postings, postings.feature.astype(np.int64), row_start, k, seed)
+        _require_rows(k)
+        # An order by feature and hash that costs no sort of the values.
+        place, value = postings.in_order(np.argsort(splitmix64(row_start + postings.kept, seed)))
+        feature = postings.feature.astype(np.int64)
+        kept = np.flatnonzero(within_group(feature) < k)
+        row = row_start + postings.kept[place[kept]]
+        return cls(k, seed, feature[kept], row, value[kept].astype(np.float64))
 
     @classmethod
     def by_value(cls, postings: Postings, *, row_start: int, k: int, seed: int) -> Self:
         """Groups are ``stratum_keys``: rows on which a feature fires about as strongly."""
-        return cls._ordered(postings, None, row_start, k, seed)
-
-    @classmethod
-    def _ordered(
-        cls, postings: Postings, group: Ints | None, row_start: int, k: int, seed: int
-    ) -> Self:
-        """As ``of``, from an order by feature and hash that costs no sort of the values."""
-        _require_rows(k)
-        hashes = splitmix64(row_start + postings.kept, seed)
-        place, value = postings.in_order(np.argsort(hashes))
-        feature = postings.feature.astype(np.int64)
-        if group is None:
-            keys = stratum_keys(feature, value)
-            order = np.argsort(keys, kind="stable")
-            kept = order[within_group(keys[order]) < k]
-            group = keys
-        else:
-            kept = np.flatnonzero(within_group(feature) < k)
-        row = row_start + postings.kept[place[kept]]
-        return cls(k, seed, group[kept], row, value[kept].astype(np.float64))
+        codes = postings.codes
+        group = stratum_keys(codes.indices.astype(np.int64), codes.values)
+        row = row_start + postings.kept[codes.row_of_value()]
+        return cls.of(group, row, codes.values, k=k, seed=seed)
 
     def merge(self, other: Self) -> Self:
-        require_same("k", self.k, other.k)
-        require_same("seed", self.seed, other.seed)
-        return self.of(
-            np.concatenate((self.group, other.group)),
-            np.concatenate((self.row, other.row)),
-            np.concatenate((self.value, other.value)),
-            k=self.k,
-            seed=self.seed,
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        for other in states[1:]:
+            require_same("k", states[0].k, other.k)
+            require_same("seed", states[0].seed, other.seed)
+        return cls.of(
+            np.concatenate([one.group for one in states]),
+            np.concatenate([one.row for one in states]),
+            np.concatenate([one.value for one in states]),
+            k=states[0].k,
+            seed=states[0].seed,
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -1,5 +1,6 @@
 """The distribution of each feature's values, in bins of equal relative width."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -70,13 +71,18 @@ class FeatureHistogram:
         return cls._summed(postings.n_rows, postings.n_features, *found)
 
     def merge(self, other: Self) -> Self:
-        require_same("n_features", self.n_features, other.n_features)
-        return self._summed(
-            self.n_rows + other.n_rows,
-            self.n_features,
-            np.concatenate((self.feature, other.feature)),
-            np.concatenate((self.bin, other.bin)),
-            np.concatenate((self.count, other.count)),
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        for other in states[1:]:
+            require_same("n_features", states[0].n_features, other.n_features)
+        return cls._summed(
+            sum(one.n_rows for one in states),
+            states[0].n_features,
+            np.concatenate([one.feature for one in states]),
+            np.concatenate([one.bin for one in states]),
+            np.concatenate([one.count for one in states]),
         )
 
     @classmethod

@@ -1,5 +1,6 @@
 """The tokens on which each feature fires."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.analytics.features.entropy import divergence, entropy
-from actlake.analytics.features.grouping import sum_by_key, within_group
+from actlake.analytics.features.grouping import may_be_first, sum_by_key, within_group
 from actlake.analytics.features.postings import Postings
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
@@ -64,19 +65,25 @@ class FeatureTokens:
         return cls(n_rows, postings.n_features, *pairs, found.seen, found.seen_rows)
 
     def merge(self, other: Self) -> Self:
-        require_same("n_features", self.n_features, other.n_features)
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        n_features = states[0].n_features
+        for other in states[1:]:
+            require_same("n_features", n_features, other.n_features)
         keys, (count, value_sum) = sum_by_key(
-            np.concatenate((self._keys(), other._keys())),
-            np.concatenate((self.count, other.count)),
-            np.concatenate((self.value_sum, other.value_sum)),
+            np.concatenate([one._keys() for one in states]),
+            np.concatenate([one.count for one in states]),
+            np.concatenate([one.value_sum for one in states]),
         )
         seen_token, (seen_count,) = sum_by_key(
-            np.concatenate((self.seen_token, other.seen_token)),
-            np.concatenate((self.seen_count, other.seen_count)),
+            np.concatenate([one.seen_token for one in states]),
+            np.concatenate([one.seen_count for one in states]),
         )
         pairs = (keys // TOKENS, keys % TOKENS, count, value_sum)
-        n_rows = self.n_rows + other.n_rows
-        return type(self)(n_rows, self.n_features, *pairs, seen_token, seen_count)
+        n_rows = sum(one.n_rows for one in states)
+        return cls(n_rows, n_features, *pairs, seen_token, seen_count)
 
     def _keys(self) -> NDArray[np.int64]:
         return self.feature * TOKENS + self.token_id
@@ -99,7 +106,8 @@ class FeatureTokens:
         lift = self.lift()
         first = self.count.astype(np.float64) if kind == "count" else lift
         enough = np.flatnonzero(self.count >= (min_count if kind == "lift" else 1))
-        near = enough[_reach_kth(self.feature[enough], first[enough], k)]
+        falling = ~first[enough].astype(np.float32).view(np.uint32)  # rounding keeps the order
+        near = enough[may_be_first(self.feature[enough], falling, k)]
         keys = (self.token_id[near], -self.count[near], -first[near], self.feature[near])
         order = near[np.lexsort(keys)]
         order = order[within_group(self.feature[order]) < k]
@@ -167,17 +175,3 @@ class FeatureTokens:
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         return unpack(cls, arrays)
-
-
-def _reach_kth(feature: NDArray[np.int64], score: NDArray[np.float64], k: int) -> NDArray[np.bool_]:
-    """Which of ``score``, >= 0, may be among the ``k`` largest of their ascending ``feature``.
-
-    To float32, whose rounding keeps order: so one sort of a 64-bit key finds the few to rank.
-    """
-    narrow = score.astype(np.float32)
-    keys = (feature.astype(np.uint64) << np.uint64(32)) | narrow.view(np.uint32)
-    keys.sort()
-    count = np.bincount(feature, minlength=int(feature[-1]) + 1 if len(feature) else 0)
-    kth = keys[np.maximum(np.cumsum(count) - np.minimum(count, k), 0).clip(max=len(keys) - 1)]
-    reaches: NDArray[np.bool_] = narrow >= kth.astype(np.uint32).view(np.float32)[feature]
-    return reaches

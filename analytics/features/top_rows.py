@@ -1,12 +1,13 @@
 """The rows on which each feature fires most strongly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.grouping import may_be_first, ordered_by, within_group
 from actlake.analytics.features.postings import Postings
 from actlake.analytics.splitmix import splitmix64
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
@@ -55,14 +56,19 @@ class TopRows:
         return cls._largest(k, codes.n_features, feature, value.astype(np.float64), row)
 
     def merge(self, other: Self) -> Self:
-        require_same("n_features", self.n_features, other.n_features)
-        require_same("k", self.k, other.k)
-        return self._largest(
-            self.k,
-            self.n_features,
-            np.concatenate((self.feature, other.feature)),
-            np.concatenate((self.value, other.value)),
-            np.concatenate((self.row, other.row)),
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        for other in states[1:]:
+            require_same("n_features", states[0].n_features, other.n_features)
+            require_same("k", states[0].k, other.k)
+        return cls._largest(
+            states[0].k,
+            states[0].n_features,
+            np.concatenate([one.feature for one in states]),
+            np.concatenate([one.value for one in states]),
+            np.concatenate([one.row for one in states]),
         )
 
     @classmethod
@@ -74,7 +80,11 @@ class TopRows:
         value: NDArray[np.float64],
         row: NDArray[np.int64],
     ) -> Self:
-        order = np.lexsort((splitmix64(row), -value, feature))
+        # Bits of positive float32 numbers rise with the numbers; inverted, the strongest is first.
+        falling = ~value.astype(np.float32).view(np.uint32)
+        near = np.flatnonzero(may_be_first(feature, falling, k))
+        keys = (feature[near].astype(np.uint64) << np.uint64(32)) | falling[near]
+        order = near[ordered_by(keys, splitmix64(row[near]))]
         order = order[within_group(feature[order]) < k]
         return cls(k, n_features, feature[order], value[order], row[order])
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.weight_facts import weight_facts
-from actlake.analytics.statistic import Arrays, merge_in_order
+from actlake.analytics.statistic import Arrays
 from actlake.flows.summarize_weights import LOGITS
-from actlake.flows.summary_states import block_of, statistics_of
+from actlake.flows.summary_states import blocks_of, statistics_of
 from actlake.flows.summary_tables import Merging, summary_table, tables_of
 from actlake.storage import Codes, Csr, Document, Lake, Rowset
 from actlake.storage.codes_writer import (
@@ -287,7 +287,6 @@ def _summarize(lake: Lake, run: Run, codes: Codes) -> None:
 class _Whole(Merging):
     """The states of a summary that keeps no partials."""
 
-    def merged(self, name: str, from_arrays: Callable[[Arrays], Any]) -> Any:
-        mask, make = self.lake.mask(self.mask), statistics_of(SHOWN_TOKENS)[name]
-        shards = range(len(self.codes.grid))
-        return merge_in_order(make(block_of(self.lake, self.codes, mask, one)) for one in shards)
+    def states(self, name: str, from_arrays: Callable[[Arrays], Any]) -> Iterator[Any]:
+        make, shards = statistics_of(SHOWN_TOKENS)[name], range(len(self.codes.grid))
+        return map(make, blocks_of(self.lake, self.codes, self.lake.mask(self.mask), shards))

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.text import Text
 
-from actlake.flows.summaries import summaries
+from actlake.flows.summaries import FLAGS, flags, summaries
 from actlake.flows.terminal import console, shown
 from actlake.flows.visible import visible, visible_token
 from actlake.storage.contexts import Context
@@ -23,16 +23,6 @@ MORE_FACTS = (
     "top_token_share",
     "position_bits",
     "nearest_decoder_cosine",
-)
-FLAGS = (
-    "is_dead",
-    "is_rare",
-    "is_dense",
-    "is_always_on",
-    "is_ultra_low_density",
-    "is_single_token",
-    "is_positional",
-    "is_duplicate",
 )
 TOKENS = {
     "count": "tokens by count",
@@ -54,8 +44,8 @@ def print_feature(
         facts = [f"{one} {shown(statistics[one])}" for one in names if statistics[one] is not None]
         if facts:
             screen.print(Text("  ".join(facts)))
-    if flags := [one.removeprefix("is_").replace("_", " ") for one in FLAGS if statistics[one]]:
-        screen.print(Text(f"this feature is {', '.join(flags)}"))
+    if found := flags(statistics):
+        screen.print(Text(f"this feature is {', '.join(found)}"))
     for ranking, title in TOKENS.items():
         tokens = lake.sql(
             """

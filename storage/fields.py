@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from actlake.storage.columns import COLUMNS
+from actlake.storage.feature_columns import FEATURE_COLUMNS
 from actlake.storage.finding_columns import FINDING_COLUMNS
 
 __all__ = ["ARRAYS", "TABLES", "TEXTS", "Array", "Field", "arrow_schema", "markdown"]
@@ -53,7 +54,7 @@ def _fields(text: str) -> tuple[Field, ...]:
 
 
 TABLES: dict[str, tuple[Field, ...]] = {
-    name: _fields(text) for name, text in (COLUMNS | FINDING_COLUMNS).items()
+    name: _fields(text) for name, text in (COLUMNS | FEATURE_COLUMNS | FINDING_COLUMNS).items()
 }
 
 ARRAYS: tuple[Array, ...] = (

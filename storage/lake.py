@@ -183,11 +183,8 @@ class Lake:
         after: int = 12,
         kind: str = "top",
     ) -> list[Context]:
-        """The strongest firings of a feature with their text, strongest first.
+        """The strongest firings of a feature with their text, or the examples of another ``kind``.
 
-        Or other examples by ``kind``: quantile, some of each tenth by value, strongest first;
-        random, any on which it fires; silent, any on which it does not; negative, those on which
-        it does not although the token is one that it fires on.
         ``before`` and ``after`` count rows of the same document. At most as many as
         ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
         """

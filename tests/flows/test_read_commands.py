@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 
 from actlake.flows.encode import encode
+from actlake.flows.read_commands import show
 from actlake.flows.summarize import summarize
 from actlake.storage import Document
+from actlake.storage.contexts import KINDS
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
@@ -124,6 +126,10 @@ def test_show__prints_statistics_tokens_and_contexts(speeches: Path, cli: Cli) -
     assert all("war" in line for line in contexts)
     strengths = [float(line.split()[0]) for line in contexts]
     assert strengths == sorted(strengths, reverse=True)
+    [option] = [one for one in show.params if one.name == "kind"]
+    assert option.type.choices == KINDS
+    silent = ok(cli(speeches, "show", codes_name(TOPK), 0, "--limit", 3, "--kind", "silent"))
+    assert [line.split()[0] for line in silent.splitlines() if "speech-" in line] == ["0.000"] * 3
     assert "features 0 to 15, not 16" in refused(cli(speeches, "show", codes_name(TOPK), 16))
     assert "actlake ls codes" in refused(cli(speeches, "show", "nothing", 0))
     assert "summarize" in refused(cli(speeches, "show", codes_name(TOPK), 0, "--mask", "all"))

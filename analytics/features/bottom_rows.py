@@ -71,10 +71,13 @@ class BottomRows:
     @classmethod
     def by_value(cls, postings: Postings, *, row_start: int, k: int, seed: int) -> Self:
         """Groups are ``stratum_keys``: rows on which a feature fires about as strongly."""
-        codes = postings.codes
-        group = stratum_keys(codes.indices.astype(np.int64), codes.values)
-        row = row_start + postings.kept[codes.row_of_value()]
-        return cls.of(group, row, codes.values, k=k, seed=seed)
+        _require_rows(k)
+        place, value = postings.in_order(np.argsort(splitmix64(row_start + postings.kept, seed)))
+        group = stratum_keys(postings.feature.astype(np.int64), value)
+        order = np.argsort(group, kind="stable")  # its runs of features make that cheap
+        kept = order[within_group(group[order]) < k]
+        row = row_start + postings.kept[place[kept]]
+        return cls(k, seed, group[kept], row, value[kept].astype(np.float64))
 
     def merge(self, other: Self) -> Self:
         return self.merge_all((self, other))

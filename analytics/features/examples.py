@@ -95,8 +95,10 @@ def hard_negatives(top: Columns, sample: BottomRows, codes: Csr, rows: Ints, k: 
     at = np.arange(len(feature)) + np.repeat(start - (np.cumsum(length) - length), length)
     row = sample.row[at]
     place = np.searchsorted(rows, row)
-    fires = codes.row_of_value() * codes.n_features + codes.indices
-    silent = np.isin(place * codes.n_features + feature, fires, invert=True)
+    # Ascending, as rows and the features in them are; no pair has the last one's number.
+    fires = np.append(codes.row_of_value() * codes.n_features + codes.indices, -1)
+    pairs = place * codes.n_features + feature
+    silent = fires[np.searchsorted(fires[:-1], pairs)] != pairs
     feature, row = feature[silent], row[silent]
     rank = within_group(feature) + 1
     kept = rank <= k

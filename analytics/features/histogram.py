@@ -99,9 +99,8 @@ class FeatureHistogram:
 
     def n_fires(self) -> NDArray[np.int64]:
         """Stored values of each feature, shape (n_features,)."""
-        total = np.zeros(self.n_features, np.int64)
-        np.add.at(total, self.feature, self.count)
-        return total
+        total = np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+        return total.astype(np.int64)
 
     def quantile(self, q: float) -> NDArray[np.float64]:
         """Quantile ``q`` in [0, 1] of each feature's values where it fires; NaN if it never does.

@@ -90,10 +90,21 @@ class FeatureTokens:
 
     def lift(self) -> NDArray[np.float64]:
         """P(token | feature fires) / P(token) of each pair, > 0; 1 where they are unrelated."""
-        n_fires = np.zeros(self.n_features, np.int64)
-        np.add.at(n_fires, self.feature, self.count)
-        exposure = self.seen_count[np.searchsorted(self.seen_token, self.token_id)]
-        return (self.count / n_fires[self.feature]) / (exposure / max(self.n_rows, 1))
+        return self._lift_of(slice(None))
+
+    def _lift_of(self, pairs: NDArray[np.int64] | slice) -> NDArray[np.float64]:
+        share = self.count[pairs] / self._n_fires()[self.feature[pairs]]
+        return share / (self._exposure()[self.token_id[pairs]] / max(self.n_rows, 1))
+
+    def _n_fires(self) -> NDArray[np.float64]:
+        """Of each feature, shape (n_features,); whole numbers."""
+        return np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+
+    def _exposure(self) -> NDArray[np.int64]:
+        """Rows of each token under the mask, by the token's number: a search for each is slower."""
+        rows = np.zeros(int(self.seen_token[-1]) + 1 if len(self.seen_token) else 0, np.int64)
+        rows[self.seen_token] = self.seen_count
+        return rows
 
     def top(self, kind: Kind, k: int, *, min_count: int = 5) -> dict[str, NDArray[Any]]:
         """Columns of feature_tokens: the ``k`` tokens of each feature by count or by lift.
@@ -103,8 +114,7 @@ class FeatureTokens:
         token has a huge lift. By count there is no such floor. Ties go to the larger count, then
         to the smaller token.
         """
-        lift = self.lift()
-        first = self.count.astype(np.float64) if kind == "count" else lift
+        first = self.count.astype(np.float64) if kind == "count" else self.lift()
         enough = np.flatnonzero(self.count >= (min_count if kind == "lift" else 1))
         falling = ~first[enough].astype(np.float32).view(np.uint32)  # rounding keeps the order
         near = enough[may_be_first(self.feature[enough], falling, k)]
@@ -118,7 +128,7 @@ class FeatureTokens:
             "token_id": self.token_id[order],
             "count": count,
             "mean": self.value_sum[order] / count,
-            "lift": lift[order],
+            "lift": self._lift_of(order),
         }
 
     def finish(self, k: int, *, min_count: int = 5) -> dict[str, NDArray[Any]]:
@@ -138,12 +148,12 @@ class FeatureTokens:
         corrected for few firings; ``token_bits``, their divergence from the tokens of all rows;
         ``top_token_share``, of firings, in (0, 1]: a feature above 0.9 is one token in disguise.
         """
-        exposure = self.seen_count[np.searchsorted(self.seen_token, self.token_id)]
-        expected = exposure / max(self.n_rows, 1)
+        expected = self._exposure()[self.token_id] / max(self.n_rows, 1)
         distinct = np.bincount(self.feature, minlength=self.n_features)
-        largest, n_fires = np.zeros((2, self.n_features))
-        np.maximum.at(largest, self.feature, self.count)
-        np.add.at(n_fires, self.feature, self.count)
+        largest, n_fires = np.zeros(self.n_features), self._n_fires()
+        if len(self.feature):
+            starts = np.flatnonzero(np.diff(self.feature, prepend=-1))
+            largest[self.feature[starts]] = np.maximum.reduceat(self.count, starts)
         alive = np.where(n_fires > 0, n_fires, np.nan)
         return {
             "n_tokens": np.where(n_fires > 0, distinct, np.nan),
@@ -158,7 +168,7 @@ class FeatureTokens:
         ``belongs``, shape (vocabulary, kinds), says of which kinds a token is, in any number; the
         result has shape (n_features, kinds). A token beyond the vocabulary is of none.
         """
-        n_fires = np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+        n_fires = self._n_fires()
         known = self.token_id < len(belongs)
         feature, count, token = self.feature[known], self.count[known], self.token_id[known]
         sums = [

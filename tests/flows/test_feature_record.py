@@ -10,6 +10,7 @@ import pytest
 from actlake.flows import summary_states
 from actlake.flows.summarize import summarize
 from actlake.storage.lake import Lake
+from tests.flows.commands import Cli, ok
 from tests.flows.counted import CODES, MASKS, stored, table, under
 from tests.flows.counted import counted_lake as counted_lake
 
@@ -104,3 +105,13 @@ def test_summary__computes_again_only_the_state_whose_code_changed(
     summarize(copied, codes=CODES, mask="late", examples=5, tokens=2)  # nothing but a merge
     assert made() == before | {"positions": 2 * shards}
     assert table(copied, "feature_tokens", "late")["rank"].max() == 2
+
+
+def test_summarize__with_weights_tells_them_too(lake: Lake, tmp_path: Path, cli: Cli) -> None:
+    root = shutil.copytree(lake.root, tmp_path / "lake")
+    asked = ("summarize", CODES, "--mask", "late", "--examples", 5, "--tokens", 4, "--weights")
+    ok(cli(root, *asked, "--runner", "inline"))
+    found = Lake.open(root)
+    assert len(found.table("features").collect()) == 32
+    duplicates = "SELECT count(is_duplicate) FROM feature_summary WHERE mask = 'late'"
+    assert found.sql(duplicates).rows() == [(32,)]

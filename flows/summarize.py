@@ -18,7 +18,7 @@ __all__ = ["summarize"]
 STEP_ROWS = 1 << 14
 """Rows of the shards that are computed in one step and committed together: about a second's work.
 A killed run does at most that much again."""
-STEPS = 8
+STEPS = 4
 """At least, where there are as many shards: so that there is progress to see, and to keep."""
 TABLES_VERSION = 2
 """Rises whenever the same states are written as other rows."""

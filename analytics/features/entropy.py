@@ -17,7 +17,7 @@ def entropy(group: NDArray[np.integer[Any]], count: NDArray[np.int64], groups: i
 
     Source: Miller (1955), "Note on the bias of information estimates".
     """
-    share, _ = _shares(group, count, groups)
+    share = _shares(group, count, groups)
     plain = -np.bincount(group, weights=share * np.log2(share), minlength=groups)
     found: Floats = np.maximum(plain, 0) + _bias(group, count, groups)
     return found
@@ -33,17 +33,16 @@ def divergence(
 
     Source: Kullback & Leibler (1951), "On information and sufficiency"; bias as in ``entropy``.
     """
-    share, _ = _shares(group, count, groups)
+    share = _shares(group, count, groups)
     plain = np.bincount(group, weights=share * np.log2(share / expected), minlength=groups)
     found: Floats = np.maximum(plain - _bias(group, count, groups), 0)
     return found
 
 
-def _shares(
-    group: NDArray[np.integer[Any]], count: NDArray[np.int64], groups: int
-) -> tuple[Floats, Floats]:
+def _shares(group: NDArray[np.integer[Any]], count: NDArray[np.int64], groups: int) -> Floats:
     total = np.bincount(group, weights=count, minlength=groups)
-    return count / total[group], total
+    share: Floats = count / total[group]
+    return share
 
 
 def _bias(group: NDArray[np.integer[Any]], count: NDArray[np.int64], groups: int) -> Floats:

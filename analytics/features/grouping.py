@@ -29,7 +29,8 @@ def within_group(ordered: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
 def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The different ``values`` >= 0, ascending; numpy's own hashes them, which is far slower."""
     ordered = np.sort(values)
-    return ordered[np.diff(ordered, prepend=-1) != 0]
+    found: NDArray[np.int64] = ordered[np.diff(ordered, prepend=-1) != 0]
+    return found
 
 
 def may_be_first(

@@ -11,6 +11,7 @@ from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.random import random_dictionary
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
+from actlake.flows.summary_states import blocks_of, statistics_of
 from actlake.storage import Codes, Csr, Document, Lake
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -111,11 +112,21 @@ def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
         "one sort by feature, and sums",
         {
             "actlake": ours,
+            "of which moments, histogram and strongest rows": lambda _: timed(
+                lambda: _three_states(lake)
+            ),
             "one sort by feature, and sums": lambda _: timed(lambda: _sort_and_sum(codes)),
             "the same answers in SQL, without histograms": duckdb,
         },
     )
     yield from _bytes(lake, "codes", "features used as a power law")
+
+
+def _three_states(lake: Lake) -> None:
+    codes, make = lake.codes("codes"), statistics_of(20)
+    for block in blocks_of(lake, codes, lake.mask("no_special"), range(len(codes.grid))):
+        for name in ("moments", "histogram", "top_rows"):
+            make[name](block)
 
 
 class _Masks:

@@ -7,7 +7,7 @@ from typing import Any
 
 from actlake.flows.feature_plots import value_bars
 from actlake.flows.figures import short
-from actlake.flows.summaries import Summary, summaries
+from actlake.flows.summaries import FLAGS, Summary, flags, summaries
 from actlake.flows.visible import visible, visible_token
 from actlake.storage.contexts import Context
 from actlake.storage.lake import Lake
@@ -78,12 +78,13 @@ def cards_of(
         "mask": summary.mask,
         "features": list(features),
     }
-    statistics = """
+    statistics = f"""
         SELECT
-            feature, n_rows, n_fires, density, max_active, q50_active, q90_active, q99_active
-        FROM feature_statistics
+            feature, n_rows, n_fires, density, n_documents, n_documents_fires,
+            max_active, q50_active, q90_active, q99_active, {", ".join(FLAGS)}
+        FROM feature_summary
         WHERE codes = $codes AND mask = $mask AND list_contains($features, feature)
-    """
+    """  # noqa: S608 ours
     tokens = """
         SELECT t.feature, t.kind, t."count", t.lift, v.text FROM feature_tokens AS t
         JOIN codes AS c USING (codes) JOIN rowsets AS r USING (rowset)
@@ -103,6 +104,7 @@ def cards_of(
     return [
         known[feature]
         | {
+            "flags": flags(known[feature]),
             "bars": _bars(value_bars(lake, summary, feature)),
             "tokens": _tokens([row for row in by_token if row["feature"] == feature]),
             "contexts": [

@@ -61,7 +61,7 @@ class Extraction:
         if self._loaded is not None and self._loaded[0] == tensor.id:
             return self._loaded[1]
         self._loaded = None  # before another takes its memory
-        facts = self._facts(tensor, attributes)
+        facts = self.facts(tensor)
         resolved = sites.resolve_sites(models.skeleton(facts), [tensor.site])
         loaded = models.load_model(
             facts,
@@ -73,9 +73,11 @@ class Extraction:
         self._loaded = tensor.id, loaded
         return loaded
 
-    def _facts(self, tensor: Tensor, attributes: Attributes) -> "ModelFacts":
+    def facts(self, tensor: Tensor) -> "ModelFacts":
+        """Of the model that made ``tensor``; ModelError if another one is in its place."""
         from actlake.flows.extraction import models
 
+        attributes = tensor.attributes()
         source = self.source(tensor.model)
         facts = models.inspect_model(
             source,

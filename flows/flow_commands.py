@@ -210,11 +210,16 @@ def encode(path: Path, runner: str, **options: Any) -> None:
 @click.option(
     "--tokens", type=COUNT, default=20, show_default=True, help="Tokens a feature and ranking."
 )
-def summarize(path: Path, runner: str, **options: Any) -> None:
+@click.option("--weights", is_flag=True, help="Also of the dictionary's weights and logit effects.")
+def summarize(path: Path, runner: str, weights: bool, **options: Any) -> None:
     """Compute the statistics of every feature of CODES."""
     from actlake.flows.execution import execute
 
-    execute(runner, "summarize", open_lake(path), options)
+    lake = open_lake(path)
+    if weights:
+        dictionary = lake.codes(options["codes"]).dictionary
+        execute(runner, "summarize_weights", lake, {"dictionary": dictionary})
+    execute(runner, "summarize", lake, options)
 
 
 @click.command(cls=LakeCommand)

@@ -37,6 +37,7 @@ from actlake.flows.repair import repair as repair_body
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.summarize_labels import summarize_labels as summarize_labels_body
 from actlake.flows.summarize_pairs import summarize_pairs as summarize_pairs_body
+from actlake.flows.summarize_weights import summarize_weights as summarize_weights_body
 from actlake.flows.train import train as train_body
 from actlake.storage.errors import DiskError, LakeError, UnreachableError
 from actlake.storage.lake import Lake
@@ -59,6 +60,7 @@ __all__ = [
     "summarize",
     "summarize_labels",
     "summarize_pairs",
+    "summarize_weights",
     "train",
 ]
 
@@ -184,6 +186,7 @@ encode = _as_flow(encode_body)
 summarize = _as_flow(summarize_body)
 summarize_pairs = _as_flow(summarize_pairs_body)
 summarize_labels = _as_flow(summarize_labels_body)
+summarize_weights = _as_flow(summarize_weights_body)
 compare = _as_flow(compare_body)
 diff_corpora = _as_flow(diff_corpora_body)
 hypothesize = _as_flow(hypothesize_body)
@@ -204,6 +207,7 @@ FLOWS: dict[str, Flow[..., Any]] = {
         summarize,
         summarize_pairs,
         summarize_labels,
+        summarize_weights,
         compare,
         diff_corpora,
         hypothesize,

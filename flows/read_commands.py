@@ -45,11 +45,18 @@ def list_(path: Path, kind: str | None) -> None:
 @lake_option
 @click.option("--mask", help="Mask of the statistics; by default that of the newest.")
 @click.option("--limit", default=8, type=COUNT, show_default=True, help="Contexts to show.")
-def show(path: Path, codes: str, feature: int, mask: str | None, limit: int) -> None:
-    """Show what FEATURE of CODES does: statistics, tokens, strongest contexts."""
-    from actlake.flows.terminal import print_feature
+@click.option(
+    "--kind",
+    type=click.Choice(["top", "quantile", "random", "silent", "negative"]),
+    default="top",
+    show_default=True,
+    help="Of contexts: strongest, of each tenth by value, any, silent, silent on its own tokens.",
+)
+def show(path: Path, codes: str, feature: int, mask: str | None, limit: int, kind: str) -> None:
+    """Show what FEATURE of CODES does: statistics, flags, tokens, contexts."""
+    from actlake.flows.feature_text import print_feature
 
-    print_feature(open_lake(path), codes, feature, mask, limit)
+    print_feature(open_lake(path), codes, feature, mask, limit, kind)
 
 
 @click.command(cls=LakeCommand)

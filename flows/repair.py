@@ -12,7 +12,7 @@ from actlake.flows.extract_again import Extraction
 from actlake.flows.maintain import remedy
 from actlake.flows.progress import say
 from actlake.flows.runners import Inline, Runner
-from actlake.flows.summarize import block_of, statistics_of
+from actlake.flows.summary_states import block_of, statistics_of
 from actlake.storage.committed import CommittedFile, files_of_tables, files_of_things
 from actlake.storage.duck import one_line
 from actlake.storage.errors import InputError, LakeError, NotFoundError

@@ -1,13 +1,26 @@
 """What plots and the page are made of: which codes are summarized, how dictionaries score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
-__all__ = ["Score", "Summary", "scores", "summaries"]
+__all__ = ["FLAGS", "Score", "Summary", "flags", "scores", "summaries"]
 
 SPLIT = "holdout"
+FLAGS = (
+    "is_dead",
+    "is_rare",
+    "is_dense",
+    "is_always_on",
+    "is_ultra_low_density",
+    "is_single_token",
+    "is_positional",
+    "is_duplicate",
+)
+"""Of feature_summary, which says what each means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,11 @@ def summaries(lake: Lake, codes: str | None = None, mask: str | None = None) -> 
         where = "" if mask is None else f" under the mask {mask}"
         raise InputError(f"{what} summarized{where} in {lake.root}; run `actlake summarize` first")
     return list(newest.values())
+
+
+def flags(feature: Mapping[str, Any]) -> list[str]:
+    """The flags that a row of feature_summary raises, in words."""
+    return [one.removeprefix("is_").replace("_", " ") for one in FLAGS if feature[one]]
 
 
 def scores(lake: Lake, dictionary: str | None = None, mask: str | None = None) -> list[Score]:

@@ -12,25 +12,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actlake.flows.summaries import summaries
-from actlake.flows.visible import visible, visible_token
+from actlake.flows.visible import visible
 from actlake.flows.withdraw import Withdrawn
 from actlake.storage.backup import Backup
-from actlake.storage.contexts import Context
 from actlake.storage.deletion import Deletion
-from actlake.storage.errors import InputError, NotFoundError
-from actlake.storage.lake import Lake
+from actlake.storage.errors import InputError
 from actlake.storage.results import Result
 from actlake.storage.retention import Plan
 
 __all__ = [
+    "console",
     "parameters",
     "print_backups",
     "print_deletion",
-    "print_feature",
     "print_removal",
     "print_table",
     "print_withdrawal",
+    "shown",
     "write_result",
 ]
 
@@ -39,35 +37,32 @@ NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 RESERVED = ("self", "select", "name", "seconds")
 """What ``Lake.sql`` and ``Lake.query`` call their own arguments."""
 
-SHADES = ("", "on grey30", "on dark_orange3", "bold black on orange1")
-FACTS = ("n_rows", "n_fires", "density", "mean_active", "max_active", "q50_active", "q99_active")
-
 
 def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     """A table as wide as the terminal; everywhere else as wide as its content."""
-    console = _console()
+    screen = console()
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
         heading = Text(visible(name))  # people name columns in SQL; no markup of theirs is obeyed
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
-        table.add_row(*(Text(_shown(value)) for value in row))
-    console.print(table)
+        table.add_row(*(Text(shown(value)) for value in row))
+    screen.print(table)
 
 
 def print_removal(plan: Plan, *, done: bool, listing: bool) -> None:
     """What ``gc`` removed, or would remove: by place, or every file and folder."""
-    console = _console()
+    screen = console()
     forgotten = "forgotten" if done else "would be forgotten"
-    console.print(Text(f"{len(plan.snapshots):,} snapshots {forgotten}"))
+    screen.print(Text(f"{len(plan.snapshots):,} snapshots {forgotten}"))
     for what, found in (
         ("removed" if done else "would be removed", plan.now),
         ("would be removed when the grace period has passed", plan.later),
     ):
         if found or what.endswith("removed"):
             size = sum(one.bytes for one in found)
-            console.print(Text(f"{len(found):,} files and folders, {size:,} bytes, {what}"))
+            screen.print(Text(f"{len(found):,} files and folders, {size:,} bytes, {what}"))
         if not found:
             continue
         places: dict[str, list[int]] = {}
@@ -81,7 +76,7 @@ def print_removal(plan: Plan, *, done: bool, listing: bool) -> None:
         }
         print_table(pa.table(columns))
     if not done and (plan.snapshots or plan.now):
-        console.print(Text("nothing was changed; add --remove to do it"))
+        screen.print(Text("nothing was changed; add --remove to do it"))
 
 
 def print_deletion(deletion: Deletion) -> None:
@@ -99,19 +94,19 @@ def print_deletion(deletion: Deletion) -> None:
 
 def print_withdrawal(done: Withdrawn) -> None:
     """What was emptied, what is stale, and what outside the lake still holds the documents."""
-    console = _console()
+    screen = console()
     if done.withdrawal is None:
-        console.print(Text("withdrawn before; no file of the lake holds it"))
+        screen.print(Text("withdrawn before; no file of the lake holds it"))
     else:
         counts = done.withdrawal.removed
         rows = [{"table": name, "rows": n} for name, n in counts.items() if isinstance(n, int)]
         print_table(pa.Table.from_pylist(rows), title="emptied or removed")
         for name in counts.get("summaries", ()):
-            console.print(Text(f"run `actlake summarize` again: {name}"))
+            screen.print(Text(f"run `actlake summarize` again: {name}"))
         for kind, names in done.withdrawal.stale.items():
-            console.print(Text(f"computed with it and still there, {kind}: {', '.join(names)}"))
+            screen.print(Text(f"computed with it and still there, {kind}: {', '.join(names)}"))
     for folder in done.exports:
-        console.print(Text(f"made before, and to be removed or exported again: {folder}"))
+        screen.print(Text(f"made before, and to be removed or exported again: {folder}"))
 
 
 def print_backups(found: Sequence[Backup]) -> None:
@@ -167,76 +162,15 @@ def parameters(given: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def print_feature(lake: Lake, codes: str, feature: int, mask: str | None, limit: int) -> None:
-    """Statistics, tokens and contexts of one feature."""
-    console = _console()
-    statistics = _statistics(lake, codes, feature, mask)
-    chosen = str(statistics["mask"])
-    console.print(Text(f"{codes}  feature {feature}  mask {chosen}", style="bold"))
-    facts = [f"{name} {_shown(statistics[name])}" for name in FACTS]
-    console.print(Text("  ".join(facts)))
-    for kind in ("count", "lift"):
-        tokens = lake.sql(
-            """
-            SELECT v.text, t.count, t.lift
-            FROM feature_tokens AS t
-            JOIN codes AS c USING (codes)
-            JOIN rowsets AS r USING (rowset)
-            JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
-            WHERE t.codes = $codes AND t.mask = $mask AND t.feature = $feature AND t.kind = $kind
-            ORDER BY t.rank LIMIT 10
-            """,
-            codes=codes,
-            mask=chosen,
-            feature=feature,
-            kind=kind,
-        ).rows()
-        if tokens:
-            shown = "  ".join(f"{visible_token(str(text))} ×{n}" for text, n, _ in tokens)
-            console.print(Text(f"tokens by {kind}: {shown}"))
-    for context in lake.contexts(codes, feature, mask=chosen, limit=limit):
-        console.print(_context(context))
-
-
-def _statistics(lake: Lake, codes: str, feature: int, mask: str | None) -> dict[str, Any]:
-    [summary] = summaries(lake, codes, mask)
-    rows = lake.sql(
-        """
-        SELECT mask, n_rows, n_fires, density, mean_active, max_active, q50_active, q99_active
-        FROM feature_statistics WHERE codes = $codes AND feature = $feature AND mask = $mask
-        """,
-        codes=codes,
-        feature=feature,
-        mask=summary.mask,
-    ).pl()
-    if rows.is_empty():
-        raise NotFoundError(
-            f"codes {codes} have features 0 to {summary.n_features - 1}, not {feature}"
-        )
-    return rows.row(0, named=True)
-
-
-def _context(context: Context) -> Text:
-    line = Text(f"{context.value:9.3f}  {visible(context.source_id)}  ")
-    strongest = max((span.value for span in context.spans), default=context.value)
-    at = 0
-    for span in context.spans:
-        shade = SHADES[min(3, 1 + int(2 * span.value / strongest))]
-        line.append(visible(context.text[at : span.start]))
-        line.append(visible(context.text[span.start : span.stop]), style=shade)
-        at = span.stop
-    line.append(visible(context.text[at:]))
-    return line
-
-
-def _console() -> Console:
+def console() -> Console:
     """As wide as the terminal; elsewhere no line is broken."""
     if sys.stdout.isatty():
         return Console(highlight=False)
     return Console(highlight=False, width=1 << 20, soft_wrap=True)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value as a cell of a table; nothing for None."""
     if value is None:
         return ""
     if isinstance(value, float):

@@ -176,60 +176,13 @@ COLUMNS = {
     "partials": """
         codes VARCHAR name of the codes
         mask VARCHAR name of the mask
-        statistic VARCHAR moments, histogram, top_rows or tokens
+        statistic VARCHAR moments, histogram, top_rows, tokens, …
         shard BIGINT index on the rowset's grid
         code_version VARCHAR version of the statistic's code
         path VARCHAR file, relative to the lake
         bytes BIGINT size of the file
         xxh3_128 VARCHAR hash of the file, hexadecimal
         run VARCHAR run that wrote this row
-    """,
-    "feature_statistics": """
-        codes VARCHAR name of the codes
-        mask VARCHAR name of the mask
-        feature INTEGER feature in [0, n_features)
-        n_rows BIGINT rows under the mask: the denominator
-        n_fires BIGINT rows under the mask on which the feature fires
-        density DOUBLE n_fires / n_rows, in [0, 1]
-        mean_active DOUBLE? mean value over firing rows; NULL if it never fires
-        std_active DOUBLE? population standard deviation over firing rows
-        min_active DOUBLE? smallest value on a firing row
-        max_active DOUBLE? largest value
-        q50_active DOUBLE? median over firing rows, within 1 %
-        q90_active DOUBLE? 90 % quantile over firing rows, within 1 %
-        q99_active DOUBLE? 99 % quantile over firing rows, within 1 %
-        mean_all DOUBLE mean over all rows under the mask, zeros counted
-        std_all DOUBLE population standard deviation over all rows
-        skew_all DOUBLE? skewness over all rows; NULL if constant
-        kurtosis_all DOUBLE? excess kurtosis over all rows; NULL if constant
-        run VARCHAR run that wrote this row
-    """,
-    "feature_histograms": """
-        codes VARCHAR name of the codes
-        mask VARCHAR name of the mask
-        feature INTEGER feature in [0, n_features)
-        bin INTEGER b: values in (γ^(b-1), γ^b] with γ = 1.01 / 0.99
-        count BIGINT firing rows in the bin
-    """,
-    "feature_examples": """
-        codes VARCHAR name of the codes
-        mask VARCHAR name of the mask
-        feature INTEGER feature in [0, n_features)
-        kind VARCHAR top: the strongest rows
-        rank BIGINT from 1
-        row BIGINT index in the rowset
-        value FLOAT stored value on that row
-    """,
-    "feature_tokens": """
-        codes VARCHAR name of the codes
-        mask VARCHAR name of the mask
-        feature INTEGER feature in [0, n_features)
-        kind VARCHAR count or lift: what the rank orders
-        rank BIGINT from 1
-        token_id INTEGER vocabulary index
-        count BIGINT firing rows of this token
-        mean DOUBLE mean value over them
-        lift DOUBLE share of the token among firing rows over its share among all rows
     """,
     "evaluations": """
         dictionary VARCHAR name of the dictionary

@@ -9,7 +9,11 @@ from actlake.storage.codes import Codes
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.reading import Reading
 
-__all__ = ["Context", "Span", "contexts_of_rows", "strongest_rows"]
+__all__ = ["KINDS", "Context", "Span", "contexts_of_rows", "example_rows"]
+
+KINDS = ("top", "quantile", "random", "silent", "negative")
+"""Of examples: the strongest rows; some of each tenth by value; some on which the feature fires;
+some on which it is silent; and some on which it is silent although the token is one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One row on which a feature fires, with the text around it."""
+    """One row on which a feature fires, or is shown to be silent, with the text around it."""
 
     row: int
     value: float
+    """0 where the feature is silent."""
     document: int
     source_id: str
     text: str
@@ -40,13 +45,15 @@ class Context:
     """Where the feature fires in ``text``, in order."""
 
 
-def strongest_rows(
-    reading: Reading, codes: Codes, feature: int, mask: str, limit: int
+def example_rows(
+    reading: Reading, codes: Codes, feature: int, mask: str, limit: int, kind: str
 ) -> list[tuple[int, float]]:
-    """Row and value of the strongest firings: as summarized under ``mask``, else from postings.
+    """Row and value of the examples of a kind, as summarized under ``mask``.
 
-    InputError if the mask is not all, and the codes are not summarized under it.
+    Without a summary the strongest come from postings where the mask is all; InputError otherwise.
     """
+    if kind not in KINDS:
+        raise InputError(f"no examples of the kind {kind!r}; choose one of {', '.join(KINDS)}")
     if limit < 1:
         raise InputError(f"{limit} contexts cannot be shown; ask for 1 or more")
     if not 0 <= feature < codes.n_features:
@@ -54,16 +61,17 @@ def strongest_rows(
             f"codes {codes.name} have features 0 to {codes.n_features - 1}, not {feature}"
         )
     connection = reading.connection()
-    parameters = {"codes": codes.name, "feature": feature, "mask": mask, "limit": limit}
+    named = {"codes": codes.name, "feature": feature}
+    parameters = named | {"mask": mask, "limit": limit, "kind": kind}
     summarized = """
         SELECT "row", value FROM feature_examples
-        WHERE codes = $codes AND mask = $mask AND feature = $feature AND kind = 'top'
+        WHERE codes = $codes AND mask = $mask AND feature = $feature AND kind = $kind
         ORDER BY rank LIMIT $limit
     """
     reading.table("feature_examples", codes=(codes.name,) * 2, feature=(feature,) * 2)
     if rows := connection.execute(summarized, parameters).fetchall():
         return rows
-    if mask != "all":
+    if mask != "all" or kind != "top":
         reading.table("feature_statistics", codes=(codes.name,) * 2)
         other = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
         if connection.execute(other, {"codes": codes.name, "mask": mask}).fetchone() == (0,):
@@ -72,13 +80,12 @@ def strongest_rows(
                 "run `actlake summarize` first, or use the mask all"
             )
         return []
-    del parameters["mask"]
     every = """
         SELECT "row", value FROM postings WHERE codes = $codes AND feature = $feature
         ORDER BY value DESC, "row" LIMIT $limit
     """
     reading.table("postings", codes=(codes.name,) * 2, feature=(feature,) * 2)
-    return connection.execute(every, parameters).fetchall()
+    return connection.execute(every, named | {"limit": limit}).fetchall()
 
 
 def contexts_of_rows(

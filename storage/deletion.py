@@ -48,22 +48,27 @@ MADE_OF: dict[str, dict[str, str]] = {
 PARTS: dict[str, dict[str, str]] = {
     "corpus": {"documents": "corpus", "labels": "corpus"},
     "rowset": {"tokens": "rowset"},
-    "dictionary": {"training_logs": "dictionary", "evaluations": "dictionary"},
+    "dictionary": {
+        "training_logs": "dictionary",
+        "evaluations": "dictionary",
+        "features": "dictionary",
+        "feature_logits": "dictionary",
+    },
     "codes": {"postings": "codes"},
 }
 """Rows that a thing consists of, beside its receipts: tables, and the column that names it."""
 
 _OF_CODES = (
-    "partials feature_statistics feature_histograms feature_examples feature_tokens "
-    "feature_pairs feature_families feature_labels hypothesis_phrases hypothesis_exemplars "
-    "designs hypotheses"
+    "partials feature_statistics feature_profiles feature_histograms feature_positions "
+    "feature_examples feature_tokens feature_pairs feature_families feature_labels "
+    "hypothesis_phrases hypothesis_exemplars designs hypotheses"
 )
 _OF_MASKED_HYPOTHESES = "hypothesis_phrases hypothesis_exemplars designs"
 _OF_PAIRS = "comparisons feature_matches feature_changes"
 _OF_MASK = (
-    "partials feature_statistics feature_histograms feature_examples feature_tokens evaluations "
-    "feature_pairs feature_families feature_labels feature_changes comparisons feature_matches "
-    "similarities hypotheses"
+    "partials feature_statistics feature_profiles feature_histograms feature_positions "
+    "feature_examples feature_tokens feature_pairs feature_families feature_labels "
+    "feature_changes evaluations comparisons feature_matches similarities hypotheses"
 )
 _BOTH_CODES = "codes_a IN (SELECT unnest($names)) OR codes_b IN (SELECT unnest($names))"
 _BOTH_TENSORS = "tensor_a IN (SELECT unnest($names)) OR tensor_b IN (SELECT unnest($names))"

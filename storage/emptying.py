@@ -24,7 +24,9 @@ __all__ = ["Emptied", "Rule", "emptied", "postings_receipts", "rules"]
 
 SUMMARIES = (
     "feature_statistics",
+    "feature_profiles",
     "feature_histograms",
+    "feature_positions",
     "feature_examples",
     "feature_tokens",
     "feature_pairs",

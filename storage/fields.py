@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from actlake.storage.columns import COLUMNS
+from actlake.storage.feature_columns import FEATURE_COLUMNS
 from actlake.storage.finding_columns import FINDING_COLUMNS
 from actlake.storage.pair_columns import PAIR_COLUMNS
 
@@ -54,7 +55,8 @@ def _fields(text: str) -> tuple[Field, ...]:
 
 
 TABLES: dict[str, tuple[Field, ...]] = {
-    name: _fields(text) for name, text in (COLUMNS | FINDING_COLUMNS | PAIR_COLUMNS).items()
+    name: _fields(text)
+    for name, text in (COLUMNS | FEATURE_COLUMNS | FINDING_COLUMNS | PAIR_COLUMNS).items()
 }
 
 ARRAYS: tuple[Array, ...] = (

@@ -1,6 +1,6 @@
 """The lake: what people open, read, query, verify and write."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from actlake.storage import creation
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
-from actlake.storage.contexts import Context, contexts_of_rows, strongest_rows
+from actlake.storage.contexts import Context, contexts_of_rows, example_rows
 from actlake.storage.corpora import Document, corpus_facts
 from actlake.storage.database import Database
 from actlake.storage.databases import database_at
@@ -167,7 +167,7 @@ class Lake:
         return mask_rows(self.reading, mask, rowset, start, stop)
 
     def partials(
-        self, codes: str, mask: str, code_version: str
+        self, codes: str, mask: str, code_version: str | Sequence[str]
     ) -> dict[tuple[str, int], tuple[str, Digest]]:
         """Path and digest of each stored state of a statistic, by (statistic, shard)."""
         return stored_partials(self.reading, codes, mask, code_version)
@@ -181,14 +181,15 @@ class Lake:
         limit: int = 10,
         before: int = 24,
         after: int = 12,
+        kind: str = "top",
     ) -> list[Context]:
-        """The strongest firings of a feature with their text, strongest first.
+        """The strongest firings of a feature with their text, or the examples of another ``kind``.
 
         ``before`` and ``after`` count rows of the same document. At most as many as
         ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
         """
         reader = self.codes(codes)
-        rows = strongest_rows(self.reading, reader, feature, mask, limit)
+        rows = example_rows(self.reading, reader, feature, mask, limit, kind)
         return contexts_of_rows(self.reading, reader, feature, rows, before=before, after=after)
 
     def sql(self, select: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:

@@ -84,30 +84,35 @@ def commit_partials(run: Run, rows: Sequence[dict[str, object]], message: str) -
 
     def check(transaction: Transaction) -> None:
         query = """
-            SELECT count(*) FROM partials
-            WHERE codes = $codes AND mask = $mask AND statistic = $statistic AND shard = $shard
-                AND code_version = $code_version
+            SELECT shard, codes FROM partials
+            WHERE (codes, mask, statistic, shard, code_version) IN (
+                SELECT (unnest($codes), unnest($mask), unnest($statistic), unnest($shard),
+                    unnest($code_version))
+            ) LIMIT 1
         """
-        for row in rows:
-            key = {name: row[name] for name in KEY}
-            if transaction.rows(query, **key) != [(0,)]:
-                raise BusyError(
-                    f"another run has just summarized shard {row['shard']} of {row['codes']}; "
-                    "run this again to see what is left to do"
-                )
+        keys = {name: [row[name] for row in rows] for name in KEY}
+        for shard, codes in transaction.rows(query, **keys):
+            raise BusyError(
+                f"another run has just summarized shard {shard} of {codes}; "
+                "run this again to see what is left to do"
+            )
 
     run.append({"partials": table}, message, check=check, files=files)
 
 
 def stored_partials(
-    reading: Reading, codes: str, mask: str, code_version: str
+    reading: Reading, codes: str, mask: str, code_version: str | Sequence[str]
 ) -> dict[tuple[str, int], tuple[str, Digest]]:
-    """Path and digest of every committed partial, by (statistic, shard)."""
+    """Path and digest of every committed partial of a version, by (statistic, shard).
+
+    A version is of one statistic, so several of different statistics do not meet.
+    """
     query = """
         SELECT statistic, shard, path, bytes, xxh3_128 FROM partials
-        WHERE codes = $codes AND mask = $mask AND code_version = $code_version
+        WHERE codes = $codes AND mask = $mask AND code_version IN (SELECT unnest($versions))
     """
-    parameters = {"codes": codes, "mask": mask, "code_version": code_version}
+    versions = [code_version] if isinstance(code_version, str) else [*code_version]
+    parameters = {"codes": codes, "mask": mask, "versions": versions}
     reading.table("partials", codes=(codes, codes))
     rows = reading.connection().execute(query, parameters).fetchall()
     return {

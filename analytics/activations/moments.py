@@ -96,6 +96,37 @@ class Moments:
             maximum,
         )
 
+    @classmethod
+    def of_runs(cls, values: NDArray[Any], starts: NDArray[np.int64]) -> Self:
+        """Moments of columns whose values lie together: column j holds [starts[j], starts[j+1]).
+
+        ``starts`` has shape (columns + 1,). A sum over a run is several times as fast as one that
+        looks every value's column up.
+        """
+        count = np.diff(starts)
+        held = np.flatnonzero(count)
+        edges = starts[:-1][held]
+
+        def reduced(function: np.ufunc, weights: Floats, empty: float) -> Floats:
+            result = np.full(len(count), empty, np.float64)
+            if len(held):
+                result[held] = function.reduceat(weights, edges)
+            return result
+
+        values = values.astype(np.float64)
+        mean = reduced(np.add, values, 0) / np.maximum(count, 1)
+        gap = values - np.repeat(mean, count)
+        square = gap * gap
+        return cls(
+            count.astype(np.int64),
+            mean,
+            reduced(np.add, square, 0),
+            reduced(np.add, square * gap, 0),
+            reduced(np.add, square * square, 0),
+            reduced(np.minimum, values, np.inf),
+            reduced(np.maximum, values, -np.inf),
+        )
+
     def merge(self, other: Self) -> Self:
         a, b = self.count.astype(np.float64), other.count.astype(np.float64)
         n = np.maximum(a + b, 1)  # where both are empty every term is zero already

@@ -1,5 +1,6 @@
 """The distribution of each feature's values, in bins of equal relative width."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.analytics.features.grouping import sum_by_key
+from actlake.analytics.features.postings import Postings
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
@@ -22,6 +24,11 @@ def bin_edges(bins: NDArray[np.integer[Any]]) -> tuple[NDArray[np.float64], NDAr
     """Lower (excluded) and upper (included) edges of ``bins``: γ^(b-1) < value <= γ^b."""
     upper = bins.astype(np.float64)
     return GAMMA ** (upper - 1), GAMMA**upper
+
+
+def bins_of(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    """The bin of each of ``values``, > 0, of any shape."""
+    return np.ceil(np.log(values.astype(np.float64)) / np.log(GAMMA)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +58,31 @@ class FeatureHistogram:
     @classmethod
     def of(cls, codes: Csr, mask: NDArray[np.bool_]) -> Self:
         """Histogram over the rows of ``codes`` where ``mask``, shape (rows,), is true."""
-        kept = codes.keep(mask)
-        bins = np.ceil(np.log(kept.values.astype(np.float64)) / np.log(GAMMA)).astype(np.int64)
-        ones = np.ones(kept.nnz, np.int64)
-        return cls._summed(kept.rows, kept.n_features, kept.indices.astype(np.int64), bins, ones)
+        return cls.of_postings(Postings.of(codes, mask))
+
+    @classmethod
+    def of_postings(cls, postings: Postings) -> Self:
+        feature, value = postings.feature, postings.rising
+        # Values as stored repeat a lot: one logarithm a value and feature is enough.
+        changes = (np.diff(value, prepend=0) != 0) | (np.diff(feature, prepend=-1) != 0)
+        first = np.flatnonzero(changes)
+        count = np.diff(first, append=len(feature))
+        found = feature[first].astype(np.int64), bins_of(value[first]), count
+        return cls._summed(postings.n_rows, postings.n_features, *found)
 
     def merge(self, other: Self) -> Self:
-        require_same("n_features", self.n_features, other.n_features)
-        return self._summed(
-            self.n_rows + other.n_rows,
-            self.n_features,
-            np.concatenate((self.feature, other.feature)),
-            np.concatenate((self.bin, other.bin)),
-            np.concatenate((self.count, other.count)),
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        for other in states[1:]:
+            require_same("n_features", states[0].n_features, other.n_features)
+        return cls._summed(
+            sum(one.n_rows for one in states),
+            states[0].n_features,
+            np.concatenate([one.feature for one in states]),
+            np.concatenate([one.bin for one in states]),
+            np.concatenate([one.count for one in states]),
         )
 
     @classmethod
@@ -80,9 +99,8 @@ class FeatureHistogram:
 
     def n_fires(self) -> NDArray[np.int64]:
         """Stored values of each feature, shape (n_features,)."""
-        total = np.zeros(self.n_features, np.int64)
-        np.add.at(total, self.feature, self.count)
-        return total
+        total = np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+        return total.astype(np.int64)
 
     def quantile(self, q: float) -> NDArray[np.float64]:
         """Quantile ``q`` in [0, 1] of each feature's values where it fires; NaN if it never does.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.analytics.activations.moments import Moments
+from actlake.analytics.features.postings import Postings
 from actlake.analytics.statistic import Arrays
 from actlake.storage.csr import Csr
 
@@ -31,8 +32,11 @@ class FeatureMoments:
     @classmethod
     def of(cls, codes: Csr, mask: NDArray[np.bool_]) -> Self:
         """Moments over the rows of ``codes`` where ``mask``, shape (rows,), is true."""
-        kept = codes.keep(mask)
-        return cls(kept.rows, Moments.of_groups(kept.indices, kept.values, kept.n_features))
+        return cls.of_postings(Postings.of(codes, mask))
+
+    @classmethod
+    def of_postings(cls, postings: Postings) -> Self:
+        return cls(postings.n_rows, Moments.of_runs(postings.value, postings.starts))
 
     def merge(self, other: Self) -> Self:
         return type(self)(self.n_rows + other.n_rows, self.firing.merge(other.firing))
@@ -62,6 +66,8 @@ class FeatureMoments:
             "std_active": np.sqrt(firing.variance()),
             "min_active": np.where(firing.count > 0, firing.minimum, np.nan),
             "max_active": np.where(firing.count > 0, firing.maximum, np.nan),
+            "skew_active": firing.skew(),
+            "kurtosis_active": firing.kurtosis(),
             "mean_all": everywhere.mean * seen,
             "std_all": np.sqrt(everywhere.variance()),
             "skew_all": everywhere.skew(),

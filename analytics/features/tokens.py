@@ -1,12 +1,15 @@
 """The tokens on which each feature fires."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import sum_by_key, within_group
+from actlake.analytics.features.entropy import divergence, entropy
+from actlake.analytics.features.grouping import may_be_first, sum_by_key, within_group
+from actlake.analytics.features.postings import Postings
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
@@ -49,40 +52,59 @@ class FeatureTokens:
 
         ``token_id`` and ``mask`` have shape (rows,). Raises InputError for a token below 0.
         """
-        kept, tokens = codes.keep(mask), token_id[mask].astype(np.int64)
-        if len(tokens) and tokens.min() < 0:
+        if (token_id[mask] < 0).any():
             raise InputError("rows without a token have no token profile; mask them out")
-        keys = kept.indices.astype(np.int64) * TOKENS + tokens[kept.row_of_value()]
-        ones, values = np.ones(kept.nnz, np.int64), kept.values.astype(np.float64)
-        keys, (count, value_sum) = sum_by_key(keys, ones, values)
-        seen_token, seen_count = np.unique(tokens, return_counts=True)
-        pairs = (keys // TOKENS, keys % TOKENS, count, value_sum)
-        return cls(kept.rows, kept.n_features, *pairs, seen_token, seen_count)
+        return cls.of_postings(Postings.of(codes, mask), token_id=token_id)
+
+    @classmethod
+    def of_postings(cls, postings: Postings, *, token_id: NDArray[Any]) -> Self:
+        """As ``of``; rows whose ``token_id`` is negative are as if not under the mask."""
+        found = postings.by(token_id)
+        pairs = (found.feature, found.group, found.count, found.value_sum)
+        n_rows = int(found.seen_rows.sum())
+        return cls(n_rows, postings.n_features, *pairs, found.seen, found.seen_rows)
 
     def merge(self, other: Self) -> Self:
-        require_same("n_features", self.n_features, other.n_features)
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        n_features = states[0].n_features
+        for other in states[1:]:
+            require_same("n_features", n_features, other.n_features)
         keys, (count, value_sum) = sum_by_key(
-            np.concatenate((self._keys(), other._keys())),
-            np.concatenate((self.count, other.count)),
-            np.concatenate((self.value_sum, other.value_sum)),
+            np.concatenate([one._keys() for one in states]),
+            np.concatenate([one.count for one in states]),
+            np.concatenate([one.value_sum for one in states]),
         )
         seen_token, (seen_count,) = sum_by_key(
-            np.concatenate((self.seen_token, other.seen_token)),
-            np.concatenate((self.seen_count, other.seen_count)),
+            np.concatenate([one.seen_token for one in states]),
+            np.concatenate([one.seen_count for one in states]),
         )
         pairs = (keys // TOKENS, keys % TOKENS, count, value_sum)
-        n_rows = self.n_rows + other.n_rows
-        return type(self)(n_rows, self.n_features, *pairs, seen_token, seen_count)
+        n_rows = sum(one.n_rows for one in states)
+        return cls(n_rows, n_features, *pairs, seen_token, seen_count)
 
     def _keys(self) -> NDArray[np.int64]:
         return self.feature * TOKENS + self.token_id
 
     def lift(self) -> NDArray[np.float64]:
         """P(token | feature fires) / P(token) of each pair, > 0; 1 where they are unrelated."""
-        n_fires = np.zeros(self.n_features, np.int64)
-        np.add.at(n_fires, self.feature, self.count)
-        exposure = self.seen_count[np.searchsorted(self.seen_token, self.token_id)]
-        return (self.count / n_fires[self.feature]) / (exposure / max(self.n_rows, 1))
+        return self._lift_of(slice(None))
+
+    def _lift_of(self, pairs: NDArray[np.int64] | slice) -> NDArray[np.float64]:
+        share = self.count[pairs] / self._n_fires()[self.feature[pairs]]
+        return share / (self._exposure()[self.token_id[pairs]] / max(self.n_rows, 1))
+
+    def _n_fires(self) -> NDArray[np.float64]:
+        """Of each feature, shape (n_features,); whole numbers."""
+        return np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+
+    def _exposure(self) -> NDArray[np.int64]:
+        """Rows of each token under the mask, by the token's number: a search for each is slower."""
+        rows = np.zeros(int(self.seen_token[-1]) + 1 if len(self.seen_token) else 0, np.int64)
+        rows[self.seen_token] = self.seen_count
+        return rows
 
     def top(self, kind: Kind, k: int, *, min_count: int = 5) -> dict[str, NDArray[Any]]:
         """Columns of feature_tokens: the ``k`` tokens of each feature by count or by lift.
@@ -92,11 +114,12 @@ class FeatureTokens:
         token has a huge lift. By count there is no such floor. Ties go to the larger count, then
         to the smaller token.
         """
-        lift = self.lift()
-        first = self.count if kind == "count" else lift
-        order = np.lexsort((self.token_id, -self.count, -first, self.feature))
-        if kind == "lift":
-            order = order[self.count[order] >= min_count]
+        first = self.count.astype(np.float64) if kind == "count" else self.lift()
+        enough = np.flatnonzero(self.count >= (min_count if kind == "lift" else 1))
+        falling = ~first[enough].astype(np.float32).view(np.uint32)  # rounding keeps the order
+        near = enough[may_be_first(self.feature[enough], falling, k)]
+        keys = (self.token_id[near], -self.count[near], -first[near], self.feature[near])
+        order = near[np.lexsort(keys)]
         order = order[within_group(self.feature[order]) < k]
         feature, count = self.feature[order], self.count[order]
         return {
@@ -105,7 +128,7 @@ class FeatureTokens:
             "token_id": self.token_id[order],
             "count": count,
             "mean": self.value_sum[order] / count,
-            "lift": lift[order],
+            "lift": self._lift_of(order),
         }
 
     def finish(self, k: int, *, min_count: int = 5) -> dict[str, NDArray[Any]]:
@@ -117,6 +140,44 @@ class FeatureTokens:
             for name in ("feature", "rank", "token_id", "count", "mean", "lift")
         }
         return {"kind": np.repeat(KINDS, lengths), **columns}
+
+    def profile(self) -> dict[str, NDArray[Any]]:
+        """Columns of feature_profiles, each of shape (n_features,); NaN if a feature never fires.
+
+        ``n_tokens`` different tokens it fires on; ``token_entropy`` of their shares, in bits,
+        corrected for few firings; ``token_bits``, their divergence from the tokens of all rows;
+        ``top_token_share``, of firings, in (0, 1]: a feature above 0.9 is one token in disguise.
+        """
+        expected = self._exposure()[self.token_id] / max(self.n_rows, 1)
+        distinct = np.bincount(self.feature, minlength=self.n_features)
+        largest, n_fires = np.zeros(self.n_features), self._n_fires()
+        if len(self.feature):
+            starts = np.flatnonzero(np.diff(self.feature, prepend=-1))
+            largest[self.feature[starts]] = np.maximum.reduceat(self.count, starts)
+        alive = np.where(n_fires > 0, n_fires, np.nan)
+        return {
+            "n_tokens": np.where(n_fires > 0, distinct, np.nan),
+            "token_entropy": entropy(self.feature, self.count, self.n_features),
+            "token_bits": divergence(self.feature, self.count, expected, self.n_features),
+            "top_token_share": largest / alive,
+        }
+
+    def shares(self, belongs: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Share of each feature's firings on tokens of each kind; NaN if it never fires.
+
+        ``belongs``, shape (vocabulary, kinds), says of which kinds a token is, in any number; the
+        result has shape (n_features, kinds). A token beyond the vocabulary is of none.
+        """
+        n_fires = self._n_fires()
+        known = self.token_id < len(belongs)
+        feature, count, token = self.feature[known], self.count[known], self.token_id[known]
+        sums = [
+            np.bincount(feature, weights=count * kind[token], minlength=self.n_features)
+            for kind in belongs.T
+        ]
+        with np.errstate(invalid="ignore"):
+            found: NDArray[np.float64] = np.array(sums).reshape(-1, self.n_features).T
+            return found / n_fires[:, None]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return pack(self)

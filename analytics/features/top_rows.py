@@ -1,12 +1,14 @@
 """The rows on which each feature fires most strongly."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.grouping import may_be_first, ordered_by, within_group
+from actlake.analytics.features.postings import Postings
 from actlake.analytics.splitmix import splitmix64
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
@@ -39,23 +41,34 @@ class TopRows:
 
         Row i of ``codes`` is row ``row_start + i`` of the rowset. Raises InputError if k < 1.
         """
+        return cls.of_postings(Postings.of(codes, mask), row_start=row_start, k=k)
+
+    @classmethod
+    def of_postings(cls, postings: Postings, *, row_start: int, k: int) -> Self:
         if k < 1:
             raise InputError(f"k is {k}; keep at least 1 row a feature")
-        kept = codes.keep(mask)
-        row = (row_start + np.flatnonzero(mask))[kept.row_of_value()]
-        strong = _at_least_kth(kept, k)
-        feature, value = kept.indices[strong].astype(np.int64), kept.values[strong]
-        return cls._largest(k, codes.n_features, feature, value.astype(np.float64), row[strong])
+        codes = postings.codes
+        # Few values reach the k-th largest, and only those are put in order.
+        strong = np.flatnonzero(codes.values >= postings.at_least(k)[codes.indices])
+        place = np.searchsorted(codes.indptr, strong, side="right") - 1
+        feature, value = codes.indices[strong].astype(np.int64), codes.values[strong]
+        row = row_start + postings.kept[place]
+        return cls._largest(k, codes.n_features, feature, value.astype(np.float64), row)
 
     def merge(self, other: Self) -> Self:
-        require_same("n_features", self.n_features, other.n_features)
-        require_same("k", self.k, other.k)
-        return self._largest(
-            self.k,
-            self.n_features,
-            np.concatenate((self.feature, other.feature)),
-            np.concatenate((self.value, other.value)),
-            np.concatenate((self.row, other.row)),
+        return self.merge_all((self, other))
+
+    @classmethod
+    def merge_all(cls, states: Sequence[Self]) -> Self:
+        for other in states[1:]:
+            require_same("n_features", states[0].n_features, other.n_features)
+            require_same("k", states[0].k, other.k)
+        return cls._largest(
+            states[0].k,
+            states[0].n_features,
+            np.concatenate([one.feature for one in states]),
+            np.concatenate([one.value for one in states]),
+            np.concatenate([one.row for one in states]),
         )
 
     @classmethod
@@ -67,7 +80,11 @@ class TopRows:
         value: NDArray[np.float64],
         row: NDArray[np.int64],
     ) -> Self:
-        order = np.lexsort((splitmix64(row), -value, feature))
+        # Bits of positive float32 numbers rise with the numbers; inverted, the strongest is first.
+        falling = ~value.astype(np.float32).view(np.uint32)
+        near = np.flatnonzero(may_be_first(feature, falling, k))
+        keys = (feature[near].astype(np.uint64) << np.uint64(32)) | falling[near]
+        order = near[ordered_by(keys, splitmix64(row[near]))]
         order = order[within_group(feature[order]) < k]
         return cls(k, n_features, feature[order], value[order], row[order])
 
@@ -82,20 +99,3 @@ class TopRows:
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         return unpack(cls, arrays)
-
-
-def _at_least_kth(codes: Csr, k: int) -> NDArray[np.bool_]:
-    """Which stored values reach their feature's k-th largest; shape (nnz,).
-
-    A plain sort of one 64-bit key is several times faster than ordering all (feature, value, hash).
-    """
-    # The bits of positive float32 numbers rise with the numbers; inverted, the strongest is first.
-    falling = ~codes.values.astype(np.float32).view(np.uint32)
-    keys = (codes.indices.astype(np.uint64) << np.uint64(32)) | falling
-    count = np.bincount(codes.indices, minlength=codes.n_features)
-    stop = np.cumsum(count)
-    if codes.nnz == 0:
-        return np.zeros(0, np.bool_)
-    kth = np.sort(keys)[np.minimum(stop - count + k, stop) - 1]  # unused where count is 0
-    reaches: NDArray[np.bool_] = keys <= kth[codes.indices]
-    return reaches

@@ -1,4 +1,4 @@
--- examples_disagree: feature_examples that are not postings of the same value, whose values rise with the rank, or that leave out the strongest row.
+-- examples_disagree: feature_examples that are not postings of the same value, or that are although the feature is to be silent; the strongest whose values rise with the rank, or that leave out the strongest row.
 -- in:  feature_examples, feature_statistics, postings
 -- out: owner (codes and mask), what is wrong
 WITH compared AS (
@@ -6,12 +6,13 @@ WITH compared AS (
         e.codes,
         e.mask,
         e.feature,
+        e.kind,
         e.rank,
         e.value,
         p.value AS posted,
         s.max_active,
         lag(e.value) OVER (
-            PARTITION BY e.codes, e.mask, e.feature
+            PARTITION BY e.codes, e.mask, e.feature, e.kind
             ORDER BY e.rank
         ) AS stronger
     FROM feature_examples AS e
@@ -19,15 +20,21 @@ WITH compared AS (
         ON p.codes = e.codes AND p.feature = e.feature AND p."row" = e."row"
     LEFT JOIN feature_statistics AS s
         ON s.codes = e.codes AND s.mask = e.mask AND s.feature = e.feature
-    WHERE e.kind = 'top'
 ),
 
 counted AS (
     SELECT
         codes || ', mask ' || mask AS owner,
-        count(*) FILTER (WHERE posted IS DISTINCT FROM value) AS n_unlike_postings,
-        count(*) FILTER (WHERE value > stronger) AS n_rising,
-        count(*) FILTER (WHERE rank = 1 AND value <> max_active::FLOAT) AS n_not_strongest
+        count(*) FILTER (
+            WHERE kind NOT IN ('silent', 'negative') AND posted IS DISTINCT FROM value
+        ) AS n_unlike_postings,
+        count(*) FILTER (
+            WHERE kind IN ('silent', 'negative') AND (posted IS NOT NULL OR value <> 0)
+        ) AS n_not_silent,
+        count(*) FILTER (WHERE kind IN ('top', 'quantile') AND value > stronger) AS n_rising,
+        count(*) FILTER (
+            WHERE kind = 'top' AND rank = 1 AND value <> max_active::FLOAT
+        ) AS n_not_strongest
     FROM compared
     GROUP BY codes, mask
 ),
@@ -38,6 +45,12 @@ faults AS (
         n_unlike_postings || ' examples are not postings of the same value' AS what
     FROM counted
     WHERE n_unlike_postings > 0
+    UNION ALL
+    SELECT
+        owner,
+        n_not_silent || ' examples of silence are rows on which the feature fires'
+    FROM counted
+    WHERE n_not_silent > 0
     UNION ALL
     SELECT
         owner,

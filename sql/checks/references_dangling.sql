@@ -60,6 +60,20 @@ WITH named AS (
     FROM training_logs
     UNION ALL
     SELECT DISTINCT
+        'features',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM features
+    UNION ALL
+    SELECT DISTINCT
+        'feature_logits',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM feature_logits
+    UNION ALL
+    SELECT DISTINCT
         'codes',
         codes,
         'dictionary',
@@ -109,6 +123,20 @@ WITH named AS (
     FROM feature_histograms
     UNION ALL
     SELECT DISTINCT
+        'feature_profiles',
+        codes,
+        'codes',
+        codes
+    FROM feature_profiles
+    UNION ALL
+    SELECT DISTINCT
+        'feature_positions',
+        codes,
+        'codes',
+        codes
+    FROM feature_positions
+    UNION ALL
+    SELECT DISTINCT
         'feature_examples',
         codes,
         'codes',
@@ -142,6 +170,20 @@ WITH named AS (
         'mask',
         mask
     FROM feature_histograms
+    UNION ALL
+    SELECT DISTINCT
+        'feature_profiles',
+        codes,
+        'mask',
+        mask
+    FROM feature_profiles
+    UNION ALL
+    SELECT DISTINCT
+        'feature_positions',
+        codes,
+        'mask',
+        mask
+    FROM feature_positions
     UNION ALL
     SELECT DISTINCT
         'feature_examples',

@@ -87,6 +87,18 @@ WITH written AS (
     FROM feature_changes
     UNION ALL
     SELECT DISTINCT
+        'feature_profiles',
+        codes,
+        run
+    FROM feature_profiles
+    UNION ALL
+    SELECT DISTINCT
+        'features',
+        dictionary,
+        run
+    FROM features
+    UNION ALL
+    SELECT DISTINCT
         'evaluations',
         dictionary,
         run

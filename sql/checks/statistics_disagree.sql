@@ -1,5 +1,5 @@
--- statistics_disagree: feature_statistics and feature_histograms that do not add up to the postings, to each other, or to the number of features.
--- in:  feature_statistics, feature_histograms, postings, codes
+-- statistics_disagree: feature_statistics and feature_histograms and feature_positions that do not add up to the postings, to each other, or to the number of features.
+-- in:  feature_statistics, feature_histograms, feature_positions, postings, codes
 -- out: owner (codes and mask), what is wrong
 WITH posted AS (
     SELECT
@@ -20,6 +20,16 @@ binned AS (
     GROUP BY codes, mask, feature
 ),
 
+placed AS (
+    SELECT
+        codes,
+        mask,
+        feature,
+        sum(n_fires) AS n
+    FROM feature_positions
+    GROUP BY codes, mask, feature
+),
+
 compared AS (
     SELECT
         s.codes,
@@ -32,11 +42,15 @@ compared AS (
         c.rows,
         c.n_features,
         coalesce(p.n, 0) AS n_posted,
-        coalesce(b.n, 0) AS n_binned
+        coalesce(b.n, 0) AS n_binned,
+        s.n_documents,
+        s.n_documents_fires,
+        l.n AS n_placed
     FROM feature_statistics AS s
     INNER JOIN codes AS c USING (codes)
     LEFT JOIN posted AS p ON p.codes = s.codes AND p.feature = s.feature
     LEFT JOIN binned AS b ON b.codes = s.codes AND b.mask = s.mask AND b.feature = s.feature
+    LEFT JOIN placed AS l ON l.codes = s.codes AND l.mask = s.mask AND l.feature = s.feature
 ),
 
 histograms AS (
@@ -66,7 +80,13 @@ counted AS (
             k.n_fires < 0
             OR k.n_fires > k.n_rows
             OR abs(k.density - k.n_fires / greatest(k.n_rows, 1)) > 1e-12
-        ) AS n_unlike_density
+        ) AS n_unlike_density,
+        count(*) FILTER (WHERE k.n_placed <> k.n_fires) AS n_unlike_positions,
+        count(*) FILTER (
+            WHERE
+            k.n_documents_fires > least(k.n_fires, k.n_documents)
+            OR (k.n_documents_fires = 0) <> (k.n_fires = 0)
+        ) AS n_unlike_documents
     FROM compared AS k
     LEFT JOIN histograms AS h ON h.codes = k.codes AND h.mask = k.mask
     GROUP BY k.codes, k.mask
@@ -108,6 +128,20 @@ faults AS (
         n_unlike_density || ' features have a density that is not n_fires / n_rows'
     FROM counted
     WHERE n_unlike_density > 0
+    UNION ALL
+    SELECT
+        codes,
+        mask,
+        n_unlike_positions || ' features have n_fires that their positions do not add up to'
+    FROM counted
+    WHERE n_unlike_positions > 0
+    UNION ALL
+    SELECT
+        codes,
+        mask,
+        n_unlike_documents || ' features fire in another number of documents than they can'
+    FROM counted
+    WHERE n_unlike_documents > 0
 )
 SELECT
     codes || ', mask ' || mask AS owner,

@@ -1,6 +1,6 @@
--- contexts_of_feature: the strongest rows of a feature with the text around them.
--- in:  feature_examples, codes, tokens, tokens_text, documents; $codes, $mask text; $feature; $limit; $before and $after, rows of the same document
--- out: rank (1 = strongest), row, value, document, source_id, before, token, after (text; a document row is all token)
+-- contexts_of_feature: the examples of a feature of one kind with the text around them.
+-- in:  feature_examples, codes, tokens, tokens_text, documents; $codes, $mask text; $feature; $kind text: top (the strongest rows), quantile (of each tenth by value), random (it fires), silent, or negative (silent on a token of its own); $limit; $before and $after, rows of the same document
+-- out: rank (1 = strongest where kind is top or quantile), row, value (0 where silent), document, source_id, before, token, after (text; a document row is all token)
 WITH examples AS (
     SELECT
         e.rank,
@@ -21,7 +21,7 @@ WITH examples AS (
         e.codes = $codes
         AND e.mask = $mask
         AND e.feature = $feature
-        AND e.kind = 'top'
+        AND e.kind = $kind
         AND e.rank <= $limit
 ),
 

@@ -23,7 +23,7 @@ found AS (
         max(t.rank) FILTER (WHERE t.kind = 'lift') AS lift_rank
     FROM feature_tokens AS t
     INNER JOIN wanted AS w USING (token_id)
-    WHERE t.codes = $codes AND t.mask = $mask
+    WHERE t.codes = $codes AND t.mask = $mask AND t.kind IN ('count', 'lift')
     GROUP BY t.feature, t.token_id, w.text
 )
 SELECT

@@ -15,11 +15,15 @@ from numpy.typing import NDArray
 from actlake.analytics.activations.gram import Gram
 from actlake.analytics.activations.moments import Moments
 from actlake.analytics.evaluation.reconstruction import ReconstructionSums
+from actlake.analytics.features.bottom_rows import BottomRows
 from actlake.analytics.features.clustered_rates import RateSums
 from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
+from actlake.analytics.features.documents import FeatureDocuments
 from actlake.analytics.features.grouping import within_group
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
+from actlake.analytics.features.positions import FeaturePositions
+from actlake.analytics.features.postings import Postings
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.hypotheses.pooling import DocumentPool
@@ -41,6 +45,9 @@ class Rows:
     token_id: NDArray[np.int64]
     dense: NDArray[np.float64]
     rebuilt: NDArray[np.float64]
+    document: NDArray[np.int64]
+    size: NDArray[np.int64]
+    """On the last row of a document how many it has, else 0."""
 
     def cut(self, start: int, stop: int) -> "Rows":
         inside = np.zeros(len(self.mask), np.bool_)
@@ -53,6 +60,8 @@ class Rows:
             self.token_id[span],
             self.dense[span],
             self.rebuilt[span],
+            self.document[span],
+            self.size[span],
         )
 
 
@@ -64,6 +73,8 @@ def some_rows(draw: st.DrawFn) -> Rows:
     if draw(st.booleans()):
         values = np.ceil(values).clip(0, 2)  # ties
     offset = draw(st.sampled_from([0.0, 100.0]))
+    document = np.cumsum(rng.random(n) < 0.2)
+    position = np.arange(n) - np.searchsorted(document, document)
     return Rows(
         draw(st.integers(0, 2**40)),
         csr_from_dense(values, dtype="float32"),
@@ -71,6 +82,8 @@ def some_rows(draw: st.DrawFn) -> Rows:
         rng.integers(0, 6, n),
         rng.standard_normal((n, WIDTH)) + offset,
         rng.standard_normal((n, WIDTH)) + offset,
+        document,
+        np.where(np.diff(document, append=n + 1) != 0, position + 1, 0),
     )
 
 
@@ -116,6 +129,34 @@ CASES = {
         empty=lambda: FeatureTokens.empty(FEATURES),
         of=lambda rows: FeatureTokens.of(rows.codes, rows.mask, token_id=rows.token_id),
         exact=False,
+    ),
+    "FeatureDocuments": Case(
+        empty=lambda: FeatureDocuments.empty(FEATURES),
+        of=lambda rows: FeatureDocuments.of(
+            Postings.of(rows.codes, rows.mask), document=rows.document, size=rows.size
+        ),
+        exact=True,
+    ),
+    "FeaturePositions": Case(
+        empty=lambda: FeaturePositions.empty(FEATURES),
+        of=lambda rows: FeaturePositions.of(
+            Postings.of(rows.codes, rows.mask), position=rows.token_id
+        ),
+        exact=True,
+    ),
+    "BottomRows.firing": Case(
+        empty=lambda: BottomRows.empty(K, 1),
+        of=lambda rows: BottomRows.firing(
+            Postings.of(rows.codes, rows.mask), row_start=rows.start, k=K, seed=1
+        ),
+        exact=True,
+    ),
+    "BottomRows.by_value": Case(
+        empty=lambda: BottomRows.empty(K, 1),
+        of=lambda rows: BottomRows.by_value(
+            Postings.of(rows.codes, rows.mask), row_start=rows.start, k=K, seed=1
+        ),
+        exact=True,
     ),
     "CoGram": Case(
         empty=lambda: CoGram.empty(1, 4, FEATURES),
@@ -206,7 +247,11 @@ def test_merge__associates_and_commutes(case: Case, rows: Rows, data: st.DataObj
     assert_same(a.merge(b), b.merge(a), exact=case.exact)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "TopRows"])
+ROWS_THEMSELVES = {"TopRows", "FeatureDocuments", "BottomRows.firing", "BottomRows.by_value"}
+"""States of which rows there are, so that a row seen twice is not two rows."""
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ROWS_THEMSELVES])
 @given(rows=some_rows())
 def test_merge__with_itself_is_the_data_twice(name: str, rows: Rows) -> None:
     case, codes = CASES[name], rows.codes
@@ -222,6 +267,8 @@ def test_merge__with_itself_is_the_data_twice(name: str, rows: Rows) -> None:
         np.tile(rows.token_id, 2),
         np.tile(rows.dense, (2, 1)),
         np.tile(rows.rebuilt, (2, 1)),
+        np.tile(rows.document, 2),
+        np.tile(rows.size, 2),
     )
     assert_same(case.of(rows).merge(case.of(rows)), case.of(twice), exact=case.exact)
 

@@ -4,7 +4,7 @@ Words are tokens, so a feature that was planted on a word must come back with th
 module that imports ``shared_small_lake`` has it as the fixture ``small_lake``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from actlake.analytics.features.histogram import FeatureHistogram
-from actlake.analytics.features.moments import FeatureMoments
-from actlake.analytics.features.tokens import FeatureTokens
-from actlake.analytics.features.top_rows import TopRows
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.weight_facts import weight_facts
+from actlake.analytics.statistic import Arrays
+from actlake.flows.summarize_weights import LOGITS
+from actlake.flows.summary_states import blocks_of, statistics_of
+from actlake.flows.summary_tables import Merging, summary_table, tables_of
 from actlake.storage import Codes, Csr, Document, Lake, Rowset
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -81,7 +83,7 @@ def build_small_lake(path: Path) -> Lake:
         for name, block in ((TOPK, _three_largest(signal)), (IDENTITY, np.maximum(signal, 0))):
             _create_dictionary(run, name)
             _encode(run, lake.rowset(ROWSET), name, csr_from_dense(block, dtype="float16"))
-            _summarize(run, lake.codes(codes_name(name)))
+            _summarize(lake, run, lake.codes(codes_name(name)))
     return lake
 
 
@@ -211,6 +213,8 @@ def _create_dictionary(run: Run, name: str) -> None:
             for metric, value in FVU.items()
         ]
         tables["evaluations"] = pa.Table.from_pylist(rows, arrow_schema("evaluations"))
+    if name == TOPK:
+        tables |= _weights(name, run.run)
     write_dictionary(
         run,
         name=name,
@@ -223,6 +227,34 @@ def _create_dictionary(run: Run, name: str) -> None:
         fingerprint=name,
         tables=tables,
     )
+
+
+def _weights(name: str, run: str) -> dict[str, pa.Table]:
+    """Facts of a decoder whose feature 5 is nearly feature 4, and logits of planted words."""
+    decoder = np.eye(FEATURES, dtype=np.float32)
+    decoder[5, 4] = 3
+    arrays = {
+        "W_enc": decoder.T.copy(),
+        "b_enc": np.zeros(FEATURES, np.float32),
+        "W_dec": decoder,
+        "b_dec": np.zeros(FEATURES, np.float32),
+    }
+    config = {"n_features": FEATURES, "width": FEATURES, "k": 3}
+    facts = weight_facts(Dictionary("topk", config, arrays))
+    nearest = facts["nearest_decoder"].astype(float)
+    shape = {f"logit_{one}": np.full(FEATURES, np.nan) for one in LOGITS}
+    shape["logit_std"] = np.full(FEATURES, 0.5)
+    facts |= {"nearest_decoder": nearest, **shape}
+    words = [
+        {"dictionary": name, "feature": feature, "kind": kind, "rank": 1}
+        | {"token_id": VOCABULARY.index(one), "effect": sign * 2.0}
+        for feature, word in PLANTED.items()
+        for kind, sign, one in (("top", 1, word), ("bottom", -1, "the"))
+    ]
+    return {
+        "features": summary_table("features", facts, {"dictionary": name, "run": run}),
+        "feature_logits": pa.Table.from_pylist(words, arrow_schema("feature_logits")),
+    }
 
 
 def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
@@ -246,35 +278,15 @@ def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
     seal_codes(run, plan, codes_id)
 
 
-def _summarize(run: Run, codes: Codes) -> None:
-    keep = ~codes.rowset.column("is_special")
-    run.append(_summary(codes, keep, run.run), f"summary of {codes.name}")
+def _summarize(lake: Lake, run: Run, codes: Codes) -> None:
+    whole = _Whole(lake, codes, MASK, {})
+    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS)
+    run.append(tables, f"summary of {codes.name}")
 
 
-def _summary(codes: Codes, keep: NDArray[np.bool_], run: str) -> dict[str, pa.Table]:
-    block = codes[:]
-    histogram = FeatureHistogram.of(block, keep)
-    quantiles = {f"q{q}_active": histogram.quantile(q / 100) for q in (50, 90, 99)}
-    statistics = {**FeatureMoments.of(block, keep).finish(), **quantiles}
-    examples = TopRows.of(block, keep, row_start=0, k=SHOWN_TOKENS).finish()
-    tokens = FeatureTokens.of(block, keep, token_id=codes.rowset.column("token_id"))
-    found: dict[str, Mapping[str, NDArray[Any]]] = {
-        "feature_statistics": statistics,
-        "feature_histograms": histogram.finish(),
-        "feature_examples": {"kind": np.full(len(examples["row"]), "top"), **examples},
-        "feature_tokens": tokens.finish(SHOWN_TOKENS),
-    }
-    key = {"codes": codes.name, "mask": MASK, "run": run}
-    return {table: _table(table, key, columns) for table, columns in found.items()}
+class _Whole(Merging):
+    """The states of a summary that keeps no partials."""
 
-
-def _table(table: str, key: dict[str, str], columns: Mapping[str, NDArray[Any]]) -> pa.Table:
-    schema = arrow_schema(table)
-    rows = len(columns["feature"])
-    arrays = {
-        name: pa.array(columns[name], from_pandas=True)  # NaN is NULL
-        if name in columns
-        else pa.array([key[name]] * rows, pa.string())
-        for name in schema.names
-    }
-    return pa.table(arrays).cast(schema)
+    def states(self, name: str, from_arrays: Callable[[Arrays], Any]) -> Iterator[Any]:
+        make, shards = statistics_of(SHOWN_TOKENS)[name], range(len(self.codes.grid))
+        return map(make, blocks_of(self.lake, self.codes, self.lake.mask(self.mask), shards))

@@ -55,8 +55,8 @@ def test_delete__says_what_was_made_of_it_and_refuses(copy: Lake) -> None:
     assert sum(one.bytes for one in plan.things[1:3]) == sum(
         path.stat().st_size for path in weights.rglob("*") if path.is_file()
     )
-    computed = "feature_statistics feature_histograms feature_examples feature_tokens".split()
-    assert dict(plan.found) == {table: before[table] for table in computed}
+    computed = "statistics profiles histograms positions examples tokens".split()
+    assert dict(plan.found) == {f"feature_{one}": before[f"feature_{one}"] for one in computed}
     with pytest.raises(InputError, match=r"of it: dictionary .*, codes .*_tokens; delete"):
         delete(copy, kind="tensor", name=TENSOR)
     with pytest.raises(InputError, match=r"\d+ rows of feature_statistics"):

@@ -123,6 +123,8 @@ def test_page__finds_the_planted_words(elements: Elements) -> None:
     for card in cards:
         assert re.search(rf"by count\s+{PLANTED[0]}\s+30\s", card)
         assert re.search(r"fires on\s*30 of 957 rows", card)
+        assert re.search(r"in documents\s*19 of 40", card)
+        assert re.search(r"is\s*single token", card)
     marked = set(elements.texts["mark"])
     assert {PLANTED[feature] for feature in (0, 1, 2)} <= marked
     assert START not in marked

@@ -11,8 +11,10 @@ import polars as pl
 import pytest
 
 from actlake.flows.encode import encode
+from actlake.flows.read_commands import show
 from actlake.flows.summarize import summarize
 from actlake.storage import Document
+from actlake.storage.contexts import KINDS
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
@@ -116,12 +118,18 @@ def test_show__prints_statistics_tokens_and_contexts(speeches: Path, cli: Cli) -
     shown = ok(cli(speeches, "show", codes_name(TOPK), 0, "--limit", 3)).splitlines()
     assert shown[0].endswith(f"feature 0  mask {MASK}")
     assert "n_fires" in shown[1]
-    assert shown[2].startswith("tokens by count: war ×")
+    assert "top_token_share 1" in shown[2]
+    assert shown[3] == "this feature is single token"
+    assert shown[4].startswith("tokens by count: war ×")
     contexts = [line for line in shown if "speech-" in line]
     assert len(contexts) == 3
     assert all("war" in line for line in contexts)
     strengths = [float(line.split()[0]) for line in contexts]
     assert strengths == sorted(strengths, reverse=True)
+    [option] = [one for one in show.params if one.name == "kind"]
+    assert option.type.choices == KINDS
+    silent = ok(cli(speeches, "show", codes_name(TOPK), 0, "--limit", 3, "--kind", "silent"))
+    assert [line.split()[0] for line in silent.splitlines() if "speech-" in line] == ["0.000"] * 3
     assert "features 0 to 15, not 16" in refused(cli(speeches, "show", codes_name(TOPK), 16))
     assert "actlake ls codes" in refused(cli(speeches, "show", "nothing", 0))
     assert "summarize" in refused(cli(speeches, "show", codes_name(TOPK), 0, "--mask", "all"))

@@ -84,8 +84,8 @@ def payloads(lake: Lake) -> dict[str, str]:
 
 TABLES = (
     "models corpora documents labels rowsets tokens vocabulary tensors shards dictionaries "
-    "training_logs codes postings masks partials feature_statistics feature_histograms "
-    "feature_examples feature_tokens evaluations"
+    "training_logs codes postings masks partials feature_statistics feature_profiles "
+    "feature_histograms feature_positions feature_examples feature_tokens evaluations"
 ).split()
 
 

@@ -29,6 +29,7 @@ from tests.sql.tiny import (
     DENSE,
     DOCUMENT_CODES,
     DOCUMENT_DENSE,
+    FEATURES,
     LABELS,
     N_FEATURES,
     ROWS,
@@ -177,6 +178,22 @@ def build(path: Path) -> Lake:
     ]
     merged["feature_pairs"] = [pair(THE, WORDS), pair(WORDS, THE)]
     merged["feature_labels"] = [label_score("", 1.0), label_score("1901", 1.0)]
+    merged["features"] = [
+        {"dictionary": "topk:toy:resid", "feature": feature, "run": ""} | facts
+        for feature, facts in enumerate(FEATURES)
+    ]
+    merged["feature_logits"] = [
+        {
+            "dictionary": "topk:toy:resid",
+            "feature": THE,
+            "kind": kind,
+            "rank": rank,
+            "token_id": token,
+            "effect": effect,
+        }
+        for kind, sign in (("top", 1), ("bottom", -1))
+        for rank, token, effect in ((1, 2 + sign, sign * 4.0), (2, 4 + sign, sign * 2.0))
+    ]
     merged["similarities"] = [similarity("toy:resid@tiny", "toy:pooled@tiny", p=0.03)]
     write(lake, merged, "summaries")
     return lake

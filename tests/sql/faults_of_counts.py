@@ -11,7 +11,7 @@ TENSOR = "(SELECT id FROM tensors WHERE tensor = 'toy:resid@tiny')"
 CODES_ID = f"(SELECT id FROM codes WHERE codes = '{CODES}')"
 ROWSET_ID = "(SELECT id FROM rowsets WHERE rowset = 'tiny@words')"
 ALL, CAT = f"{CODES}, mask all", f"codes = '{CODES}' AND mask = 'all' AND feature = 1"
-
+TOP = f"{CAT} AND kind = 'top'"
 
 FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
     "documents_disagree": [
@@ -28,24 +28,34 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "examples_disagree": [
         (
-            f"UPDATE feature_examples SET value = value / 2 WHERE {CAT} AND rank = 2",
+            f"UPDATE feature_examples SET value = value / 2 WHERE {TOP} AND rank = 2",
             ALL,
             "1 examples are not postings",
         ),
         (
-            f'UPDATE feature_examples SET "row" = 0 WHERE {CAT} AND rank = 2',
+            f'UPDATE feature_examples SET "row" = 0 WHERE {TOP} AND rank = 2',
             ALL,
             "1 examples are not postings",
         ),
         (
-            f"UPDATE feature_examples SET rank = 3 - rank WHERE {CAT}",
+            f"UPDATE feature_examples SET rank = 3 - rank WHERE {TOP}",
             ALL,
             "1 examples are stronger than the one before",
         ),
         (
-            f"UPDATE feature_examples SET rank = 3 - rank WHERE {CAT}",
+            f"UPDATE feature_examples SET rank = 3 - rank WHERE {TOP}",
             ALL,
             "1 features have a first example that is not their max_active",
+        ),
+        (
+            f"UPDATE feature_examples SET value = value / 2 WHERE {CAT} AND kind = 'random'",
+            ALL,
+            "2 examples are not postings",
+        ),
+        (
+            f"UPDATE feature_examples SET kind = 'negative' WHERE {TOP}",
+            ALL,
+            "2 examples of silence are rows on which the feature fires",
         ),
     ],
     "postings_disagree": [
@@ -197,6 +207,16 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             f"UPDATE feature_histograms SET count = count + 1 WHERE {CAT}",
             ALL,
             "1 features have n_fires that their histogram",
+        ),
+        (
+            f"UPDATE feature_positions SET n_fires = n_fires + 1 WHERE {CAT}",
+            ALL,
+            "1 features have n_fires that their positions",
+        ),
+        (
+            f"UPDATE feature_statistics SET n_documents_fires = 9 WHERE {CAT}",
+            ALL,
+            "1 features fire in another number of documents",
         ),
     ],
     "tokens_disagree": [

@@ -33,7 +33,11 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
         (f"INSERT INTO {name} FROM {name} LIMIT 1", owner, f"1 keys have several rows in {name}")
         for name, owner in {
             "feature_statistics": CODES,
+            "feature_profiles": CODES,
             "feature_histograms": CODES,
+            "feature_positions": CODES,
+            "features": "topk:toy:resid",
+            "feature_logits": "topk:toy:resid",
             "feature_examples": CODES,
             "feature_tokens": CODES,
             "evaluations": "topk:toy:resid",

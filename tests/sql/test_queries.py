@@ -64,6 +64,7 @@ def test_query__of_unknown_codes_is_empty(name: str, tiny: Lake) -> None:
         "q": 0.05,
         "level": "token",
         "value": "red",
+        "kind": "top",
     }
     wanted = set(re.findall(r"\$(\w+)", header(sql.text("queries", name), "in")))
     assert ask(tiny, name, **{key: given[key] for key in wanted}) == []
@@ -146,6 +147,7 @@ def test_contexts_of_feature__shows_the_strongest_rows_in_their_text(
     found = ask(
         tiny,
         "contexts_of_feature",
+        kind="top",
         codes=CODES,
         mask="all",
         feature=feature,
@@ -168,6 +170,7 @@ def test_contexts_of_feature__agrees_with_the_lakes_own(tiny: Lake) -> None:
         found = ask(
             tiny,
             "contexts_of_feature",
+            kind="top",
             codes=CODES,
             mask="all",
             feature=feature,
@@ -184,6 +187,7 @@ def test_contexts_of_feature__of_documents_is_the_document(tiny: Lake) -> None:
     found = ask(
         tiny,
         "contexts_of_feature",
+        kind="top",
         codes=DOCUMENT_CODES,
         mask="all",
         feature=0,

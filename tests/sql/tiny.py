@@ -77,20 +77,43 @@ def strengths() -> NDArray[np.float32]:
 DENSE = strengths()
 DOCUMENT_DENSE = np.array([[1, 0], [2, 0], [0, 4], [3, 5]], np.float32)
 
+FEATURES: tuple[dict[str, float | int], ...] = tuple(
+    {
+        "decoder_norm": 1.0,
+        "logit_std": 2.0,
+        "nearest_decoder": near,
+        "nearest_decoder_cosine": cosine,
+        "nearest_decoder_p": p,
+    }
+    for near, cosine, p in (
+        (1, 0.95, 0.001),
+        (0, 0.95, 0.001),
+        (3, 0.5, 0.02),
+        (2, 0.5, 0.02),
+        (5, 0.1, 0.9),
+        (4, 0.1, 0.9),
+    )
+)
+"""Weight facts of the features: THE and CAT point almost the same way."""
+
 
 def summary(
     codes: str, mask: str, dense: NDArray[np.float32], kept: NDArray[np.bool_], ids: Any
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the four feature tables, from the definitions in storage/fields.py."""
+    """Rows of the tables of a summary, from the definitions in storage/fields.py."""
     found: dict[str, list[dict[str, Any]]] = {
         name: []
         for name in (
             "feature_statistics",
+            "feature_profiles",
             "feature_histograms",
+            "feature_positions",
             "feature_examples",
             "feature_tokens",
         )
     }
+    document = np.array([row[0] for row in ROWS]) if ids is not None else np.arange(len(kept))
+    position = np.array([int((document[:row] == document[row]).sum()) for row in range(len(kept))])
     for feature in range(dense.shape[1]):
         key = {"codes": codes, "mask": mask, "feature": feature}
         column = np.where(kept, dense[:, feature], 0).astype(float)
@@ -102,6 +125,8 @@ def summary(
             "density": len(rows) / n_rows,
             "mean_all": column.sum() / n_rows,
             "std_all": column[kept].std(),
+            "n_documents": len(set(document[kept])),
+            "n_documents_fires": len(set(document[rows])),
             "run": "",
         }
         if len(rows):
@@ -115,6 +140,13 @@ def summary(
                 "q99_active": np.quantile(active, 0.99),
             }
         found["feature_statistics"].append(key | statistics)
+        found["feature_profiles"].append(key | {"run": ""})
+        for start, stop in ((0, 1), (1, 2), (2, 4), (4, 8)):
+            here = kept & (position >= start) & (position < stop)
+            fires = int((column[here] > 0).sum())
+            place = {"position_start": start, "position_stop": stop, "n_rows": int(here.sum())}
+            if fires:
+                found["feature_positions"].append(key | place | {"n_fires": fires})
         bins = np.ceil(np.log(active) / np.log(1.01 / 0.99)).astype(int)
         for one, count in zip(*np.unique(bins, return_counts=True), strict=True):
             found["feature_histograms"].append(key | {"bin": int(one), "count": int(count)})
@@ -122,8 +154,25 @@ def summary(
             found["feature_examples"].append(
                 key | {"kind": "top", "rank": rank, "row": int(row), "value": float(column[row])}
             )
+        for rank, row in enumerate(rows[::-1][:KEPT], start=1):
+            found["feature_examples"].append(
+                key | {"kind": "random", "rank": rank, "row": int(row), "value": float(column[row])}
+            )
+        for rank, row in enumerate(np.flatnonzero(kept & (column == 0))[:KEPT], start=1):
+            found["feature_examples"].append(
+                key | {"kind": "silent", "rank": rank, "row": int(row), "value": 0.0}
+            )
         if ids is None:
             continue
+        if len(rows):
+            counts = np.unique(ids[rows], return_counts=True)[1]
+            share = counts / counts.sum()
+            found["feature_profiles"][-1] |= {
+                "n_tokens": len(counts),
+                "token_entropy": float(-(share * np.log2(share)).sum()),
+                "top_token_share": float(share.max()),
+                "space_share": float(np.mean([ROWS[row][1][:1] == " " for row in rows])),
+            }
         profile = []
         for token in np.unique(ids[rows]):
             here = ids[rows] == token

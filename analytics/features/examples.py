@@ -1,0 +1,109 @@
+"""Rows that show what a feature does besides the strongest: weak, ordinary, silent, near misses.
+
+Each kind is a fixed sample by the hash of the row, so the same rows come whatever the chunking.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.analytics.features.bottom_rows import STRATUM_BINS, BottomRows, strata_of
+from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.histogram import BIN_OFFSET, FeatureHistogram
+from actlake.analytics.features.postings import Ints
+from actlake.analytics.splitmix import splitmix64
+from actlake.storage.csr import Csr
+
+STRATA = 10
+"""Tenths of a feature's firing rows, by value."""
+
+PIECE_FEATURES = 1 << 15
+"""Features that are looked at together: 40 MiB for a sample of 256 rows."""
+
+Columns = dict[str, NDArray[Any]]
+"""Columns of feature_examples without kind: feature, rank (from 1), row, value."""
+
+
+def random_examples(sample: BottomRows) -> Columns:
+    """The rows of ``BottomRows.firing``, in the order of their hash."""
+    rank = within_group(sample.group) + 1
+    return _columns(sample.group, rank, sample.row, sample.value)
+
+
+def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_stratum: int) -> Columns:
+    """Rows of ``BottomRows.by_value`` from each tenth of a feature's firing rows, strongest first.
+
+    A stratum of about equal values lies whole in the tenth that its middle row is of, so every
+    row of a tenth is as likely as another; a feature of few different values has fewer than ten.
+    ``per_stratum`` rows at most of each, and no more than the sample keeps of a group.
+    """
+    feature, stratum = strata_of(sample.group)
+    fires = histogram.n_fires()
+    # Firing rows below each stratum, and in it, by histogram.
+    keys, first = np.unique(
+        histogram.feature << 32 | (histogram.bin + BIN_OFFSET) // STRATUM_BINS, return_index=True
+    )
+    if len(keys) == 0:
+        return _columns(feature, feature, sample.row, sample.value)
+    count = np.add.reduceat(histogram.count, first)
+    below = np.cumsum(count) - count - (np.cumsum(fires) - fires)[keys >> 32]
+    tenth_of = np.floor(STRATA * (below + count / 2) / fires[keys >> 32]).astype(np.int64)
+    tenth = tenth_of[np.searchsorted(keys, feature << 32 | stratum)]
+    chosen = np.lexsort((splitmix64(sample.row, sample.seed), tenth, feature))
+    of_tenth = feature[chosen] * STRATA + tenth[chosen]
+    chosen = chosen[within_group(of_tenth) < per_stratum]
+    hashes = splitmix64(sample.row[chosen], sample.seed)
+    chosen = chosen[np.lexsort((hashes, -sample.value[chosen], feature[chosen]))]
+    rank = within_group(feature[chosen]) + 1
+    return _columns(feature[chosen], rank, sample.row[chosen], sample.value[chosen])
+
+
+def silent_examples(sample: BottomRows, codes: Csr, k: int) -> Columns:
+    """For each feature the first ``k`` rows of a sample of all rows on which it is silent.
+
+    ``codes`` are those of ``sample.row``, in that order. A feature that fires nearly everywhere
+    has fewer.
+    """
+    pieces = []
+    for start in range(0, max(codes.n_features, 1), PIECE_FEATURES):
+        many = min(PIECE_FEATURES, codes.n_features - start)
+        silent = np.ones((many, codes.rows), np.bool_)
+        here = (codes.indices >= start) & (codes.indices < start + many)
+        silent[codes.indices[here].astype(np.int64) - start, codes.row_of_value()[here]] = False
+        place = np.cumsum(silent, axis=1, dtype=np.int32)
+        feature, at = np.nonzero(silent & (place <= k))
+        pieces.append((feature + start, place[feature, at].astype(np.int64), sample.row[at]))
+    feature, rank, row = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return _columns(feature, rank, row, np.zeros(len(row)))
+
+
+def hard_negatives(top: Columns, sample: BottomRows, codes: Csr, rows: Ints, k: int) -> Columns:
+    """Rows on which a feature is silent although the token is one that it fires on.
+
+    top
+        feature and token_id, the best token of each feature first.
+    sample
+        Rows of each token; ``codes`` are those of ``rows``, ascending, which hold them all.
+
+    At most ``k`` of a feature, first those of its first token. Of a feature that never misses its
+    tokens there are none.
+    """
+    start = np.searchsorted(sample.group, top["token_id"])
+    length = np.searchsorted(sample.group, top["token_id"], side="right") - start
+    feature = np.repeat(top["feature"], length)
+    at = np.arange(len(feature)) + np.repeat(start - (np.cumsum(length) - length), length)
+    row = sample.row[at]
+    place = np.searchsorted(rows, row)
+    # Ascending, as rows and the features in them are; no pair has the last one's number.
+    fires = np.append(codes.row_of_value() * codes.n_features + codes.indices, -1)
+    pairs = place * codes.n_features + feature
+    silent = fires[np.searchsorted(fires[:-1], pairs)] != pairs
+    feature, row = feature[silent], row[silent]
+    rank = within_group(feature) + 1
+    kept = rank <= k
+    return _columns(feature[kept], rank[kept], row[kept], np.zeros(int(kept.sum())))
+
+
+def _columns(feature: Ints, rank: Ints, row: Ints, value: NDArray[np.float64]) -> Columns:
+    return {"feature": feature, "rank": rank, "row": row, "value": value}

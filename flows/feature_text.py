@@ -1,0 +1,101 @@
+"""What ``show`` prints of a feature: statistics, flags, tokens and contexts."""
+
+from typing import Any
+
+from rich.text import Text
+
+from actlake.flows.summaries import FLAGS, flags, summaries
+from actlake.flows.terminal import console, shown
+from actlake.flows.visible import visible, visible_token
+from actlake.storage.contexts import Context
+from actlake.storage.errors import NotFoundError
+from actlake.storage.lake import Lake
+
+__all__ = ["print_feature"]
+
+SHADES = ("", "on grey30", "on dark_orange3", "bold black on orange1")
+FACTS = ("n_rows", "n_fires", "density", "mean_active", "max_active", "q50_active", "q99_active")
+MORE_FACTS = (
+    "n_documents_fires",
+    "consistent_activation",
+    "gini_documents",
+    "token_entropy",
+    "top_token_share",
+    "position_bits",
+    "nearest_decoder_cosine",
+)
+TOKENS = {
+    "count": "tokens by count",
+    "lift": "tokens by lift",
+    "previous": "tokens before",
+    "next": "tokens after",
+}
+
+
+def print_feature(
+    lake: Lake, codes: str, feature: int, mask: str | None, limit: int, kind: str
+) -> None:
+    """Statistics, flags, tokens and contexts of one feature."""
+    screen = console()
+    statistics = _statistics(lake, codes, feature, mask)
+    chosen = str(statistics["mask"])
+    screen.print(Text(f"{codes}  feature {feature}  mask {chosen}", style="bold"))
+    for names in (FACTS, MORE_FACTS):
+        facts = [f"{one} {shown(statistics[one])}" for one in names if statistics[one] is not None]
+        if facts:
+            screen.print(Text("  ".join(facts)))
+    if found := flags(statistics):
+        screen.print(Text(f"this feature is {', '.join(found)}"))
+    for ranking, title in TOKENS.items():
+        tokens = lake.sql(
+            """
+            SELECT v.text, t.count
+            FROM feature_tokens AS t
+            JOIN codes AS c USING (codes)
+            JOIN rowsets AS r USING (rowset)
+            JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
+            WHERE t.codes = $codes AND t.mask = $mask AND t.feature = $feature AND t.kind = $kind
+            ORDER BY t.rank LIMIT 10
+            """,
+            codes=codes,
+            mask=chosen,
+            feature=feature,
+            kind=ranking,
+        ).rows()
+        if tokens:
+            line = "  ".join(f"{visible_token(str(text))} ×{n}" for text, n in tokens)
+            screen.print(Text(f"{title}: {line}"))
+    for context in lake.contexts(codes, feature, mask=chosen, limit=limit, kind=kind):
+        screen.print(_context(context))
+
+
+def _statistics(lake: Lake, codes: str, feature: int, mask: str | None) -> dict[str, Any]:
+    [summary] = summaries(lake, codes, mask)
+    columns = ", ".join(("mask", *FACTS, *MORE_FACTS, *FLAGS))
+    rows = lake.sql(
+        f"""
+        SELECT {columns} FROM feature_summary
+        WHERE codes = $codes AND feature = $feature AND mask = $mask
+        """,  # noqa: S608 ours
+        codes=codes,
+        feature=feature,
+        mask=summary.mask,
+    ).pl()
+    if rows.is_empty():
+        raise NotFoundError(
+            f"codes {codes} have features 0 to {summary.n_features - 1}, not {feature}"
+        )
+    return rows.row(0, named=True)
+
+
+def _context(context: Context) -> Text:
+    line = Text(f"{context.value:9.3f}  {visible(context.source_id)}  ")
+    strongest = max((span.value for span in context.spans), default=context.value)
+    at = 0
+    for span in context.spans:
+        shade = SHADES[min(3, 1 + int(2 * span.value / strongest))]
+        line.append(visible(context.text[at : span.start]))
+        line.append(visible(context.text[span.start : span.stop]), style=shade)
+        at = span.stop
+    line.append(visible(context.text[at:]))
+    return line

@@ -1,0 +1,172 @@
+"""What ``summarize`` computes of a shard: each state of its features, and its version."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.analytics.features.bottom_rows import BottomRows
+from actlake.analytics.features.documents import FeatureDocuments
+from actlake.analytics.features.examples import STRATA
+from actlake.analytics.features.histogram import FeatureHistogram
+from actlake.analytics.features.moments import FeatureMoments
+from actlake.analytics.features.positions import FeaturePositions
+from actlake.analytics.features.postings import Postings
+from actlake.analytics.features.tokens import FeatureTokens
+from actlake.analytics.features.top_rows import TopRows
+from actlake.analytics.statistic import Statistic
+from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
+from actlake.storage.keys import fingerprint
+from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
+
+__all__ = ["Block", "block_of", "blocks_of", "per_stratum", "statistics_of", "versions_of"]
+
+VERSIONS = {
+    "moments": 2,
+    "histogram": 1,
+    "documents": 1,
+    "positions": 1,
+    "tokens": 1,
+    "previous_tokens": 1,
+    "next_tokens": 1,
+}
+"""Rises whenever a state's meaning or its bits change: partials of other states stay valid."""
+VERSIONS_OF_ROWS = {
+    "top_rows": 1,
+    "random_rows": 1,
+    "value_rows": 1,
+    "silent_rows": 1,
+    "token_rows": 1,
+}
+"""The same, of states that keep as many rows as are asked for."""
+FIRING_SEED, SILENT_SEED = 1, 2
+SILENT_SAMPLE, TOKEN_SAMPLE = 16, 2
+"""Rows to choose silent ones from, of all rows and of each token, for each example to keep."""
+
+
+@dataclass(frozen=True)  # without slots: what several states share is made once
+class Block:
+    """One shard of codes with what its statistics need; arrays have shape (rows,)."""
+
+    codes: Csr
+    mask: NDArray[np.bool_]
+    row_start: int
+    document: NDArray[np.int64]
+    document_rows: NDArray[np.int64]
+    """On the last row of a document how many it has, else 0."""
+    position: NDArray[np.int32]
+    token_id: NDArray[np.int32]
+    """-1 where a row has none."""
+    previous_token: NDArray[np.int32]
+    """Of the row before, in the same document; -1 where there is none."""
+    next_token: NDArray[np.int32]
+
+    @cached_property
+    def postings(self) -> Postings:
+        return Postings.of(self.codes, self.mask)
+
+
+def block_of(lake: Lake, codes: Codes, mask: Mask, shard: int) -> Block:
+    """What the statistics of one shard are made of."""
+    [block] = blocks_of(lake, codes, mask, [shard])
+    return block
+
+
+def blocks_of(lake: Lake, codes: Codes, mask: Mask, shards: Sequence[int]) -> Iterator[Block]:
+    """The same of consecutive ``shards``, of whose rows the mask is asked once."""
+    start, (_, stop) = codes.grid.span(shards[0])[0], codes.grid.span(shards[-1])
+    kept = lake.mask_rows(mask, codes.rowset, start, stop)
+    for shard in shards:
+        first, last = codes.grid.span(shard)
+        yield _block(codes, shard, kept[first - start : last - start])
+
+
+def _block(codes: Codes, shard: int, mask: NDArray[np.bool_]) -> Block:
+    start, stop = codes.grid.span(shard)
+    rowset = codes.rowset
+    # One row more on each side: a token's neighbour, and where a document ends.
+    first, last = max(start - 1, 0), min(stop + 1, rowset.rows)
+    document = rowset.column("document", first, last)
+    token = rowset.column("token_id", first, last)
+    position = rowset.column("position", start, stop)
+    own = slice(start - first, stop - first)
+    same = np.diff(document) == 0
+    before, after = np.full(len(token), -1, token.dtype), np.full(len(token), -1, token.dtype)
+    before[1:] = np.where(same, token[:-1], -1)
+    after[:-1] = np.where(same, token[1:], -1)
+    is_last = np.append(~same, True)[own]
+    return Block(
+        codes=codes.shard(shard),
+        mask=mask,
+        row_start=start,
+        document=document[own],
+        document_rows=np.where(is_last, position.astype(np.int64) + 1, 0),
+        position=position,
+        token_id=token[own],
+        previous_token=before[own],
+        next_token=after[own],
+    )
+
+
+def per_stratum(examples: int) -> int:
+    """Rows to keep of each tenth of a feature's firing rows."""
+    return -(-examples // STRATA)
+
+
+def statistics_of(examples: int) -> dict[str, Callable[[Block], Statistic]]:
+    """How each statistic is made of a block, by its name in ``partials``."""
+
+    def rows(block: Block) -> dict[str, Any]:
+        return {"row_start": block.row_start, "seed": FIRING_SEED}
+
+    def silent_rows(block: Block) -> Statistic:
+        return _sample(block, np.zeros(len(block.mask), np.int64), SILENT_SAMPLE * examples)
+
+    def token_rows(block: Block) -> Statistic:
+        return _sample(block, block.token_id.astype(np.int64), TOKEN_SAMPLE * examples)
+
+    return {
+        "moments": lambda block: FeatureMoments.of_postings(block.postings),
+        "histogram": lambda block: FeatureHistogram.of_postings(block.postings),
+        "top_rows": lambda block: TopRows.of_postings(
+            block.postings, row_start=block.row_start, k=examples
+        ),
+        "documents": lambda block: FeatureDocuments.of(
+            block.postings, document=block.document, size=block.document_rows
+        ),
+        "positions": lambda block: FeaturePositions.of(block.postings, position=block.position),
+        "tokens": lambda block: FeatureTokens.of_postings(block.postings, token_id=block.token_id),
+        "previous_tokens": lambda block: FeatureTokens.of_postings(
+            block.postings, token_id=block.previous_token
+        ),
+        "next_tokens": lambda block: FeatureTokens.of_postings(
+            block.postings, token_id=block.next_token
+        ),
+        "random_rows": lambda block: BottomRows.firing(block.postings, k=examples, **rows(block)),
+        "value_rows": lambda block: BottomRows.by_value(
+            block.postings, k=per_stratum(examples), **rows(block)
+        ),
+        "silent_rows": silent_rows,
+        "token_rows": token_rows,
+    }
+
+
+def versions_of(examples: int) -> dict[str, str]:
+    """The ``code_version`` of each statistic's partials."""
+    plain = {name: fingerprint(name, version) for name, version in VERSIONS.items()}
+    kept = {
+        name: fingerprint(name, version, examples) for name, version in VERSIONS_OF_ROWS.items()
+    }
+    return plain | kept
+
+
+def _sample(block: Block, group: NDArray[np.int64], k: int) -> BottomRows:
+    """Of the rows under the mask, by group; those of a negative group are left out."""
+    at = np.flatnonzero(block.mask & (group >= 0))
+    row = block.row_start + at
+    return BottomRows.of(group[at], row, np.zeros(len(at)), k=k, seed=SILENT_SEED)

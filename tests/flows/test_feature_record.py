@@ -1,0 +1,117 @@
+"""The record of a feature beyond counts: documents, places, tokens beside it, other examples."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from actlake.flows import summary_states
+from actlake.flows.summarize import summarize
+from actlake.storage.lake import Lake
+from tests.flows.commands import Cli, ok
+from tests.flows.counted import CODES, MASKS, stored, table, under
+from tests.flows.counted import counted_lake as counted_lake
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_documents_and_profiles__equal_a_dense_count(lake: Lake, mask: str) -> None:
+    """Windows and shards end inside documents, so states of several shards meet in one."""
+    rowset, rows = lake.codes(CODES).rowset, under(lake, mask)
+    document, position = rowset.column("document"), rowset.column("position")
+    token = rowset.column("token_id")
+    before = np.where(np.diff(document, prepend=-1) == 0, np.roll(token, 1), -1)
+    after = np.where(np.diff(document, append=-1) == 0, np.roll(token, -1), -1)
+    statistics = table(lake, "feature_statistics", mask).sort("feature")
+    profiles = table(lake, "feature_profiles", mask).sort("feature")
+    beside = table(lake, "feature_tokens", mask)
+    positions = table(lake, "feature_positions", mask)
+    everything = np.unique(document[rows])
+    assert statistics["n_documents"].to_list() == [len(everything)] * 32
+    matrix = stored(lake)
+    for feature in range(matrix.shape[1]):
+        fired = rows & (matrix[:, feature] > 0)
+        counts = np.array([(document[fired] == one).sum() for one in everything])
+        found = statistics.row(feature, named=True) | profiles.row(feature, named=True)
+        assert found["n_documents_fires"] == (counts > 0).sum()
+        placed = positions.filter(pl.col("feature") == feature)
+        assert placed["n_fires"].sum() == fired.sum()
+        for one in placed.iter_rows(named=True):
+            inside = (position >= one["position_start"]) & (position < one["position_stop"])
+            assert (one["n_fires"], one["n_rows"]) == (
+                (fired & inside).sum(),
+                (rows & inside).sum(),
+            )
+        if not fired.any():
+            assert (found["gini_documents"], found["top_token_share"]) == (None, None)
+            continue
+        mean_gap = np.abs(counts[:, None] - counts).mean()
+        assert found["gini_documents"] == pytest.approx(mean_gap / 2 / counts.mean())
+        assert found["top_token_share"] == pytest.approx(
+            np.bincount(token[fired]).max() / fired.sum()
+        )
+        for kind, side in (("previous", before), ("next", after)):
+            held = side[fired & (side >= 0)]
+            mine = beside.filter((pl.col("feature") == feature) & (pl.col("kind") == kind))
+            right = np.sort(np.bincount(held))[::-1][:4]
+            assert mine.sort("rank")["count"].to_list() == right[right > 0].tolist()
+            if len(held):
+                share = np.bincount(held).max() / len(held)
+                assert found[f"{kind}_token_share"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> None:
+    rows, matrix = under(lake, mask), stored(lake)
+    token = lake.codes(CODES).rowset.column("token_id")
+    found = table(lake, "feature_examples", mask)
+    tokens = table(lake, "feature_tokens", mask)
+    for feature in range(matrix.shape[1]):
+        fired, silent = matrix[:, feature] > 0, matrix[:, feature] == 0
+        of = {
+            str(kind): held.sort("rank")
+            for (kind,), held in found.filter(pl.col("feature") == feature).group_by("kind")
+        }
+        for kind, where in (("quantile", fired), ("random", fired), ("silent", silent)):
+            many = int((rows & where).sum())
+            held = of[kind]["row"].to_numpy() if kind in of else np.zeros(0, int)
+            assert (rows & where)[held].all()
+            assert len(set(held)) == len(held) == min(many, 5) or kind == "quantile"
+            assert (many > 0) == (len(held) > 0)
+        if "negative" in of:
+            held = of["negative"]["row"].to_numpy()
+            best = tokens.filter(
+                (pl.col("feature") == feature) & (pl.col("kind") == "count") & (pl.col("rank") <= 3)
+            )
+            assert (rows & silent)[held].all()
+            assert set(token[held]) <= set(best["token_id"])
+
+
+def test_summary__computes_again_only_the_state_whose_code_changed(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+
+    def made() -> dict[str, int]:
+        counted = "SELECT statistic, count(*) FROM partials WHERE mask = 'late' GROUP BY ALL"
+        return {str(name): int(str(n)) for name, n in copied.sql(counted).rows()}
+
+    before, shards = made(), len(copied.codes(CODES).grid)
+    assert set(before.values()) == {shards}
+    monkeypatch.setitem(summary_states.VERSIONS, "positions", 99)
+    summarize(copied, codes=CODES, mask="late", examples=5, tokens=4)
+    assert made() == before | {"positions": 2 * shards}
+    summarize(copied, codes=CODES, mask="late", examples=5, tokens=2)  # nothing but a merge
+    assert made() == before | {"positions": 2 * shards}
+    assert table(copied, "feature_tokens", "late")["rank"].max() == 2
+
+
+def test_summarize__with_weights_tells_them_too(lake: Lake, tmp_path: Path, cli: Cli) -> None:
+    root = shutil.copytree(lake.root, tmp_path / "lake")
+    asked = ("summarize", CODES, "--mask", "late", "--examples", 5, "--tokens", 4, "--weights")
+    ok(cli(root, *asked, "--runner", "inline"))
+    found = Lake.open(root)
+    assert len(found.table("features").collect()) == 32
+    duplicates = "SELECT count(is_duplicate) FROM feature_summary WHERE mask = 'late'"
+    assert found.sql(duplicates).rows() == [(32,)]

@@ -1,0 +1,39 @@
+"""sql/README.md answers its questions with what the small lake answers."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from actlake.storage.lake import Lake
+from tests.flows.commands import Cli, ok
+from tests.flows.small_lake import shared_small_lake as shared_small_lake
+
+README = (Path(__file__).parents[2] / "sql" / "README.md").read_text("utf-8")
+EXAMPLES = re.findall(r"```console\n\$ actlake (.*)\n((?:.*\n)*?)```", README)
+CHANGING = r"run \d{8}-\S+, actlake \S+, snapshot \d+"
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"), EXAMPLES, ids=[line.split()[2] for line, _ in EXAMPLES]
+)
+def test_example__is_what_the_lake_answers(
+    line: str, answer: str, small_lake: Lake, cli: Cli
+) -> None:
+    printed = ok(cli(small_lake.root, *line.split()))
+    shown = "\n".join(row.rstrip() for row in printed.rstrip().splitlines())
+    assert re.sub(CHANGING, "run …, actlake …, snapshot …", shown) == answer.rstrip()
+
+
+def test_examples__answer_every_question_of_the_record() -> None:
+    asked = {line.split()[2] for line, _ in EXAMPLES}
+    assert asked == {
+        "contexts_of_feature",
+        "controls_of_feature",
+        "description_of_feature",
+        "duplicate_features",
+        "health_of_codes",
+        "logits_of_feature",
+        "positional_features",
+        "token_features",
+    }

@@ -74,7 +74,8 @@ def weight_facts(dictionary: Dictionary) -> dict[str, NDArray[Any]]:
 
 
 def _norms(rows: NDArray[Any]) -> Floats:
-    return np.sqrt(np.einsum("fd,fd->f", rows, rows, dtype=np.float64))
+    norms: Floats = np.sqrt(np.einsum("fd,fd->f", rows, rows, dtype=np.float64))
+    return norms
 
 
 def _positive(norm: Floats) -> Floats:

@@ -28,7 +28,10 @@ def bin_edges(bins: NDArray[np.integer[Any]]) -> tuple[NDArray[np.float64], NDAr
 
 def bins_of(values: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
     """The bin of each of ``values``, > 0, of any shape."""
-    return np.ceil(np.log(values.astype(np.float64)) / np.log(GAMMA)).astype(np.int64)
+    bins: NDArray[np.int64] = np.ceil(np.log(values.astype(np.float64)) / np.log(GAMMA)).astype(
+        np.int64
+    )
+    return bins
 
 
 @dataclass(frozen=True, slots=True)

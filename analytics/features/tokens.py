@@ -98,7 +98,8 @@ class FeatureTokens:
 
     def _n_fires(self) -> NDArray[np.float64]:
         """Of each feature, shape (n_features,); whole numbers."""
-        return np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+        fires = np.bincount(self.feature, weights=self.count, minlength=self.n_features)
+        return fires.astype(np.float64)
 
     def _exposure(self) -> NDArray[np.int64]:
         """Rows of each token under the mask, by the token's number: a search for each is slower."""
@@ -176,7 +177,7 @@ class FeatureTokens:
             for kind in belongs.T
         ]
         with np.errstate(invalid="ignore"):
-            found: NDArray[np.float64] = np.array(sums).reshape(-1, self.n_features).T
+            found: NDArray[np.float64] = np.array(sums, np.float64).reshape(-1, self.n_features).T
             return found / n_fires[:, None]
 
     def arrays(self) -> dict[str, NDArray[Any]]:

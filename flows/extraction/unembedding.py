@@ -1,5 +1,7 @@
 """How a model reads tokens from its residual stream: the unembedding and the final norm."""
 
+from typing import Any
+
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -28,7 +30,7 @@ def load_unembedding(facts: ModelFacts) -> Unembedding:
     """
     with quiet():
         try:
-            model, info = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(  # a pair, which its type hides
                 facts.path,
                 dtype=torch.float32,
                 output_loading_info=True,
@@ -41,6 +43,7 @@ def load_unembedding(facts: ModelFacts) -> Unembedding:
                 f"the model {facts.source} cannot be loaded with its head: {first_line(error)}; "
                 f"check its files in {facts.path}"
             ) from error
+    model, info = loaded
     head = model.get_output_embeddings()
     if head is None or any("head" in str(name) for name in info["missing_keys"]):
         raise ModelError(f"the checkpoint {facts.source} has no unembedding; give a complete one")

@@ -73,7 +73,7 @@ def some_rows(draw: st.DrawFn) -> Rows:
     if draw(st.booleans()):
         values = np.ceil(values).clip(0, 2)  # ties
     offset = draw(st.sampled_from([0.0, 100.0]))
-    document = np.cumsum(rng.random(n) < 0.2)
+    document = np.cumsum(rng.random(n) < 0.2).astype(np.int64)
     position = np.arange(n) - np.searchsorted(document, document)
     return Rows(
         draw(st.integers(0, 2**40)),

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.top_rows import TopRows
-from actlake.analytics.statistic import Arrays, merge_in_order
+from actlake.analytics.statistic import Arrays, merge_in_order, merge_wide
+from actlake.storage.csr import csr_from_dense
 from actlake.storage.errors import InputError
 
 
@@ -76,3 +77,21 @@ def test_merge__refuses_states_of_other_sizes() -> None:
         FeatureHistogram.empty(2).merge(FeatureHistogram.empty(3))
     with pytest.raises(InputError, match="k 1 and 2"):
         TopRows.empty(4, 1).merge(TopRows.empty(4, 2))
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 64, 65, 70])
+def test_merge_wide__gives_what_merging_in_order_gives(n: int) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.exponential(1, (n, 3)) * (rng.random((n, 3)) < 0.8)
+    states = [
+        TopRows.of(csr_from_dense(values[[row]]), np.ones(1, np.bool_), row_start=row, k=5)
+        for row in range(n)
+    ]
+    wide, narrow = merge_wide(iter(states)).arrays(), merge_in_order(states).arrays()
+    for name, array in narrow.items():
+        np.testing.assert_array_equal(wide[name], array, err_msg=name)
+
+
+def test_merge_wide__of_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="no states to merge"):
+        merge_wide(iter(list[TopRows]()))

@@ -10,7 +10,7 @@ from tests.flows.commands import Cli, ok
 from tests.flows.small_lake import shared_small_lake as shared_small_lake
 
 README = (Path(__file__).parents[2] / "sql" / "README.md").read_text("utf-8")
-EXAMPLES = re.findall(r"```console\n\$ actlake (.*)\n((?:.*\n)*?)```", README)
+EXAMPLES = re.findall(r"```text\n\$ actlake (.*)\n((?:.*\n)*?)```", README)
 CHANGING = r"run \d{8}-\S+, actlake \S+, snapshot \d+"
 
 

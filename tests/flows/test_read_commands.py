@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import polars as pl
 import pytest
@@ -127,6 +128,7 @@ def test_show__prints_statistics_tokens_and_contexts(speeches: Path, cli: Cli) -
     strengths = [float(line.split()[0]) for line in contexts]
     assert strengths == sorted(strengths, reverse=True)
     [option] = [one for one in show.params if one.name == "kind"]
+    assert isinstance(option.type, click.Choice)
     assert option.type.choices == KINDS
     silent = ok(cli(speeches, "show", codes_name(TOPK), 0, "--limit", 3, "--kind", "silent"))
     assert [line.split()[0] for line in silent.splitlines() if "speech-" in line] == ["0.000"] * 3

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from actlake.analytics.dictionaries.logit_effects import Unembedding
-from actlake.flows import summarize_weights as module
+from actlake.flows.extract_again import Extraction
 from actlake.flows.extraction import unembedding
 from actlake.flows.summarize_weights import summarize_weights
 from actlake.storage.errors import InputError, NotFoundError
@@ -57,9 +57,7 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
     assert best == effects.argmax(axis=1).tolist()
     assert [*lake.verify()] == []
 
-    monkeypatch.setattr(
-        module.Extraction, "facts", lambda *_: (_ for _ in ()).throw(InputError("x"))
-    )
+    monkeypatch.setattr(Extraction, "facts", lambda *_: (_ for _ in ()).throw(InputError("x")))
     summarize_weights(lake, dictionary="d", tokens=3)
     assert "no effects of d on logits: x" in capsys.readouterr().err
     assert features(lake)["logit_std"].null_count() == len(decoder)

@@ -55,7 +55,7 @@ def test_states__equal_four_other_ways(chunks: list[int], toy: Any) -> None:
 
     parts = [slice(*span) for span in pairwise(chunks)]
     lazily = dask.delayed(states)  # type: ignore[attr-defined] # theirs is not exported
-    computed = dask.compute(*(lazily(part) for part in parts), scheduler="threads")  # type: ignore[attr-defined]
+    computed = dask.compute(*(lazily(part) for part in parts), scheduler="threads")  # type: ignore[attr-defined,no-untyped-call]
     moments, histogram, tokens = (
         reduce(lambda a, b: a.merge(b), column) for column in zip(*computed, strict=True)
     )

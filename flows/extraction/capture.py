@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actlake.flows.extraction.batches import plan_batches
-from actlake.flows.extraction.forward import forward
+from actlake.flows.extraction.forward import forward, text_inputs
 from actlake.flows.extraction.models import LoadedModel
-from actlake.flows.extraction.sites import POOLED, find_point
+from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
 from actlake.flows.extraction.windows import Window
 from actlake.storage.errors import InputError, ModelError
 
@@ -79,7 +79,7 @@ def pool(
     windows = [window for of_document in documents for window in of_document]
     owner = np.repeat(np.arange(len(documents)), [len(of_document) for of_document in documents])
     firsts = np.flatnonzero(np.diff(owner, prepend=-1))
-    width = loaded.facts.width
+    width = pooled_width(loaded.module)
     count = np.zeros(len(documents), np.int64)
     total = np.zeros((len(documents), width), np.float64)
     pooled = {
@@ -145,11 +145,8 @@ def _batches(loaded: LoadedModel, windows: Sequence[Window], token_budget: int) 
         for i, window in enumerate(batch):
             ids[i, : len(window.token_ids)] = window.token_ids
             mask[i, : len(window.token_ids)] = 1
-        inputs = {
-            "input_ids": torch.from_numpy(ids).to(loaded.device),
-            "attention_mask": torch.from_numpy(mask).to(loaded.device),
-        }
-        yield _Batch(indices, batch, inputs)
+        tokens, seen = (torch.from_numpy(array).to(loaded.device) for array in (ids, mask))
+        yield _Batch(indices, batch, text_inputs(loaded.module, tokens, seen))
 
 
 def _refuse_gaps(windows: Sequence[Window], row_start: int, row_stop: int) -> None:

@@ -1,11 +1,18 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from actlake.flows.batch_plan import (
+    choose_budget,
+    choose_threads,
+    with_batch_plan,
+    within_memory,
+)
 from actlake.flows.default_names import documents_name, rowset_name, tensor_name
 from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
@@ -27,16 +34,11 @@ from actlake.storage.tensor_writer import (
     seal,
     tensor_fingerprint,
 )
-from actlake.storage.threads import default_threads
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
     from actlake.flows.extraction.models import LoadedModel, ModelFacts
 
 __all__ = ["extract"]
-
-TOKEN_BUDGET = {"cpu": 2048, "mps": 8192, "cuda": 16384}
-"""Padded tokens a forward pass. On two cores 2,048 sorted by length were 2.2 times as fast as
-batches in corpus order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,8 @@ def extract(
         Default to the last part of the source, and to the rowset that ``ingest`` makes for it.
     token_budget, torch_threads
         Fixed when the tensors are planned, and recorded; a run that is taken up again keeps them,
-        unless it is told others, and each shard records what it was computed with.
+        unless it is told others, and each shard records what it was computed with. A pass that
+        does not fit the memory halves the budget for what is not committed yet.
     random_weights
         Seed of weights drawn anew instead of the checkpoint's: an untrained twin to compare with.
     """
@@ -174,15 +177,19 @@ def _run(
         if run.done:
             say(f"extract: {', '.join(names)} found complete")
             return
-        budget, threads = _batch_plan(lake, request, token_budget, torch_threads)
-        plans = tuple(_with_batch_plan(plan, request, budget, threads) for plan in request.plans)
+        threads = choose_threads(lake, request.plans, torch_threads)
         # Before anything is planned: a device or dtype that is not there must leave no trace.
-        loaded = _load(request, threads) if _lacking(lake, plans) else None
+        loaded = _load(request, threads) if _lacking(lake, request.plans) else None
+        longest = request.rowset.window or request.window
+        budget = choose_budget(lake, request.plans, token_budget, loaded, longest)
+        facts = request.facts
+        plans = tuple(with_batch_plan(plan, facts, budget, threads) for plan in request.plans)
         _record_model(run, request.facts)
         ids = plan_tensors(run, plans)
         try:
             if loaded is not None:
-                _compute(lake, run, request, loaded, plans, ids, budget, threads, runner)
+                compute = partial(_compute, lake, run, request, loaded, plans, ids, threads, runner)
+                within_memory(compute, budget, longest)
         except InputError as error:
             undo_extraction(lake, run, request.facts.name, ids, error)
             raise
@@ -196,9 +203,9 @@ def _compute(
     loaded: "LoadedModel",
     plans: Sequence[TensorPlan],
     ids: Mapping[str, str],
-    budget: int,
     threads: int,
     runner: Runner,
+    budget: int,
 ) -> None:
     """Compute and commit every shard that some tensor lacks."""
     from actlake.flows.shard_capture import capture_shard
@@ -264,34 +271,6 @@ def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:
         except NotFoundError:
             return True
     return False
-
-
-def _batch_plan(
-    lake: Lake, request: Request, token_budget: int | None, torch_threads: int | None
-) -> tuple[int, int]:
-    """Token budget and threads: as asked for, else as planned before, else this machine's."""
-    from actlake.flows.extraction import models
-
-    planned: dict[str, Any] = {}
-    for plan in request.plans:
-        try:
-            planned |= lake.tensor(plan.name).attributes()
-        except NotFoundError:
-            continue
-    kind = models.choose_device(request.device)
-    budget = token_budget or planned.get("token_budget") or TOKEN_BUDGET[kind]
-    threads = torch_threads or planned.get("torch_threads") or default_threads()
-    return int(budget), int(threads)
-
-
-def _with_batch_plan(plan: TensorPlan, request: Request, budget: int, threads: int) -> TensorPlan:
-    """With all that the same bits need beside the fingerprint: ``repair`` computes them again."""
-    batch_plan: dict[str, int | str] = {"token_budget": budget, "torch_threads": threads}
-    if request.facts.revision is not None:
-        batch_plan["revision"] = request.facts.revision
-    if request.facts.random_weights is not None:
-        batch_plan["random_weights"] = request.facts.random_weights
-    return replace(plan, batch_plan=tuple(batch_plan.items()))
 
 
 def _record_model(run: Run, facts: "ModelFacts") -> None:

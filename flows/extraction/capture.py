@@ -10,6 +10,7 @@ from torch import Tensor
 
 from actlake.flows.extraction.batches import plan_batches
 from actlake.flows.extraction.forward import forward, text_inputs
+from actlake.flows.extraction.memory import told_of_memory
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
 from actlake.flows.extraction.windows import Window
@@ -45,7 +46,7 @@ def capture(
                 arrays[site] = np.full(shape, np.nan, np.float32)
             arrays[site][rows] = values
 
-        with torch.inference_mode():
+        with torch.inference_mode(), told_of_memory(batch.what):
             forward(loaded.module, batch.inputs, points, keep)
     return arrays
 
@@ -89,7 +90,7 @@ def pool(
     }
     last_content = {int(owner[i]): i for i, w in enumerate(windows) if not w.is_special.all()}
     for batch in _batches(loaded, windows, token_budget):
-        with torch.inference_mode():
+        with torch.inference_mode(), told_of_memory(batch.what):
             hidden = forward(loaded.module, batch.inputs, {}, lambda _site, _value: None)
         values = np.split(batch.gather(hidden), np.cumsum([len(w.kept) for w in batch.windows]))
         for index, rows in zip(batch.indices, values, strict=False):
@@ -116,6 +117,11 @@ class _Batch:
     indices: NDArray[np.int64]
     windows: list[Window]
     inputs: dict[str, Tensor]
+
+    @property
+    def what(self) -> str:
+        windows, tokens = self.inputs["input_ids"].shape
+        return f"a pass of {windows * tokens:,} tokens ({windows} windows of {tokens})"
 
     def gather(self, value: Tensor) -> NDArray[np.float32]:
         """The wanted rows of all windows, in their order, copied to the host."""

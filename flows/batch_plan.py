@@ -11,7 +11,7 @@ from actlake.storage.tensor_writer import TensorPlan
 from actlake.storage.threads import default_threads
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
-    from actlake.flows.extraction.models import LoadedModel, ModelFacts
+    from actlake.flows.extraction.models import ModelFacts
 
 __all__ = ["TOKEN_BUDGET", "choose_budget", "choose_threads", "with_batch_plan", "within_memory"]
 
@@ -29,21 +29,21 @@ def choose_budget(
     lake: Lake,
     plans: Iterable[TensorPlan],
     asked: int | None,
-    loaded: "LoadedModel | None",
-    window: int,
+    device: str,
+    probe: Callable[[], int | None] | None,
 ) -> int:
-    """Padded tokens a pass: as asked for, else as planned before, else what a probe finds.
+    """Padded tokens a pass: as asked for, else as planned before, else what ``probe`` finds.
 
-    ``loaded`` is None where nothing is left to compute. ``window`` is the longest one.
+    The constant of ``device``, which may be "auto", where there is no probe, or it finds nothing.
     """
     if known := asked or _planned(lake, plans).get("token_budget"):
         return int(known)
-    if loaded is None:
-        return TOKEN_BUDGET["cpu"]
-    from actlake.flows.extraction.memory import probe
+    if probe is not None and (found := probe()) is not None:
+        return found
+    from actlake.flows.extraction.models import choose_device
 
-    kind = loaded.device.partition(":")[0]
-    return probe(loaded, window) or TOKEN_BUDGET.get(kind, TOKEN_BUDGET["cpu"])
+    kind = choose_device(device).partition(":")[0]
+    return TOKEN_BUDGET.get(kind, TOKEN_BUDGET["cpu"])
 
 
 def with_batch_plan(plan: TensorPlan, facts: "ModelFacts", budget: int, threads: int) -> TensorPlan:

@@ -1,7 +1,6 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,17 +12,13 @@ from actlake.flows.batch_plan import (
     with_batch_plan,
     within_memory,
 )
-from actlake.flows.default_names import documents_name, rowset_name, tensor_name
+from actlake.flows.extract_request import Request, requests
 from actlake.flows.progress import progress, say
-from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.flows.runners import Inline, Runner
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
-from actlake.storage.precision import stored_dtype
-from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import (
@@ -39,24 +34,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes 
     from actlake.flows.extraction.models import LoadedModel, ModelFacts
 
 __all__ = ["extract"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one extraction computes: some sites of one model over one rowset."""
-
-    facts: "ModelFacts"
-    rowset: Rowset
-    sites: tuple[str, ...]
-    plans: tuple[TensorPlan, ...]
-    """One for each site."""
-    device: str
-    compute_dtype: str
-    attention: str
-    window: int
-    """Tokens of a window, for pooled sites, which cut the documents themselves."""
-    last_layer: int | None
-    """The last block that has to run; None for the whole model."""
 
 
 def extract(
@@ -96,71 +73,25 @@ def extract(
     random_weights
         Seed of weights drawn anew instead of the checkpoint's: an untrained twin to compare with.
     """
-    from actlake.flows.extraction import models
-    from actlake.flows.extraction import sites as site_table
-
-    facts = models.inspect_model(
-        source,
-        name=model,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        random_weights=random_weights,
-    )
-    skeleton = models.skeleton(facts)
-    # gpt2 and others look for padding among the tokens, which the meta device does not have.
-    skeleton.config.pad_token_id = None
-    if attention == "auto":  # what the model would choose is part of what it computes
-        attention = str(skeleton.config._attn_implementation)
-    resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
-    if not resolved:
-        raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
-    stored_dtype(dtype)
-    cut = facts.default_window if window is None else window
-    shown_window = None if cut == facts.default_window else cut
-    tokens_rowset = rowset or rowset_name(corpus, facts.tokenizer, shown_window)
     names: dict[str, str] = {}
-    # Pooled and token sites have different row axes, so they are different runs.
-    for pooled in (False, True):
-        group = [site for site in resolved if site_table.is_pooled(site.alias) == pooled]
-        if not group:
-            continue
-        rows = rowset_of(lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source)
-        if not pooled:
-            refuse_other_tokenizer(lake, rows, facts)
-        provenance: tuple[tuple[str, int | str], ...] = (("attention", attention),)
-        if pooled:
-            provenance += (("window", cut), ("tokenizer_fingerprint", facts.tokenizer_fingerprint))
-        plans = tuple(
-            TensorPlan(
-                name=check_name(
-                    "tensor", tensor_name(facts.name, site.alias, corpus, shown_window)
-                ),
-                model=facts.name,
-                model_fingerprint=facts.fingerprint,
-                site=site.alias,
-                module=site.module,
-                side="pooled" if pooled else site.side,
-                rowset=rows,
-                dtype=dtype,
-                compute_dtype=compute_dtype,
-                width=site.width,
-                provenance=provenance,
-            )
-            for site in group
-        )
-        request = Request(
-            facts=facts,
-            rowset=rows,
-            sites=tuple(site.alias for site in group),
-            plans=plans,
-            device=device,
-            compute_dtype=compute_dtype,
-            attention=attention,
-            window=cut,
-            last_layer=site_table.last_layer(group),
-        )
+    for request in requests(
+        lake,
+        source=source,
+        sites=sites,
+        corpus=corpus,
+        model=model,
+        revision=revision,
+        window=window,
+        rowset=rowset,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+        attention=attention,
+        device=device,
+        random_weights=random_weights,
+        trust_remote_code=trust_remote_code,
+    ):
         _run(lake, request, token_budget, torch_threads, runner or Inline())
-        names |= {plan.site: plan.name for plan in plans}
+        names |= {plan.site: plan.name for plan in request.plans}
     return [names[site] for site in sites]
 
 
@@ -180,8 +111,8 @@ def _run(
         threads = choose_threads(lake, request.plans, torch_threads)
         # Before anything is planned: a device or dtype that is not there must leave no trace.
         loaded = _load(request, threads) if _lacking(lake, request.plans) else None
-        longest = request.rowset.window or request.window
-        budget = choose_budget(lake, request.plans, token_budget, loaded, longest)
+        probed = partial(_probe, loaded, request.longest)
+        budget = choose_budget(lake, request.plans, token_budget, request.device, probed)
         facts = request.facts
         plans = tuple(with_batch_plan(plan, facts, budget, threads) for plan in request.plans)
         _record_model(run, request.facts)
@@ -189,7 +120,7 @@ def _run(
         try:
             if loaded is not None:
                 compute = partial(_compute, lake, run, request, loaded, plans, ids, threads, runner)
-                within_memory(compute, budget, longest)
+                within_memory(compute, budget, request.longest)
         except InputError as error:
             undo_extraction(lake, run, request.facts.name, ids, error)
             raise
@@ -260,6 +191,15 @@ def _load(request: Request, threads: int) -> "LoadedModel":
         attention=request.attention,
         last_layer=request.last_layer,
     )
+
+
+def _probe(loaded: "LoadedModel | None", longest: int) -> int | None:
+    """Tokens a pass that have room; None where nobody can tell, or nothing is left to compute."""
+    if loaded is None:
+        return None
+    from actlake.flows.extraction.memory import probe
+
+    return probe(loaded, longest)
 
 
 def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:

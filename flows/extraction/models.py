@@ -164,6 +164,8 @@ def skeleton(facts: ModelFacts) -> PreTrainedModel:
         )
     # Others group tokens by the expert that they are sent to, and here nothing is computed.
     model.set_experts_implementation("batched_mm")
+    # gpt2 and others look for padding among the tokens, which the meta device does not have.
+    model.config.pad_token_id = None
     model.train(False)
     return model
 

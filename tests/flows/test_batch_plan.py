@@ -38,12 +38,13 @@ def budgets(lake: Lake, tensor: str) -> list[int]:
     return [int(str(one)) for (one,) in lake.sql(query, id=lake.tensor(tensor).id).rows()]
 
 
+@pytest.mark.slow
 def test_no_room__halves_the_budget_for_what_is_not_committed(
     lake: Lake, tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {"source": str(tiny("llama")), "sites": [SITE], "corpus": "c"}
     given |= {"rowset": "c@tiny-llama", "torch_threads": 1}
-    [small] = extract(lake, **given, model="small", token_budget=64)
+    [small] = extract(lake, **given, model="small", token_budget=32)
     shards = len(budgets(lake, small))
 
     monkeypatch.setattr(capture, "forward", Memory(room=0, after=2))
@@ -54,12 +55,14 @@ def test_no_room__halves_the_budget_for_what_is_not_committed(
     first = len(budgets(lake, halved))
     assert 0 < first < shards  # what was committed stays
 
-    monkeypatch.setattr(capture, "forward", Memory(room=64))
+    monkeypatch.setattr(capture, "forward", Memory(room=32))
     extract(lake, **given, model="halved")
-    assert budgets(lake, halved) == [256] * first + [64] * (shards - first)
+    found = budgets(lake, halved)
+    assert found == sorted(found, reverse=True)  # never larger again
+    assert (found[first - 1], found[-1]) == (256, 32)
     assert lake.tensor(halved).attributes()["token_budget"] == 256  # as it was planned
     stored = payloads(lake)
-    for shard in range(first, shards):
+    for shard in (shard for shard in range(first, shards) if found[shard] == 32):
         assert stored[f"{halved}/c.{shard}.0"] == stored[f"{small}/c.{shard}.0"]
 
 

@@ -134,7 +134,6 @@ def test_document__shows_the_sites_of_every_architecture(tiny_model: ModelMaker)
             if images
             else skeleton(inspect_model(str(tiny_model(architecture))))
         )
-        model.config.pad_token_id = None
         # Vectors of documents are of text.
         aliases = [site for site in canonical_sites(model) if not (images and is_pooled(site))]
         assert [site.alias for site in resolve_sites(model, aliases)] == aliases

@@ -12,8 +12,9 @@ from actlake.flows.extract_request import Request, requests
 from actlake.storage.arrays import TRAILER_BYTES
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
+from actlake.storage.names import means_the_same
 from actlake.storage.precision import stored_dtype
-from actlake.storage.tensor_writer import TensorPlan
+from actlake.storage.tensor_writer import TensorPlan, tensor_fingerprint
 
 __all__ = ["Forecast", "Passes", "forecast"]
 
@@ -76,10 +77,13 @@ def forecast(
 
 
 def _missing(lake: Lake, plan: TensorPlan) -> list[int]:
+    """Shards that are not committed; NameTakenError where the name means other rows."""
     try:
-        return lake.tensor(plan.name).missing()
+        tensor = lake.tensor(plan.name)
     except NotFoundError:
         return [*range(len(plan.rowset.grid))]
+    means_the_same("tensor", plan.name, tensor_fingerprint(plan), [(tensor.fingerprint,)])
+    return tensor.missing()
 
 
 def _tensor(plan: TensorPlan, missing: list[int]) -> dict[str, Any]:

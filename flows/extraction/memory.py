@@ -52,10 +52,13 @@ def probe(loaded: LoadedModel, length: int) -> int | None:
         torch.cuda.synchronize(loaded.device)
         return int(torch.cuda.max_memory_allocated(loaded.device) - before)
 
-    with told_of_memory(f"a pass of 4 windows of {length} tokens"):
+    with told_of_memory(f"a pass of one window of {length} tokens"):
         peak(1)  # libraries take workspaces at their first call
-        free = torch.cuda.mem_get_info(loaded.device)[0]
-        return room_for(peak, length, free)
+    try:
+        with told_of_memory(f"a pass of four windows of {length} tokens"):
+            return room_for(peak, length, torch.cuda.mem_get_info(loaded.device)[0])
+    except RoomError:
+        return length
 
 
 def room_for(peak: Callable[[int], int], length: int, free: int) -> int:

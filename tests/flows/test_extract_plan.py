@@ -11,7 +11,7 @@ from actlake.flows.extract import extract
 from actlake.flows.extract_plan import forecast
 from actlake.flows.extraction import capture
 from actlake.flows.ingest import ingest_documents
-from actlake.storage.errors import InputError
+from actlake.storage.errors import InputError, NameTakenError
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli
 from tests.flows.tiny import hashes
@@ -66,6 +66,8 @@ def test_forecast__is_what_is_then_written(
     again = forecast(lake, price=0.5, **given)  # type: ignore[arg-type] # as above
     assert (again.bytes, again.passes) == (0, ())
     assert np.sum(again.tensors["rows"].to_numpy()) == 0
+    with pytest.raises(NameTakenError, match="is taken"):
+        forecast(lake, price=0.5, **asked(model, dtype="float32"))
 
 
 def test_command__prints_it_and_writes_nothing(

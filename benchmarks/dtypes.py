@@ -80,7 +80,8 @@ def _losses(dictionary: Dictionary, rows: Rows, dtype: str) -> list[str]:
 
 
 def _places(codes: Csr) -> set[tuple[int, int]]:
-    rows = np.repeat(np.arange(codes.rows), np.diff(codes.indptr.astype(np.int64)))
+    edges = codes.indptr.astype(np.int64)
+    rows = np.repeat(np.arange(codes.rows), edges[1:] - edges[:-1])
     return set(zip(rows.tolist(), codes.indices.tolist(), strict=True))
 
 

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from actlake.flows.extract import extract
 from actlake.flows.extract_plan import forecast
 from actlake.flows.extraction import capture
+from actlake.flows.extraction.forward import forward
 from actlake.flows.ingest import ingest_documents
 from actlake.storage.errors import InputError, NameTakenError
 from actlake.storage.lake import Lake
@@ -19,7 +21,7 @@ from tests.flows.tiny import hashes
 SITES = ["resid_post.1", "mlp_act.0", "pooled.mean"]
 
 
-def asked(model: Path, **more: object) -> dict[str, object]:
+def asked(model: Path, **more: object) -> dict[str, Any]:
     nothing = dict.fromkeys(("model", "revision", "window", "rowset", "random_weights"))
     given = {"source": str(model), "sites": SITES, "corpus": "c", "dtype": "bfloat16"}
     fixed = {"compute_dtype": "float32", "attention": "auto", "device": "cpu"}
@@ -38,10 +40,14 @@ def test_forecast__is_what_is_then_written(
     found = forecast(lake, price=0.5, token_budget=64, **given)
     assert (hashes(lake.root), lake.sql("SELECT count(*) FROM runs").rows()) == before
 
-    passes = []
-    forward = capture.forward
-    monkeypatch.setattr(capture, "forward", lambda *a: (passes.append(a), forward(*a))[1])
-    names = extract(lake, **given, token_budget=64)  # type: ignore[arg-type] # as it is given
+    passes: list[Any] = []
+
+    def counted(*given: Any) -> Any:
+        passes.append(given)
+        return forward(*given)
+
+    monkeypatch.setattr(capture, "forward", counted)
+    names = extract(lake, **given, token_budget=64)
     assert found.tensors["tensor"].to_pylist() == names
     written = 0
     for row, name in zip(found.tensors.to_pylist(), names, strict=True):
@@ -63,7 +69,7 @@ def test_forecast__is_what_is_then_written(
     share = 1 - sum(int(mask.sum()) for mask in masks) / sum(mask.size for mask in masks)
     assert tokens.padding == pytest.approx(share, abs=0.1)
 
-    again = forecast(lake, price=0.5, **given)  # type: ignore[arg-type] # as above
+    again = forecast(lake, price=0.5, **given)
     assert (again.bytes, again.passes) == (0, ())
     assert np.sum(again.tensors["rows"].to_numpy()) == 0
     with pytest.raises(NameTakenError, match="is taken"):

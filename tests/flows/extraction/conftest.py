@@ -82,7 +82,11 @@ def config(architecture: str) -> PretrainedConfig:
         "eos_token_id": 1,
     }
     decoder = {**sizes, "num_key_value_heads": 2, "head_dim": 8}
-    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 12}
+    experts: dict[str, Any] = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 12,
+    }
     images: dict[str, Any] = {
         "hidden_size": 16,
         "num_hidden_layers": 3,
@@ -118,13 +122,20 @@ def config(architecture: str) -> PretrainedConfig:
         case "mixtral":
             return MixtralConfig(**decoder, num_local_experts=4, num_experts_per_tok=2)
         case "qwen2_moe":
-            few = {"shared_expert_intermediate_size": 12, "mlp_only_layers": [1]}
+            few: dict[str, Any] = {"shared_expert_intermediate_size": 12, "mlp_only_layers": [1]}
             return Qwen2MoeConfig(**decoder, **experts, **few)
         case "qwen3_moe":
             return Qwen3MoeConfig(**decoder, **experts, norm_topk_prob=True)
         case "t5":
-            small = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_heads": 4, "num_layers": 3}
-            return T5Config(vocab_size=sizes["vocab_size"], **small, decoder_start_token_id=0)
+            small: dict[str, Any] = {
+                "decoder_start_token_id": 0,
+                "d_model": 16,
+                "d_kv": 8,
+                "d_ff": 24,
+                "num_heads": 4,
+                "num_layers": 3,
+            }
+            return T5Config(vocab_size=sizes["vocab_size"], **small)
         case "bloom":  # in no site table
             return BloomConfig(vocab_size=sizes["vocab_size"], hidden_size=16, n_layer=3, n_head=4)
         case "vit":
@@ -150,7 +161,9 @@ def random_model(architecture: str) -> PreTrainedModel:
                 weight.add_(torch.randn_like(weight) * 0.3)
             else:
                 weight.mul_(8)
-    return model.eval().requires_grad_(False)
+    model.train(False)
+    model.requires_grad_(False)
+    return model
 
 
 @pytest.fixture(scope="session")

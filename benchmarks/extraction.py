@@ -14,7 +14,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import AutoModel, LlamaConfig, PreTrainedTokenizerFast
 
-from actlake.flows.extract import TOKEN_BUDGET, extract
+from actlake.flows.batch_plan import TOKEN_BUDGET
+from actlake.flows.extract import extract
 from actlake.flows.extraction import models, sites
 from actlake.flows.extraction.batches import plan_batches
 from actlake.flows.extraction.windows import windows_of_rows

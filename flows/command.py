@@ -15,6 +15,7 @@ __all__ = [
     "DAYS",
     "HOURS",
     "NATURAL",
+    "PRICE",
     "RATE",
     "SECONDS",
     "SEED",
@@ -61,7 +62,7 @@ class Real(click.FloatRange):
 
 
 COUNT, NATURAL, SEED = Whole(1), Whole(0), Whole(0, (1 << 63) - 1)
-DAYS, HOURS = Real(36_500), Real(876_000)
+DAYS, HOURS, PRICE = Real(36_500), Real(876_000), Real(1e6)
 SECONDS, RATE = Real(1e9, above=True), Real(1e6, above=True)
 """What numbers on the command line may be; what else a flow wants of them it says itself."""
 

@@ -1,22 +1,24 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from actlake.flows.default_names import documents_name, rowset_name, tensor_name
+from actlake.flows.batch_plan import (
+    choose_budget,
+    choose_threads,
+    with_batch_plan,
+    within_memory,
+)
+from actlake.flows.extract_request import Request, requests
 from actlake.flows.progress import progress, say
-from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.flows.runners import Inline, Runner
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
-from actlake.storage.precision import stored_dtype
-from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import (
@@ -27,34 +29,11 @@ from actlake.storage.tensor_writer import (
     seal,
     tensor_fingerprint,
 )
-from actlake.storage.threads import default_threads
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
     from actlake.flows.extraction.models import LoadedModel, ModelFacts
 
 __all__ = ["extract"]
-
-TOKEN_BUDGET = {"cpu": 2048, "mps": 8192, "cuda": 16384}
-"""Padded tokens a forward pass. On two cores 2,048 sorted by length were 2.2 times as fast as
-batches in corpus order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What one extraction computes: some sites of one model over one rowset."""
-
-    facts: "ModelFacts"
-    rowset: Rowset
-    sites: tuple[str, ...]
-    plans: tuple[TensorPlan, ...]
-    """One for each site."""
-    device: str
-    compute_dtype: str
-    attention: str
-    window: int
-    """Tokens of a window, for pooled sites, which cut the documents themselves."""
-    last_layer: int | None
-    """The last block that has to run; None for the whole model."""
 
 
 def extract(
@@ -89,75 +68,30 @@ def extract(
         Default to the last part of the source, and to the rowset that ``ingest`` makes for it.
     token_budget, torch_threads
         Fixed when the tensors are planned, and recorded; a run that is taken up again keeps them,
-        unless it is told others, and each shard records what it was computed with.
+        unless it is told others, and each shard records what it was computed with. A pass that
+        does not fit the memory halves the budget for what is not committed yet.
     random_weights
         Seed of weights drawn anew instead of the checkpoint's: an untrained twin to compare with.
     """
-    from actlake.flows.extraction import models
-    from actlake.flows.extraction import sites as site_table
-
-    facts = models.inspect_model(
-        source,
-        name=model,
-        revision=revision,
-        trust_remote_code=trust_remote_code,
-        random_weights=random_weights,
-    )
-    skeleton = models.skeleton(facts)
-    # gpt2 and others look for padding among the tokens, which the meta device does not have.
-    skeleton.config.pad_token_id = None
-    if attention == "auto":  # what the model would choose is part of what it computes
-        attention = str(skeleton.config._attn_implementation)
-    resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
-    if not resolved:
-        raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
-    stored_dtype(dtype)
-    cut = facts.default_window if window is None else window
-    shown_window = None if cut == facts.default_window else cut
-    tokens_rowset = rowset or rowset_name(corpus, facts.tokenizer, shown_window)
     names: dict[str, str] = {}
-    # Pooled and token sites have different row axes, so they are different runs.
-    for pooled in (False, True):
-        group = [site for site in resolved if site_table.is_pooled(site.alias) == pooled]
-        if not group:
-            continue
-        rows = rowset_of(lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source)
-        if not pooled:
-            refuse_other_tokenizer(lake, rows, facts)
-        provenance: tuple[tuple[str, int | str], ...] = (("attention", attention),)
-        if pooled:
-            provenance += (("window", cut), ("tokenizer_fingerprint", facts.tokenizer_fingerprint))
-        plans = tuple(
-            TensorPlan(
-                name=check_name(
-                    "tensor", tensor_name(facts.name, site.alias, corpus, shown_window)
-                ),
-                model=facts.name,
-                model_fingerprint=facts.fingerprint,
-                site=site.alias,
-                module=site.module,
-                side="pooled" if pooled else site.side,
-                rowset=rows,
-                dtype=dtype,
-                compute_dtype=compute_dtype,
-                width=site.width,
-                provenance=provenance,
-            )
-            for site in group
-        )
-        request = Request(
-            facts=facts,
-            rowset=rows,
-            sites=tuple(site.alias for site in group),
-            plans=plans,
-            device=device,
-            compute_dtype=compute_dtype,
-            attention=attention,
-            window=cut,
-            last_layer=site_table.last_layer(group),
-        )
+    for request in requests(
+        lake,
+        source=source,
+        sites=sites,
+        corpus=corpus,
+        model=model,
+        revision=revision,
+        window=window,
+        rowset=rowset,
+        dtype=dtype,
+        compute_dtype=compute_dtype,
+        attention=attention,
+        device=device,
+        random_weights=random_weights,
+        trust_remote_code=trust_remote_code,
+    ):
         _run(lake, request, token_budget, torch_threads, runner or Inline())
-        names |= {plan.site: plan.name for plan in plans}
+        names |= {plan.site: plan.name for plan in request.plans}
     return [names[site] for site in sites]
 
 
@@ -174,15 +108,19 @@ def _run(
         if run.done:
             say(f"extract: {', '.join(names)} found complete")
             return
-        budget, threads = _batch_plan(lake, request, token_budget, torch_threads)
-        plans = tuple(_with_batch_plan(plan, request, budget, threads) for plan in request.plans)
+        threads = choose_threads(lake, request.plans, torch_threads)
         # Before anything is planned: a device or dtype that is not there must leave no trace.
-        loaded = _load(request, threads) if _lacking(lake, plans) else None
+        loaded = _load(request, threads) if _lacking(lake, request.plans) else None
+        probed = partial(_probe, loaded, request.longest)
+        budget = choose_budget(lake, request.plans, token_budget, request.device, probed)
+        facts = request.facts
+        plans = tuple(with_batch_plan(plan, facts, budget, threads) for plan in request.plans)
         _record_model(run, request.facts)
         ids = plan_tensors(run, plans)
         try:
             if loaded is not None:
-                _compute(lake, run, request, loaded, plans, ids, budget, threads, runner)
+                compute = partial(_compute, lake, run, request, loaded, plans, ids, threads, runner)
+                within_memory(compute, budget, request.longest)
         except InputError as error:
             undo_extraction(lake, run, request.facts.name, ids, error)
             raise
@@ -196,9 +134,9 @@ def _compute(
     loaded: "LoadedModel",
     plans: Sequence[TensorPlan],
     ids: Mapping[str, str],
-    budget: int,
     threads: int,
     runner: Runner,
+    budget: int,
 ) -> None:
     """Compute and commit every shard that some tensor lacks."""
     from actlake.flows.shard_capture import capture_shard
@@ -255,6 +193,15 @@ def _load(request: Request, threads: int) -> "LoadedModel":
     )
 
 
+def _probe(loaded: "LoadedModel | None", longest: int) -> int | None:
+    """Tokens a pass that have room; None where nobody can tell, or nothing is left to compute."""
+    if loaded is None:
+        return None
+    from actlake.flows.extraction.memory import probe
+
+    return probe(loaded, longest)
+
+
 def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:
     """Whether some shard of some tensor is not committed."""
     for plan in plans:
@@ -264,34 +211,6 @@ def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:
         except NotFoundError:
             return True
     return False
-
-
-def _batch_plan(
-    lake: Lake, request: Request, token_budget: int | None, torch_threads: int | None
-) -> tuple[int, int]:
-    """Token budget and threads: as asked for, else as planned before, else this machine's."""
-    from actlake.flows.extraction import models
-
-    planned: dict[str, Any] = {}
-    for plan in request.plans:
-        try:
-            planned |= lake.tensor(plan.name).attributes()
-        except NotFoundError:
-            continue
-    kind = models.choose_device(request.device)
-    budget = token_budget or planned.get("token_budget") or TOKEN_BUDGET[kind]
-    threads = torch_threads or planned.get("torch_threads") or default_threads()
-    return int(budget), int(threads)
-
-
-def _with_batch_plan(plan: TensorPlan, request: Request, budget: int, threads: int) -> TensorPlan:
-    """With all that the same bits need beside the fingerprint: ``repair`` computes them again."""
-    batch_plan: dict[str, int | str] = {"token_budget": budget, "torch_threads": threads}
-    if request.facts.revision is not None:
-        batch_plan["revision"] = request.facts.revision
-    if request.facts.random_weights is not None:
-        batch_plan["random_weights"] = request.facts.random_weights
-    return replace(plan, batch_plan=tuple(batch_plan.items()))
 
 
 def _record_model(run: Run, facts: "ModelFacts") -> None:

@@ -9,6 +9,7 @@ from actlake.flows.analysis_commands import compare, hypothesize
 from actlake.flows.command import (
     COUNT,
     NATURAL,
+    PRICE,
     RATE,
     SEED,
     LakeCommand,
@@ -147,7 +148,11 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--torch-threads", type=COUNT, help="Threads of torch; by default one a core.")
 @click.option("--random-weights", type=SEED, help="Seed of an untrained twin, to compare with.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
-def extract(path: Path, runner: str, **options: Any) -> None:
+@click.option("--plan", is_flag=True, help="Print what would be written and stop.")
+@click.option(
+    "--price", type=PRICE, default=0.02, show_default=True, help="Euros a GB and month, for --plan."
+)
+def extract(path: Path, runner: str, *, plan: bool, price: float, **options: Any) -> None:
     """Run a model over a corpus and keep its activations.
 
     SOURCE is a hub id, a folder, a .gguf file, or package:NAME/path. A site is an alias such as
@@ -156,6 +161,13 @@ def extract(path: Path, runner: str, **options: Any) -> None:
     from actlake.flows.execution import execute
 
     options["sites"] = list(options["sites"])
+    if plan:
+        from actlake.flows.extract_plan import forecast
+        from actlake.flows.terminal import print_forecast
+
+        del options["torch_threads"]  # which changes nothing here
+        print_forecast(forecast(open_lake(path), price=price, **options))
+        return
     for name in execute(runner, "extract", open_lake(path), options):
         click.echo(name)
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from actlake.flows.extract_plan import Forecast
 from actlake.flows.visible import visible
 from actlake.flows.withdraw import Withdrawn
 from actlake.storage.backup import Backup
@@ -25,6 +26,7 @@ __all__ = [
     "parameters",
     "print_backups",
     "print_deletion",
+    "print_forecast",
     "print_removal",
     "print_table",
     "print_withdrawal",
@@ -49,6 +51,27 @@ def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
         table.add_row(*(Text(shown(value)) for value in row))
     screen.print(table)
+
+
+def print_forecast(found: Forecast) -> None:
+    """What an extraction would write, what it takes, and what keeping it costs."""
+    print_table(found.tensors)
+    screen = console()
+    for one in found.passes:
+        about = "about " if one.sampled else ""
+        padding = "" if one.padding is None else f", {one.padding:.1%} of what is computed padding"
+        screen.print(
+            Text(
+                f"{about}{one.passes:,} forward passes of at most {one.token_budget:,} tokens over "
+                f"{visible(one.rowset)}{padding}"
+            )
+        )
+    screen.print(
+        Text(
+            f"{found.bytes:,} bytes, {found.euros_a_month:,.2f} euros a month at {found.price:g} "
+            "euros a GB; docs/dtypes.md says what each dtype loses; nothing was written"
+        )
+    )
 
 
 def print_removal(plan: Plan, *, done: bool, listing: bool) -> None:

@@ -12,6 +12,7 @@ LakeError
 ├── CorruptError         stored bytes are not what was committed: verify, then repair
 ├── IncompleteError      rows that are not committed yet: wait, or resume the run
 ├── DiskError            a disk that is full, failing or read-only: mend that, then run again
+├── RoomError            a forward pass that memory cannot hold: another device, then run again
 ├── UnreachableError     a server of the lake's is away or lets nobody in: see to it, then run again
 └── BusyError            somebody else holds the work or the lock: wait, then try again
 
@@ -32,6 +33,7 @@ __all__ = [
     "NotFoundError",
     "PrecisionError",
     "QueryError",
+    "RoomError",
     "UnreachableError",
 ]
 
@@ -84,6 +86,10 @@ class IncompleteError(LakeError):
 
 class DiskError(LakeError):
     """The disk refused to take what was to be written; what was committed before stays."""
+
+
+class RoomError(LakeError):
+    """A forward pass does not fit the memory of its device; what was committed before stays."""
 
 
 class UnreachableError(LakeError):

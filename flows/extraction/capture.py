@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from actlake.flows.extraction.batches import plan_batches
-from actlake.flows.extraction.forward import forward
+from actlake.flows.extraction.forward import forward, text_inputs
+from actlake.flows.extraction.memory import told_of_memory
 from actlake.flows.extraction.models import LoadedModel
-from actlake.flows.extraction.sites import POOLED, find_point
+from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
 from actlake.flows.extraction.windows import Window
 from actlake.storage.errors import InputError, ModelError
 
@@ -45,7 +46,7 @@ def capture(
                 arrays[site] = np.full(shape, np.nan, np.float32)
             arrays[site][rows] = values
 
-        with torch.inference_mode():
+        with torch.inference_mode(), told_of_memory(batch.what):
             forward(loaded.module, batch.inputs, points, keep)
     return arrays
 
@@ -79,7 +80,7 @@ def pool(
     windows = [window for of_document in documents for window in of_document]
     owner = np.repeat(np.arange(len(documents)), [len(of_document) for of_document in documents])
     firsts = np.flatnonzero(np.diff(owner, prepend=-1))
-    width = loaded.facts.width
+    width = pooled_width(loaded.module)
     count = np.zeros(len(documents), np.int64)
     total = np.zeros((len(documents), width), np.float64)
     pooled = {
@@ -89,7 +90,7 @@ def pool(
     }
     last_content = {int(owner[i]): i for i, w in enumerate(windows) if not w.is_special.all()}
     for batch in _batches(loaded, windows, token_budget):
-        with torch.inference_mode():
+        with torch.inference_mode(), told_of_memory(batch.what):
             hidden = forward(loaded.module, batch.inputs, {}, lambda _site, _value: None)
         values = np.split(batch.gather(hidden), np.cumsum([len(w.kept) for w in batch.windows]))
         for index, rows in zip(batch.indices, values, strict=False):
@@ -116,6 +117,11 @@ class _Batch:
     indices: NDArray[np.int64]
     windows: list[Window]
     inputs: dict[str, Tensor]
+
+    @property
+    def what(self) -> str:
+        windows, tokens = self.inputs["input_ids"].shape
+        return f"a pass of {windows * tokens:,} tokens ({windows} windows of {tokens})"
 
     def gather(self, value: Tensor) -> NDArray[np.float32]:
         """The wanted rows of all windows, in their order, copied to the host."""
@@ -145,11 +151,8 @@ def _batches(loaded: LoadedModel, windows: Sequence[Window], token_budget: int) 
         for i, window in enumerate(batch):
             ids[i, : len(window.token_ids)] = window.token_ids
             mask[i, : len(window.token_ids)] = 1
-        inputs = {
-            "input_ids": torch.from_numpy(ids).to(loaded.device),
-            "attention_mask": torch.from_numpy(mask).to(loaded.device),
-        }
-        yield _Batch(indices, batch, inputs)
+        tokens, seen = (torch.from_numpy(array).to(loaded.device) for array in (ids, mask))
+        yield _Batch(indices, batch, text_inputs(loaded.module, tokens, seen))
 
 
 def _refuse_gaps(windows: Sequence[Window], row_start: int, row_stop: int) -> None:

@@ -4,14 +4,48 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+from transformers import PreTrainedModel
 
+from actlake.flows.extraction.architectures import IMAGES
 from actlake.storage.errors import ModelError
 
 Side = Literal["input", "output"]
 Point = tuple[str, Side]
 """Path of a module, and which side of it."""
+
+
+def text_inputs(
+    model: PreTrainedModel, token_ids: Tensor, mask: Tensor | None = None
+) -> dict[str, Tensor]:
+    """What ``model`` is called with for windows of tokens, (windows, tokens).
+
+    An encoder-decoder reads the window on both sides. Its decoder sees it one step late, after the
+    start token, as in training: what is at position i has seen the tokens before i and stands for
+    the prediction of token i.
+    """
+    inputs = {"input_ids": token_ids}
+    if mask is not None:
+        inputs["attention_mask"] = mask
+    if model.config.is_encoder_decoder:
+        start = getattr(model.config, "decoder_start_token_id", None)
+        start = model.config.pad_token_id if start is None else start
+        first = torch.full_like(token_ids[:, :1], start or 0)
+        inputs["decoder_input_ids"] = torch.cat([first, token_ids[:, :-1]], 1)
+        if mask is not None:
+            inputs["decoder_attention_mask"] = mask
+    return inputs
+
+
+def probe(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The smallest inputs that show what shapes a pass has: two windows or images."""
+    if model.config.model_type in IMAGES:
+        size, channels = model.config.image_size, model.config.num_channels
+        height, width = (size, size) if isinstance(size, int) else size
+        return {"pixel_values": torch.zeros(2, channels, height, width, device=model.device)}
+    return text_inputs(model, torch.zeros(2, 3, dtype=torch.long, device=model.device))
 
 
 def forward(
@@ -25,25 +59,31 @@ def forward(
     ``keep`` is called inside the pass with the point's name, and must copy what it wants: a later
     module may write in place. Raises ModelError for a point that is not one such tensor a pass.
     """
-    shape = inputs["input_ids"].shape
+    shape = inputs["input_ids"].shape if "input_ids" in inputs else None
     reached = dict.fromkeys(points, 0)
+
+    def see(_module: nn.Module, _args: object, embedded: Tensor) -> None:
+        nonlocal shape  # of images: so many patches, and tokens that the model adds
+        shape = embedded.shape[:2]
 
     def take(name: str, values: object) -> None:
         reached[name] += 1
         tensor = _first_tensor(values)
-        if tensor is not None and tensor.ndim == 2 and len(tensor) == shape.numel():
-            tensor = tensor.reshape(*shape, -1)  # opt's MLP and routers see one long list of tokens
+        if tensor is not None and shape is not None and len(tensor.shape) == 2:
+            tensor = _unrolled(tensor, shape)
         if tensor is None or tensor.ndim != 3 or tensor.shape[:2] != shape:
             found = "no tensor" if tensor is None else f"shape {tuple(tensor.shape)}"
+            given = "images" if shape is None else f"{shape[0]} windows of {shape[1]} tokens"
             raise ModelError(
-                f"site {name} gives {found} for {shape[0]} windows of {shape[1]} tokens; choose a "
-                "module with one vector a token"
+                f"site {name} gives {found} for {given}; choose a module with one vector a token"
             )
         keep(name, tensor.detach())
 
     with ExitStack() as hooks:
         for name, (path, side) in points.items():
             hooks.callback(_tap(model.get_submodule(path), side, name, take).remove)
+        if shape is None:
+            hooks.callback(model.get_submodule("embeddings").register_forward_hook(see).remove)
         output = model(**inputs)
     for name, count in reached.items():
         if count != 1:
@@ -51,7 +91,8 @@ def forward(
                 f"site {name} is computed {count} times in a forward pass; choose a module that "
                 "runs once"
             )
-    hidden = output.last_hidden_state
+    hidden = getattr(output, "encoder_last_hidden_state", None)  # the side that reads the text
+    hidden = output.last_hidden_state if hidden is None else hidden
     if not isinstance(hidden, Tensor):
         raise ModelError(f"{type(model).__name__} gives no last hidden state; name another model")
     return hidden
@@ -67,6 +108,11 @@ def _tap(
         take(name, (*args, *kwargs.values()))
 
     return module.register_forward_pre_hook(before, with_kwargs=True)
+
+
+def _unrolled(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Windows again, where a module saw one long list of tokens: opt's MLP, routers, experts."""
+    return tensor.reshape(*shape, -1) if len(tensor) == shape.numel() else tensor
 
 
 def _first_tensor(values: object) -> Tensor | None:

@@ -162,6 +162,10 @@ def skeleton(facts: ModelFacts) -> PreTrainedModel:
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call] # theirs
             config, trust_remote_code=facts.trust_remote_code
         )
+    # Others group tokens by the expert that they are sent to, and here nothing is computed.
+    model.set_experts_implementation("batched_mm")
+    # gpt2 and others look for padding among the tokens, which the meta device does not have.
+    model.config.pad_token_id = None
     model.train(False)
     return model
 
@@ -200,7 +204,7 @@ def load_model(
                 f"in {facts.path} and the attention implementation {attention}"
             ) from error
     if last_layer is not None:
-        _truncate(module, last_layer)
+        sites.truncate(module, last_layer)
     module.config.use_cache = False
     module.train(False)
     torch.nn.Module.to(module.requires_grad_(False), chosen)
@@ -240,18 +244,6 @@ def set_threads(count: int) -> None:
     if count < 1:
         raise InputError(f"torch cannot run on {count} threads; give at least 1")
     torch.set_num_threads(count)
-
-
-def _truncate(module: PreTrainedModel, last_layer: int) -> None:
-    if not sites.has_blocks(module):
-        raise ModelError(
-            f"the architecture {module.config.model_type} cannot stop after a layer; load the "
-            "whole model"
-        )
-    layers = sites.blocks(module)
-    if not 0 <= last_layer < len(layers):
-        raise ModelError(f"no layer {last_layer}; choose 0 to {len(layers) - 1}")
-    del layers[last_layer + 1 :]
 
 
 def _refuse_random_weights(

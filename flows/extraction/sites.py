@@ -1,8 +1,9 @@
-"""Where in a network: the site table, and the module that each name stands for.
+"""Where in a network: the module that each name of a site stands for.
 
-A site is an alias such as ``resid_post.3``, one meaning over all architectures of the table, or a
-module path and its side, such as ``layers.3.self_attn.q_proj:output``, in any architecture. An
-alias names the value that the residual stream gains or holds, so a pre-norm block keeps
+A site is an alias such as ``resid_post.3``, one meaning over all architectures of the table
+(``architectures``; docs/sites.md shows it), or a module path and its side, such as
+``layers.3.self_attn.q_proj:output``, in any architecture. An alias names the value that the
+residual stream gains or holds, so a pre-norm block keeps
 ``resid_post = resid_pre + attn_out + mlp_out`` whatever norms its branches have.
 """
 
@@ -15,59 +16,12 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from actlake.flows.extraction.forward import Point, Side, forward
+from actlake.flows.extraction.architectures import Stack, stacks
+from actlake.flows.extraction.forward import Point, Side, forward, probe
 from actlake.storage.errors import ModelError
 
 POOLED = ("pooled.mean", "pooled.last", "pooled.cls", "pooled.max")
 """Sites of documents: from the last block, after the final norm."""
-
-# Within a block: alias -> module and side; "" is the block itself.
-_PRE_NORM = {
-    "resid_pre": ":input",
-    "attn_out": "self_attn:output",
-    "resid_mid": "post_attention_layernorm:input",
-    "mlp_in": "mlp:input",
-    "mlp_act": "mlp.down_proj:input",
-    "mlp_out": "mlp:output",
-    "head_out": "self_attn.o_proj:input",
-    "resid_post": ":output",
-}
-# Each branch ends in a norm of its own, and what the residual gains comes after it.
-_NORM_ON_BOTH_SIDES = _PRE_NORM | {
-    "attn_out": "post_attention_layernorm:output",
-    "resid_mid": "pre_feedforward_layernorm:input",
-    "mlp_out": "post_feedforward_layernorm:output",
-}
-_GPT2 = _PRE_NORM | {
-    "attn_out": "attn:output",
-    "resid_mid": "ln_2:input",
-    "mlp_act": "mlp.c_proj:input",
-    "head_out": "attn.c_proj:input",
-}
-# `output` modules add the residual and normalise; their `dense` gives the branch alone.
-_POST_NORM = {
-    "resid_pre": ":input",
-    "attn_out": "attention.output.dense:output",
-    "resid_mid": "attention.output:output",
-    "mlp_in": "intermediate.dense:input",
-    "mlp_act": "output.dense:input",
-    "mlp_out": "output.dense:output",
-    "head_out": "attention.output.dense:input",
-    "resid_post": ":output",
-}
-# Architecture (model_type of the config) -> path of the blocks in the base model, and their sites.
-_TABLE = {
-    "llama": ("layers", _PRE_NORM),
-    "mistral": ("layers", _PRE_NORM),
-    "qwen2": ("layers", _PRE_NORM),
-    "qwen3": ("layers", _PRE_NORM),
-    "gemma": ("layers", _PRE_NORM),
-    "gemma2": ("layers", _NORM_ON_BOTH_SIDES),
-    "gemma3_text": ("layers", _NORM_ON_BOTH_SIDES),
-    "gpt2": ("h", _GPT2),
-    "bert": ("encoder.layer", _POST_NORM),
-    "roberta": ("encoder.layer", _POST_NORM),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +43,50 @@ def is_pooled(site: str) -> bool:
     return site.startswith("pooled.")
 
 
+def pooled_width(model: PreTrainedModel) -> int:
+    """Of the last hidden state, which opt-350m projects down to the width of its embedding."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "word_embed_proj_dim", config.hidden_size))
+
+
 def canonical_sites(model: PreTrainedModel) -> list[str]:
     """Every alias that ``model`` has, in the order of computation; pooled ones last."""
-    entry = _TABLE.get(model.config.model_type)
-    if entry is None:
-        return list(POOLED)
-    layers = range(len(blocks(model)))
-    return ["embed", *(f"{name}.{layer}" for layer in layers for name in entry[1]), *POOLED]
+    found = []
+    for stack in stacks(model.config):
+        found.append(f"{stack.prefix}embed")
+        for layer, block in enumerate(_blocks(model, stack)):
+            names = (name for name, place in stack.sites.items() if _has(block, place))
+            found += [f"{stack.prefix}{name}.{layer}" for name in names]
+    return [*found, *POOLED]
 
 
-def blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The blocks of a model whose architecture is in the site table."""
-    return cast(nn.ModuleList, model.get_submodule(_TABLE[model.config.model_type][0]))
+def truncate(model: PreTrainedModel, last_layer: int) -> None:
+    """Drop the blocks after ``last_layer``, which counts through all stacks of the model.
+
+    Raises ModelError where the architecture is in no table, or there is no such block.
+    """
+    lists = [_blocks(model, stack) for stack in stacks(model.config)]
+    if not lists:
+        raise ModelError(
+            f"the architecture {model.config.model_type} cannot stop after a layer; load the "
+            "whole model"
+        )
+    count = sum(map(len, lists))
+    if not 0 <= last_layer < count:
+        raise ModelError(f"no layer {last_layer}; choose 0 to {count - 1}")
+    for blocks in lists:
+        keep = min(len(blocks), last_layer + 1)
+        last_layer -= len(blocks)
+        del blocks[max(keep, 0) :]
 
 
-def has_blocks(model: PreTrainedModel) -> bool:
-    """Whether the architecture is in the site table."""
-    return model.config.model_type in _TABLE
+def _blocks(model: PreTrainedModel, stack: Stack) -> nn.ModuleList:
+    return cast(nn.ModuleList, model.get_submodule(stack.path))
+
+
+def _has(block: nn.Module, place: str) -> bool:
+    path = place.partition(":")[0]
+    return not path or any(name == path for name, _ in block.named_modules())
 
 
 def resolve_site(model: PreTrainedModel, site: str) -> Site:
@@ -126,14 +107,12 @@ def resolve_sites(model: PreTrainedModel, sites: Sequence[str]) -> list[Site]:
         widths[site] = value.shape[-1]
 
     if points:
-        tokens = torch.zeros(2, 3, dtype=torch.long, device=model.device)
         with torch.no_grad():
-            forward(model, {"input_ids": tokens}, points, keep)
+            forward(model, probe(model), points, keep)
     found = []
     for site in sites:
         if site in POOLED:
-            width = model.config.get_text_config().hidden_size
-            found.append(Site(site, "", "output", None, width))
+            found.append(Site(site, "", "output", None, pooled_width(model)))
         elif is_pooled(site):
             raise ModelError(f"no site {site}; choose one of {', '.join(POOLED)}")
         else:
@@ -166,26 +145,30 @@ def find_point(model: PreTrainedModel, site: str) -> Point:
 
 def _find_alias(model: PreTrainedModel, site: str) -> Point:
     architecture = model.config.model_type
-    if architecture not in _TABLE:
+    found = stacks(model.config)
+    if not found:
         raise ModelError(
             f"no aliases are known for the architecture {architecture}, so no site {site}; name a "
             "module path and its side, such as "
             f"{[name for name, _ in model.named_modules()][-1]}:output"
         )
-    prefix, table = _TABLE[architecture]
-    name, _, layer = site.partition(".")
-    if site == "embed":
-        return f"{prefix}.0", "input"
-    if name not in table:
+    stack = next(one for one in reversed(found) if site.startswith(one.prefix))
+    name, _, layer = site.removeprefix(stack.prefix).partition(".")
+    if (name, layer) == ("embed", ""):
+        return f"{stack.path}.0", "input"
+    if name not in stack.sites:
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
-    count = len(blocks(model))
-    if layer not in map(str, range(count)):
+    blocks = _blocks(model, stack)
+    if layer not in map(str, range(len(blocks))):
+        name = stack.prefix + name
         raise ModelError(
-            f"site {site} has no such layer in this {architecture} model of {count} layers; choose "
-            f"{name}.0 to {name}.{count - 1}"
+            f"site {site} has no such layer in this {architecture} model of {len(blocks)} layers; "
+            f"choose {name}.0 to {name}.{len(blocks) - 1}"
         )
-    path, _, side = table[name].partition(":")
-    return f"{prefix}.{layer}.{path}".rstrip("."), cast(Side, side)
+    if not _has(blocks[int(layer)], stack.sites[name]):
+        raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
+    path, _, side = stack.sites[name].partition(":")
+    return f"{stack.path}.{layer}.{path}".rstrip("."), cast(Side, side)
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:
@@ -198,7 +181,9 @@ def _unknown(model: PreTrainedModel, site: str, near: Sequence[str]) -> str:
 
 
 def _layer_of(model: PreTrainedModel, path: str) -> int | None:
-    if not has_blocks(model):
-        return None
-    prefix = f"{_TABLE[model.config.model_type][0]}."
-    return int(path.removeprefix(prefix).split(".")[0]) if path.startswith(prefix) else None
+    before = 0
+    for stack in stacks(model.config):
+        if path.startswith(f"{stack.path}."):
+            return before + int(path.removeprefix(f"{stack.path}.").split(".")[0])
+        before += len(_blocks(model, stack))
+    return None

@@ -31,6 +31,7 @@ from transformers import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils import logging
 
+from actlake.flows.extraction.architectures import ARCHITECTURES, IMAGES
 from actlake.storage.errors import ModelError
 
 _WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
@@ -138,12 +139,16 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
                 f"the config of {source} cannot be read: {first_line(error)}; check "
                 f"{path / 'config.json'}"
             ) from error
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder and config.model_type not in ARCHITECTURES:
         raise ModelError(
-            f"{source} is an encoder-decoder ({config.model_type}), which cannot be extracted; "
-            "give a decoder or an encoder"
+            f"{source} is an encoder-decoder of the architecture {config.model_type}, which cannot "
+            "be extracted; give a t5, a decoder or an encoder"
         )
-    _refuse_huge(config.get_text_config(), path, source)
+    if config.model_type in IMAGES:
+        raise ModelError(
+            f"{source} sees images ({config.model_type}), and corpora hold text; use "
+            "capture_patches in Python, see docs/sites.md"
+        )
     return config
 
 

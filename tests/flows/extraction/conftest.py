@@ -15,19 +15,29 @@ from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModel,
     BertConfig,
+    BloomConfig,
+    CLIPVisionConfig,
+    Dinov2Config,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
+    GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
+    MixtralConfig,
     OPTConfig,
     PretrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
+    Qwen3MoeConfig,
     RobertaConfig,
+    T5Config,
+    ViTConfig,
 )
 
 WORDS = [f"w{i}" for i in range(20)]
@@ -72,6 +82,18 @@ def config(architecture: str) -> PretrainedConfig:
         "eos_token_id": 1,
     }
     decoder = {**sizes, "num_key_value_heads": 2, "head_dim": 8}
+    experts: dict[str, Any] = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 12,
+    }
+    images: dict[str, Any] = {
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "image_size": 8,
+        "patch_size": 4,
+    }
     match architecture:
         case "llama":
             return LlamaConfig(**decoder)
@@ -89,13 +111,59 @@ def config(architecture: str) -> PretrainedConfig:
             return Gemma3TextConfig(**decoder, sliding_window=5)
         case "gpt2":
             return GPT2Config(**sizes, n_inner=24)
-        case "opt":  # in no site table
-            return OPTConfig(**sizes, ffn_dim=24, word_embed_proj_dim=16)
+        case "gpt_neox" | "gpt_neox_sequential":
+            return GPTNeoXConfig(**sizes, use_parallel_residual=architecture == "gpt_neox")
+        case "opt" | "opt_post_norm":
+            first = architecture == "opt"
+            width = 16 if first else 8  # of the embedding, which opt-350m projects
+            return OPTConfig(
+                **sizes, ffn_dim=24, word_embed_proj_dim=width, do_layer_norm_before=first
+            )
+        case "mixtral":
+            return MixtralConfig(**decoder, num_local_experts=4, num_experts_per_tok=2)
+        case "qwen2_moe":
+            few: dict[str, Any] = {"shared_expert_intermediate_size": 12, "mlp_only_layers": [1]}
+            return Qwen2MoeConfig(**decoder, **experts, **few)
+        case "qwen3_moe":
+            return Qwen3MoeConfig(**decoder, **experts, norm_topk_prob=True)
+        case "t5":
+            small: dict[str, Any] = {
+                "decoder_start_token_id": 0,
+                "d_model": 16,
+                "d_kv": 8,
+                "d_ff": 24,
+                "num_heads": 4,
+                "num_layers": 3,
+            }
+            return T5Config(vocab_size=sizes["vocab_size"], **small)
+        case "bloom":  # in no site table
+            return BloomConfig(vocab_size=sizes["vocab_size"], hidden_size=16, n_layer=3, n_head=4)
+        case "vit":
+            return ViTConfig(**images, intermediate_size=24)
+        case "dinov2" | "dinov2_swiglu":
+            return Dinov2Config(**images, mlp_ratio=2, use_swiglu_ffn=architecture != "dinov2")
+        case "clip_vision_model":
+            return CLIPVisionConfig(**images, intermediate_size=24)
         case "bert":
             return BertConfig(**sizes)
         case "roberta":
             return RobertaConfig(**sizes)
     raise ValueError(architecture)
+
+
+def random_model(architecture: str) -> PreTrainedModel:
+    """Three layers, 16 wide, ready to run; norms and scales are not ones, biases not zeros."""
+    torch.manual_seed(0)
+    model: PreTrainedModel = AutoModel.from_config(config(architecture))  # type: ignore[no-untyped-call] # as above
+    with torch.no_grad():  # norms that are all ones would hide a norm that is left out
+        for name, weight in model.named_parameters():
+            if weight.ndim == 1 or "norm" in name.lower():
+                weight.add_(torch.randn_like(weight) * 0.3)
+            else:
+                weight.mul_(8)
+    model.train(False)
+    model.requires_grad_(False)
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -105,15 +173,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
     @cache
     def save(architecture: str) -> Path:
         folder = tmp_path_factory.mktemp(architecture) / f"tiny-{architecture}"
-        torch.manual_seed(0)
-        model = AutoModel.from_config(config(architecture))  # type: ignore[no-untyped-call] # as above
-        with torch.no_grad():  # norms that are all ones would hide a norm that is left out
-            for name, weight in model.named_parameters():
-                if weight.ndim == 1 or "norm" in name.lower():
-                    weight.add_(torch.randn_like(weight) * 0.3)
-                else:
-                    weight.mul_(8)
-        model.save_pretrained(folder)
+        random_model(architecture).save_pretrained(folder)
         toy_tokenizer(1, 1).save_pretrained(folder)
         return folder
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,23 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from actlake.flows.extraction.architectures import stacks
 from actlake.flows.extraction.capture import capture, pool
 from actlake.flows.extraction.models import LoadedModel, load_model
 from actlake.flows.extraction.sites import canonical_sites, is_pooled
 from actlake.flows.extraction.tokens import DocumentRows, tokenize_documents
 from actlake.flows.extraction.windows import Window, windows_of_rows
 from actlake.storage.errors import InputError, ModelError
+from tests.flows.extraction.steps import apply, steps
 
 ModelMaker = Callable[[str], Path]
 TokenizerMaker = Callable[[int, int], PreTrainedTokenizerBase]
 Rows = NDArray[np.float32]
 
-PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2", "gemma2", "gemma3_text")
-ARCHITECTURES = (*PRE_NORM, "bert", "roberta")
+EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe")
+LLAMAS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", *EXPERTS)
+PRE_NORM = (*LLAMAS, "gpt2", "gpt_neox", "gpt_neox_sequential", "opt", "t5")
+ARCHITECTURES = (*PRE_NORM, "bert", "roberta", "opt_post_norm")
 LAYERS = 3
 # Shorter than the window of 12, exactly one, and several; two specials a window.
 LENGTHS = (3, 10, 1, 25, 41)
@@ -75,7 +79,9 @@ def windows_of_corpus(
 
 def hidden_states(case: Captured) -> tuple[list[Rows], Rows]:
     """Residual stream before each block, and after the last norm, one unpadded window at a time."""
-    model = case.loaded.module
+    model: Any = case.loaded.module
+    if case.loaded.facts.architecture == "t5":
+        model = model.encoder
     parts, finals = [], []
     for window in case.windows:
         with torch.no_grad():
@@ -94,12 +100,6 @@ def worst(found: Rows, right: Rows) -> float:
     return float((gap / np.linalg.norm(right.astype(np.float64), axis=1)).max())
 
 
-def apply(module: Any, values: Rows) -> Rows:
-    with torch.no_grad():
-        result: Rows = module(torch.from_numpy(values)).numpy()
-    return result
-
-
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_residual_stream__is_the_models_own(
     captured: Callable[[str], Captured], architecture: str
@@ -112,11 +112,17 @@ def test_residual_stream__is_the_models_own(
     for layer in range(LAYERS - 1):
         assert worst(case.rows[f"resid_post.{layer}"], states[layer + 1]) <= 1e-5
     last = case.rows[f"resid_post.{LAYERS - 1}"]
-    model: Any = case.loaded.module
-    norm = getattr(model, "norm", None) or getattr(model, "ln_f", None)
+    norm = final_norm(case.loaded.module)
     assert worst(apply(norm, last) if norm else last, final) <= 1e-5
-    if norm:
+    if norm and architecture != "opt_post_norm":
         assert worst(last, final) > 1e-2  # before the norm is another place
+
+
+def final_norm(model: Any) -> Any:
+    """The module after the last block; None where there is none."""
+    names = {"norm", "ln_f", "final_layer_norm", "project_out"}
+    inner = getattr(model, "encoder" if model.config.model_type == "t5" else "decoder", model)
+    return next((module for name, module in inner.named_children() if name in names), None)
 
 
 @pytest.mark.parametrize("architecture", PRE_NORM)
@@ -126,64 +132,55 @@ def test_branches__add_up_to_the_residual_stream(
     rows = captured(architecture).rows
     for i in range(LAYERS):
         middle = rows[f"resid_pre.{i}"] + rows[f"attn_out.{i}"]
-        assert worst(middle, rows[f"resid_mid.{i}"]) <= 1e-5
+        if architecture != "gpt_neox":  # its branches are parallel: there is no middle
+            assert worst(middle, rows[f"resid_mid.{i}"]) <= 1e-5
         assert worst(middle + rows[f"mlp_out.{i}"], rows[f"resid_post.{i}"]) <= 1e-5
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_branches__follow_from_the_weights(
+def test_every_site__follows_from_the_weights(
     captured: Callable[[str], Captured], architecture: str
 ) -> None:
     """Each site in a branch gives the next one by the weights between them, step by step."""
     case = captured(architecture)
     model: Any = case.loaded.module
-    for i in range(LAYERS):
-        rows = {name.split(".")[0]: case.rows[name] for name in case.rows if name.endswith(f".{i}")}
-        steps = {"gpt2": gpt2_steps, "bert": bert_steps, "roberta": bert_steps}
-        for site, right in steps.get(architecture, llama_steps)(model, i, rows).items():
-            assert worst(rows[site], right) <= 1e-5, site
+    seen = {"embed"}  # and the ends of the chain, which the hidden states hold
+    for stack in stacks(model.config):
+        seen.add(f"{stack.prefix}embed")
+        for i, block in enumerate(model.get_submodule(stack.path)):
+            rows = {
+                name: case.rows[f"{stack.prefix}{name}.{i}"]
+                for name in stack.sites
+                if f"{stack.prefix}{name}.{i}" in case.rows
+            }
+            right = steps(block, rows, model.config)
+            for site, expected in right.items():
+                assert worst(rows[site], expected) <= 1e-5, (i, site)
+            given = {"resid_pre", "head_out"} | ({"cross_head_out"} & set(rows))
+            assert set(right) | given == set(rows)  # no cell of the table without a check
+            seen |= {f"{stack.prefix}{name}.{i}" for name in rows}
+    assert seen == set(case.rows)
 
 
-def llama_steps(model: Any, layer: int, rows: Mapping[str, Rows]) -> dict[str, Rows]:
-    block = model.layers[layer]
-    both = model.config.model_type in ("gemma2", "gemma3_text")
-    before = block.pre_feedforward_layernorm if both else block.post_attention_layernorm
-    gate, up = apply(block.mlp.gate_proj, rows["mlp_in"]), apply(block.mlp.up_proj, rows["mlp_in"])
-    attn_out = apply(block.self_attn.o_proj, rows["head_out"])
-    mlp_out = apply(block.mlp.down_proj, rows["mlp_act"])
-    if both:
-        attn_out = apply(block.post_attention_layernorm, attn_out)
-        mlp_out = apply(block.post_feedforward_layernorm, mlp_out)
-    return {
-        "attn_out": attn_out,
-        "mlp_in": apply(before, rows["resid_mid"]),
-        "mlp_act": apply(block.mlp.act_fn, gate) * up,
-        "mlp_out": mlp_out,
-    }
-
-
-def gpt2_steps(model: Any, layer: int, rows: Mapping[str, Rows]) -> dict[str, Rows]:
-    block = model.h[layer]
-    return {
-        "attn_out": apply(block.attn.c_proj, rows["head_out"]),
-        "mlp_in": apply(block.ln_2, rows["resid_mid"]),
-        "mlp_act": apply(block.mlp.act, apply(block.mlp.c_fc, rows["mlp_in"])),
-        "mlp_out": apply(block.mlp.c_proj, rows["mlp_act"]),
-    }
-
-
-def bert_steps(model: Any, layer: int, rows: Mapping[str, Rows]) -> dict[str, Rows]:
-    block = model.encoder.layer[layer]
-    attention, output = block.attention.output, block.output
-    inner = apply(block.intermediate.dense, rows["mlp_in"])
-    return {
-        "attn_out": apply(attention.dense, rows["head_out"]),
-        "resid_mid": apply(attention.LayerNorm, rows["attn_out"] + rows["resid_pre"]),
-        "mlp_in": rows["resid_mid"],
-        "mlp_act": apply(block.intermediate.intermediate_act_fn, inner),
-        "mlp_out": apply(output.dense, rows["mlp_act"]),
-        "resid_post": apply(output.LayerNorm, rows["mlp_out"] + rows["resid_mid"]),
-    }
+def test_decoder__sees_the_window_one_step_late(captured: Callable[[str], Captured]) -> None:
+    case = captured("t5")
+    model: Any = case.loaded.module
+    parts = []
+    for window in case.windows:
+        ids = torch.from_numpy(window.token_ids)[None]
+        with torch.no_grad():
+            output = model(
+                input_ids=ids,
+                decoder_input_ids=model._shift_right(ids),
+                output_hidden_states=True,
+            )
+        parts.append([state[0].numpy()[window.kept] for state in output.decoder_hidden_states])
+    states = [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+    assert worst(case.rows["decoder.embed"], states[0]) <= 1e-5
+    for layer in range(LAYERS):
+        assert worst(case.rows[f"decoder.resid_pre.{layer}"], states[layer]) <= 1e-5
+    last = case.rows[f"decoder.resid_post.{LAYERS - 1}"]
+    assert worst(apply(model.decoder.final_layer_norm, last), states[-1]) <= 1e-5
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gemma3_text", "bert"])
@@ -222,11 +219,11 @@ def test_truncated_model__gives_the_bits_of_the_whole(
 ) -> None:
     case = captured(architecture)
     short = load_model(case.loaded.facts, last_layer=1)
-    sites = [site for site in case.rows if not site.endswith(".2")]
+    sites = [s for s in case.rows if not s.endswith(".2") and not s.startswith("decoder.")]
     rows = capture(
         short, sites, case.windows, row_start=0, row_stop=len(case.rows["embed"]), token_budget=40
     )
-    assert len(sites) == 1 + 2 * 8
+    assert len(sites) >= 1 + 2 * 7
     for site in sites:
         assert rows[site].tobytes() == case.rows[site].tobytes(), site
     with pytest.raises(ModelError, match=r"loaded up to layer 1; load the whole model"):

@@ -113,12 +113,15 @@ def test_broken_files__are_named(folder: Path, file: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_architecture_and_encoder_decoder__are_refused(folder: Path) -> None:
+def test_architectures_that_cannot_be_extracted__are_refused(folder: Path) -> None:
     edit_config(folder, model_type="nonesuch")
     with pytest.raises(ModelError, match=r"the config of .* cannot be read"):
         inspect_model(str(folder))
-    edit_config(folder, model_type="t5")
-    with pytest.raises(ModelError, match=r"is an encoder-decoder \(t5\)"):
+    edit_config(folder, model_type="bart", is_encoder_decoder=True)
+    with pytest.raises(ModelError, match="is an encoder-decoder of the architecture bart"):
+        inspect_model(str(folder))
+    edit_config(folder, model_type="vit", is_encoder_decoder=False)
+    with pytest.raises(ModelError, match=r"sees images .* use capture_patches in Python"):
         inspect_model(str(folder))
 
 

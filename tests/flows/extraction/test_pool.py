@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,13 +37,15 @@ def documents_of(loaded: LoadedModel) -> list[list[Window]]:
     return [*documents, documents[2] + documents[1]]
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "bert"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "bert", "t5", "opt_post_norm"])
 @pytest.mark.parametrize("token_budget", [1, 40, 1000])
 def test_pool__is_over_the_content_of_all_windows(
     load: Callable[[str], LoadedModel], architecture: str, token_budget: int
 ) -> None:
     loaded = load(architecture)
     documents = documents_of(loaded)
+    model: Any = loaded.module
+    model = model.encoder if architecture == "t5" else model  # the side that reads the text
 
     pooled = pool(loaded, documents, list(POOLED), token_budget=token_budget)
 
@@ -50,7 +53,7 @@ def test_pool__is_over_the_content_of_all_windows(
         rows = []
         for window in windows:
             with torch.no_grad():
-                output = loaded.module(input_ids=torch.from_numpy(window.token_ids)[None])
+                output = model(input_ids=torch.from_numpy(window.token_ids)[None])
             rows.append(output.last_hidden_state[0].numpy()[window.kept])
         every = np.concatenate(rows).astype(np.float64)
         content = every[~np.concatenate([window.is_special for window in windows])]

@@ -5,6 +5,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from actlake.flows.extraction.architectures import ARCHITECTURES, IMAGES
 from actlake.flows.extraction.models import inspect_model, load_model, skeleton
 from actlake.flows.extraction.sites import (
     Site,
@@ -15,6 +16,7 @@ from actlake.flows.extraction.sites import (
     resolve_sites,
 )
 from actlake.storage.errors import ModelError
+from tests.flows.extraction.conftest import random_model
 
 ModelMaker = Callable[[str], Path]
 
@@ -64,12 +66,12 @@ def test_resolve__module_paths_may_be_those_of_the_causal_model(llama: PreTraine
 
 
 def test_resolve__any_architecture_by_module_path(tiny_model: ModelMaker) -> None:
-    opt = skeleton(inspect_model(str(tiny_model("opt"))))
-    name = "decoder.layers.1.fc1:output"
-    assert resolve_site(opt, name) == Site(name, "decoder.layers.1.fc1", "output", None, 24)
-    with pytest.raises(ModelError, match="no aliases are known for the architecture opt"):
-        resolve_site(opt, "resid_post.0")
-    assert canonical_sites(opt) == ["pooled.mean", "pooled.last", "pooled.cls", "pooled.max"]
+    bloom = skeleton(inspect_model(str(tiny_model("bloom"))))
+    name = "h.1.mlp.dense_h_to_4h:output"
+    assert resolve_site(bloom, name) == Site(name, "h.1.mlp.dense_h_to_4h", "output", None, 64)
+    with pytest.raises(ModelError, match="no aliases are known for the architecture bloom"):
+        resolve_site(bloom, "resid_post.0")
+    assert canonical_sites(bloom) == ["pooled.mean", "pooled.last", "pooled.cls", "pooled.max"]
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,34 @@ def test_last_layer__is_the_last_one_that_any_site_needs(llama: PreTrainedModel)
     assert last_layer(resolve_sites(llama, [*names, "norm:input"])) is None
     assert last_layer(resolve_sites(llama, [*names, "pooled.mean"])) is None
     assert last_layer([]) is None
+
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "sites.md"
+COLUMNS = (
+    "embed resid_pre attn_out resid_mid mlp_in mlp_act mlp_out head_out resid_post router "
+    "expert_out cross_out cross_head_out pooled"
+).split()
+
+
+def test_document__shows_the_sites_of_every_architecture(tiny_model: ModelMaker) -> None:
+    """The table against the aliases that a small model of each has, resolved to widths."""
+    lines = [f"| architecture | {' | '.join(f'`{name}`' for name in COLUMNS)} |"]
+    lines.append("|---|" + "---|" * len(COLUMNS))
+    for architecture, places in ARCHITECTURES.items():
+        images = architecture in IMAGES
+        model = (
+            random_model(architecture)
+            if images
+            else skeleton(inspect_model(str(tiny_model(architecture))))
+        )
+        # Vectors of documents are of text.
+        aliases = [site for site in canonical_sites(model) if not (images and is_pooled(site))]
+        assert [site.alias for site in resolve_sites(model, aliases)] == aliases
+        for place in places:
+            second = "`decoder.`" if place.prefix else ""
+            of_stack = [s for s in aliases if s.startswith("decoder.") == bool(place.prefix)]
+            has = {site.removeprefix(place.prefix).split(".")[0] for site in of_stack}
+            cells = ["✓" if name in has else "" for name in COLUMNS]
+            lines.append(f"| {' '.join([architecture, second]).strip()} | {' | '.join(cells)} |")
+    table = "\n".join(lines)
+    assert table in DOCUMENT.read_text(encoding="utf-8"), f"docs/sites.md should have\n{table}"

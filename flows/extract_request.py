@@ -1,0 +1,130 @@
+"""What an extraction was asked for, resolved: which sites of which model over which rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from actlake.flows.default_names import documents_name, rowset_name, tensor_name
+from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
+from actlake.storage.errors import InputError
+from actlake.storage.keys import check_name
+from actlake.storage.lake import Lake
+from actlake.storage.precision import stored_dtype
+from actlake.storage.rowsets import Rowset
+from actlake.storage.tensor_writer import TensorPlan
+
+if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
+    from actlake.flows.extraction.models import ModelFacts
+
+__all__ = ["Request", "requests"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one extraction computes: some sites of one model over one rowset."""
+
+    facts: "ModelFacts"
+    rowset: Rowset
+    sites: tuple[str, ...]
+    plans: tuple[TensorPlan, ...]
+    """One for each site."""
+    device: str
+    compute_dtype: str
+    attention: str
+    window: int
+    """Tokens of a window, for pooled sites, which cut the documents themselves."""
+    last_layer: int | None
+    """The last block that has to run; None for the whole model."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest window."""
+        return self.rowset.window or self.window
+
+
+def requests(
+    lake: Lake,
+    *,
+    source: str,
+    sites: Sequence[str],
+    corpus: str,
+    model: str | None,
+    revision: str | None,
+    window: int | None,
+    rowset: str | None,
+    dtype: str,
+    compute_dtype: str,
+    attention: str,
+    device: str,
+    random_weights: int | None,
+    trust_remote_code: bool,
+) -> list[Request]:
+    """One request for all token sites, and one for all pooled ones; parameters as of ``extract``.
+
+    Reads the model's config and hashes its weights without loading them. Raises InputError for
+    whatever can be told so to be wrong.
+    """
+    from actlake.flows.extraction import models
+    from actlake.flows.extraction import sites as site_table
+
+    facts = models.inspect_model(
+        source,
+        name=model,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        random_weights=random_weights,
+    )
+    skeleton = models.skeleton(facts)
+    if attention == "auto":  # what the model would choose is part of what it computes
+        attention = str(skeleton.config._attn_implementation)
+    resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
+    if not resolved:
+        raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
+    stored_dtype(dtype)
+    cut = facts.default_window if window is None else window
+    shown_window = None if cut == facts.default_window else cut
+    tokens_rowset = rowset or rowset_name(corpus, facts.tokenizer, shown_window)
+    found = []
+    # Pooled and token sites have different row axes, so they are different runs.
+    for pooled in (False, True):
+        group = [site for site in resolved if site_table.is_pooled(site.alias) == pooled]
+        if not group:
+            continue
+        rows = rowset_of(lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source)
+        if not pooled:
+            refuse_other_tokenizer(lake, rows, facts)
+        provenance: tuple[tuple[str, int | str], ...] = (("attention", attention),)
+        if pooled:
+            provenance += (("window", cut), ("tokenizer_fingerprint", facts.tokenizer_fingerprint))
+        plans = tuple(
+            TensorPlan(
+                name=check_name(
+                    "tensor", tensor_name(facts.name, site.alias, corpus, shown_window)
+                ),
+                model=facts.name,
+                model_fingerprint=facts.fingerprint,
+                site=site.alias,
+                module=site.module,
+                side="pooled" if pooled else site.side,
+                rowset=rows,
+                dtype=dtype,
+                compute_dtype=compute_dtype,
+                width=site.width,
+                provenance=provenance,
+            )
+            for site in group
+        )
+        found.append(
+            Request(
+                facts=facts,
+                rowset=rows,
+                sites=tuple(site.alias for site in group),
+                plans=plans,
+                device=device,
+                compute_dtype=compute_dtype,
+                attention=attention,
+                window=cut,
+                last_layer=site_table.last_layer(group),
+            )
+        )
+    return found

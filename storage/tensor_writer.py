@@ -235,10 +235,11 @@ def stored_rows(
 def mean_norm(rows: NDArray[Any]) -> float | None:
     """Mean Euclidean norm of ``rows``, shape (rows, width); None of no rows."""
     norms = np.empty(len(rows))
+    # Squares of halves, and their sums, fit single precision; those of others may not.
+    precision = np.float32 if rows.dtype == np.float16 else np.float64
     step = max(1, NORM_VALUES // max(1, rows.shape[1]))
     for at in range(0, len(rows), step):
-        # Squares of halves, and their sums, fit single precision; those of others may not.
-        block = rows[at : at + step].astype(np.float32 if rows.dtype == np.float16 else np.float64)
+        block: NDArray[np.floating[Any]] = rows[at : at + step].astype(precision)
         norms[at : at + step] = np.sqrt(np.einsum("rw,rw->r", block, block))
     return float(norms.mean()) if len(norms) else None
 

@@ -185,7 +185,7 @@ def plot(
     feature: int | None,
     output: Path | None,
 ) -> None:
-    """Draw KIND: density, l0, fvu, histogram or feature."""
+    """Draw KIND: density, l0, fvu, histogram, feature, pairs or labels."""
     from actlake.flows.figures import save
     from actlake.flows.plots import plot as draw
 

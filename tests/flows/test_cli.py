@@ -33,8 +33,9 @@ def commands() -> Iterator[click.Command]:
 def test_help__is_there_for_every_command_and_option() -> None:
     names = [command.name for command in commands()]
     assert names == [
-        *("init", "ingest", "extract", "train", "encode", "summarize", "compare", "hypothesize"),
-        *("export", "pipeline"),
+        *("init", "ingest", "extract", "train", "encode"),
+        *("summarize", "summarize-pairs", "summarize-labels"),
+        *("compare", "diff-corpora", "hypothesize", "export", "pipeline"),
         *("ls", "show", "log", "sql", "verify", "plot"),
         *("maintain", "repair", "gc", "compact", "backup", "restore", "pin", "unpin"),
         *("delete", "withdraw"),

@@ -185,7 +185,9 @@ def plot(
     feature: int | None,
     output: Path | None,
 ) -> None:
-    """Draw KIND: density, l0, fvu, histogram, feature, pairs or labels."""
+    """Draw KIND: density, feature, front, fvu, histogram, hypotheses, l0, labels, layers, matches
+    or pairs.
+    """
     from actlake.flows.figures import save
     from actlake.flows.plots import plot as draw
 

@@ -149,6 +149,7 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
             f"{source} sees images ({config.model_type}), and corpora hold text; use "
             "capture_patches in Python, see docs/sites.md"
         )
+    _refuse_huge(config.get_text_config(), path, source)
     return config
 
 

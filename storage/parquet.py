@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-import numpy as np
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -58,27 +59,33 @@ def file_facts(content: memoryview) -> FileFacts:
             columns.append(ColumnFacts(name, size, None, None, None, None))
             continue
         bounds = [one for one in told if one.has_min_max]
-        known = all(one.has_min_max or not one.num_values for one in told) and bounds
-        columns.append(
-            ColumnFacts(
-                name=name,
-                bytes=size,
-                values=sum(one.num_values for one in told),
-                nulls=sum(one.null_count for one in told),
-                lowest=_text(min(one.min for one in bounds), told[0]) if known else None,
-                highest=_text(max(one.max for one in bounds), told[0]) if known else None,
-            )
-        )
+        lowest = highest = None
+        if bounds and all(one.has_min_max or not one.num_values for one in told):
+            ends = min(one.min for one in bounds), max(one.max for one in bounds)
+            lowest, highest = _texts(*ends, told[0].physical_type)
+        values, nulls = sum(one.num_values for one in told), sum(one.null_count for one in told)
+        columns.append(ColumnFacts(name, size, values, nulls, lowest, highest))
     return FileFacts(footer.num_rows, footer.serialized_size, tuple(columns))
 
 
-def _text(value: Any, statistics: Any) -> str:
-    """A value as the catalog spells it."""
+def _texts(lowest: Any, highest: Any, physical: str) -> tuple[str, str]:
+    """Two values as the catalog spells them."""
+    if physical in ("FLOAT", "DOUBLE"):  # whose fewest digits are not everybody's
+        query = f"SELECT $lowest::{physical}::VARCHAR, $highest::{physical}::VARCHAR"
+        values = {"lowest": lowest, "highest": highest}
+        [texts] = _speller().cursor().execute(query, values).fetchall()
+        return texts[0], texts[1]
+    return _text(lowest), _text(highest)
+
+
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime) and value.microsecond:
         return str(value).rstrip("0")
-    if isinstance(value, float):
-        # The fewest digits that tell a single from its neighbours, laid out as those of a double.
-        return repr(float(str(np.float32(value))) if statistics.physical_type == "FLOAT" else value)
     return str(value)
+
+
+@cache
+def _speller() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1, "enable_external_access": "false"})

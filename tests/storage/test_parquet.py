@@ -1,0 +1,40 @@
+"""What is kept of a Parquet file is what DuckDB reads in its footer, to the letter."""
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from actlake.storage.parquet import ColumnFacts, file_facts
+
+
+def facts_of(values: pa.Array) -> ColumnFacts:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"x": values}), sink)
+    [found] = file_facts(memoryview(sink.getvalue())).columns
+    return found
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()], ids=str)
+def test_numbers__are_spelled_as_duckdb_spells_them(kind: pa.DataType, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    bits = random.integers(0, 1 << 32, 60, dtype=np.uint32).view(np.float32)
+    halves = random.integers(0, 1 << 16, 60, dtype=np.uint16).view(np.float16)
+    values = np.concatenate((bits, halves, 10.0 ** np.arange(-30, 30), [0.0, 3.06640625, 1e16]))
+    values = np.abs(values[np.isfinite(values)]).astype(kind.to_pandas_dtype())
+    file = tmp_path / "each.parquet"
+    pq.write_table(pa.table({"x": pa.array(values, kind)}), file, row_group_size=1)
+    query = "SELECT stats_max_value FROM parquet_metadata($f) ORDER BY row_group_id"
+    right = [text for (text,) in duckdb.execute(query, {"f": str(file)}).fetchall()]
+    assert [facts_of(pa.array([one], kind)).highest for one in values] == right
+
+
+def test_facts__of_nothing_and_of_what_is_not_told() -> None:
+    nothing = facts_of(pa.array([None, None], pa.int32()))
+    assert (nothing.values, nothing.nulls) == (0, 2)
+    assert (nothing.lowest, nothing.highest) == (None, None)
+    undefined = facts_of(pa.array([np.nan], pa.float64()))
+    assert (undefined.values, undefined.lowest) == (1, None)

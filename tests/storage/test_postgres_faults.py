@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,18 +193,22 @@ def test_commit__that_landed_without_an_answer_is_not_made_twice(
 ) -> None:
     """The server commits and dies before it says so; meanwhile others commit."""
     name, other = fresh_name(), Lake.open(lake.root)
-    original, ended = receipts.added_files, 0
+    ended = 0
 
-    def lose(*args: Any, **kwargs: Any) -> Any:
-        nonlocal ended
-        ended += 1
-        if ended == 1:
-            postgres.end_sessions(name_of(lake))
-            insert_once(other, f"{name}.other")
-            raise duckdb.Error("server closed the connection unexpectedly")
-        return original(*args, **kwargs)
+    def losing(original: Callable[..., Any]) -> Callable[..., Any]:
+        def lose(*args: Any, **kwargs: Any) -> Any:
+            nonlocal ended
+            ended += 1
+            if ended == 1:
+                postgres.end_sessions(name_of(lake))
+                insert_once(other, f"{name}.other")
+                raise duckdb.Error("server closed the connection unexpectedly")
+            return original(*args, **kwargs)
 
-    monkeypatch.setattr("actlake.storage.catalog.added_files", lose)
+        return lose
+
+    for looks in ("added_files", "appended_files"):  # for the receipt of a commit
+        monkeypatch.setattr(f"actlake.storage.catalog.{looks}", losing(getattr(receipts, looks)))
     monkeypatch.setattr(time, "sleep", lambda _: None)
     insert_once(lake, name)
     assert (stored(lake, name), stored(lake, f"{name}.other")) == (1, 1)

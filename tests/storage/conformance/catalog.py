@@ -232,6 +232,18 @@ class CatalogTests:
         with pytest.raises(CorruptError, match=r"acknowledged a commit without .*ghost"):
             bench._catalog.commit(change, "x")
 
+    def test_commit__reads_its_receipt_back_of_what_it_appends(
+        self, bench: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for _ in range(2):  # DuckLake takes the first in
+            staged = bench._catalog.stage("masks", masks(fresh_name()))
+            bench._catalog.commit(registers(staged), "x", staged=[staged])
+        staged = bench._catalog.stage("masks", masks(fresh_name()))
+        monkeypatch.setattr("actlake.storage.catalog.appended_files", lambda *_: set())
+        with pytest.raises(CorruptError, match=f"without .*{staged.path.name}"):
+            bench._catalog.commit(registers(staged), "x", staged=[staged])
+        assert bench.store.exists(staged.path)  # it may be committed
+
     def test_examine__changes_nothing(self, bench: Lake) -> None:
         before = bench.newest_snapshot()
 

@@ -161,6 +161,7 @@ def test_init__makes_a_lake_and_refuses_a_password(
     assert Lake.open(tmp_path / "lake").newest_snapshot() > 0
 
 
+@pytest.mark.soak
 def test_upkeep__by_one_machine_keeps_what_another_needs_and_leaves_no_copy(
     machines: Machines, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

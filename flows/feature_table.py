@@ -24,7 +24,7 @@ def feature_table(
     arrays = []
     for field in schema:
         if field.name in constants:
-            arrays.append(pa.array([constants[field.name]] * rows, field.type))
+            arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), rows))
             continue
         values = columns[field.name]
         missing = np.isnan(values) if field.nullable and values.dtype.kind == "f" else None

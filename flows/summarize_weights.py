@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.extract_again import Extraction
+from actlake.flows.feature_table import feature_table
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
-from actlake.flows.summary_tables import summary_table
 from actlake.storage.dictionary_files import DictionaryFile
 from actlake.storage.errors import InputError, LakeError
 from actlake.storage.keys import Json
@@ -103,9 +103,9 @@ def _tables(
                 here = shape.pop("feature")
                 for name, values in shape.items():
                     columns[name][here] = values
-                extremes.append(summary_table("feature_logits", extreme, key))
+                extremes.append(feature_table("feature_logits", extreme, key))
                 advance(len(here))
-    found = {"features": summary_table("features", columns, key)}
+    found = {"features": feature_table("features", columns, key)}
     if extremes:
         found["feature_logits"] = pa.concat_tables(extremes)
     return found

@@ -24,15 +24,15 @@ from actlake.analytics.features.token_shapes import SHAPES, token_shapes
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.statistic import Arrays, Statistic, Wide, merge_in_order, merge_wide
+from actlake.flows.feature_table import feature_table
 from actlake.flows.summary_states import per_stratum
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
 from actlake.storage.durable import Digest
-from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.partials import read_partial
 
-__all__ = ["Merging", "summary_table", "tables_of"]
+__all__ = ["Merging", "tables_of"]
 
 QUANTILES_ACTIVE = {"q50_active": 0.5, "q90_active": 0.9, "q99_active": 0.99}
 QUANTILES_ALL = {"q90_all": 0.9, "q99_all": 0.99, "q999_all": 0.999}
@@ -85,7 +85,7 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
         "feature_examples": _examples(merging, histogram, rankings, examples),
     }
     key = {"codes": merging.codes.name, "mask": merging.mask, "run": run}
-    return {name: summary_table(name, columns, key) for name, columns in found.items()}
+    return {name: feature_table(name, columns, key) for name, columns in found.items()}
 
 
 def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:
@@ -169,18 +169,3 @@ def _vocabulary(merging: Merging) -> list[str]:
 
 def _joined(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def summary_table(name: str, columns: Columns, constants: Mapping[str, str]) -> pa.Table:
-    """Columns as rows of a table; NaN in a column that allows NULL becomes NULL."""
-    schema = arrow_schema(name)
-    rows = len(columns["feature"])
-    arrays = []
-    for field in schema:
-        if field.name not in columns:
-            arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), rows))
-            continue
-        values = columns[field.name]
-        missing = np.isnan(values) if field.nullable and values.dtype.kind == "f" else None
-        arrays.append(pa.array(values, mask=missing).cast(field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)

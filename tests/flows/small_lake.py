@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.weight_facts import weight_facts
 from actlake.analytics.statistic import Arrays
+from actlake.flows.feature_table import feature_table
 from actlake.flows.summarize_weights import LOGITS
 from actlake.flows.summary_states import blocks_of, statistics_of
-from actlake.flows.summary_tables import Merging, summary_table, tables_of
+from actlake.flows.summary_tables import Merging, tables_of
 from actlake.storage import Codes, Csr, Document, Lake, Rowset
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -252,7 +253,7 @@ def _weights(name: str, run: str) -> dict[str, pa.Table]:
         for kind, sign, one in (("top", 1, word), ("bottom", -1, "the"))
     ]
     return {
-        "features": summary_table("features", facts, {"dictionary": name, "run": run}),
+        "features": feature_table("features", facts, {"dictionary": name, "run": run}),
         "feature_logits": pa.Table.from_pylist(words, arrow_schema("feature_logits")),
     }
 

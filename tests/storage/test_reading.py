@@ -194,6 +194,32 @@ def test_modes__look_never_once_or_always(root: Path, planted: Planted) -> None:
         Lake.open(root, verify="sometimes")  # type: ignore[arg-type]
 
 
+def test_mapped_chunk__is_kept_until_another_file_is_in_its_place(root: Path) -> None:
+    file = of_tensor(root) / "c.0.0"
+    content = file.read_bytes()
+    with closing(Lake.open(root)) as lake:
+        tensor = lake.tensor("t:float32")
+        first = tensor.shard(0)
+        assert tensor.shard(0) is first
+        try:
+            replace_file(file, content)  # as repair does
+            again = tensor.shard(0)
+            assert again is not first
+            assert np.array_equal(again, first)
+            replace_file(file, content[:-8])
+            with pytest.raises(CorruptError, match="bytes instead of"):
+                tensor.shard(0)
+            file.unlink()
+            with pytest.raises(CorruptError, match="is missing"):
+                tensor.shard(0)
+            file.symlink_to(of_tensor(root) / "c.1.0")
+            with pytest.raises(CorruptError, match="is a link"):
+                tensor.shard(0)
+            file.unlink()
+        finally:
+            replace_file(file, content)
+
+
 def test_always__returns_the_bytes_that_it_checked(root: Path) -> None:
     with closing(Lake.open(root, verify="always")) as lake:
         rows = lake.tensor("t:float32").shard(1)

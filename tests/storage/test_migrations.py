@@ -3,12 +3,16 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from actlake import sql
-from actlake.storage import Lake
+from actlake.storage import Lake, migrations
+from actlake.storage.appending import META
 from actlake.storage.errors import FormatError
+from actlake.storage.fields import TABLES, arrow_schema
 from actlake.storage.migrations import applied, migrate
+from tests.storage.conformance.appending import any_rows, append_rows
 from tests.storage.conftest import content
 
 
@@ -58,3 +62,38 @@ def test_open__refuses_the_tables_of_a_newer_version(fresh: Lake) -> None:
     fresh.close()
     with pytest.raises(FormatError, match=r"schema 99 .* install actlake 7\.0 or newer"):
         Lake.open(fresh.root)
+
+
+OF_TABLES = f"""
+    SELECT table_name, record_count, next_row_id FROM {META}.ducklake_table_stats
+    INNER JOIN {META}.ducklake_table USING (table_id) ORDER BY ALL
+"""
+OF_COLUMNS = f"""
+    SELECT table_name, s.* FROM {META}.ducklake_table_column_stats AS s
+    INNER JOIN {META}.ducklake_table USING (table_id) ORDER BY ALL
+"""
+
+
+def test_create__says_of_every_table_that_it_is_empty(fresh: Lake) -> None:
+    counts = fresh._connection().execute(OF_TABLES).fetchall()
+    assert len(counts) == len(TABLES)  # else each query of an empty table is slow
+    columns = fresh._connection().execute(OF_COLUMNS).fetchall()
+    assert len(columns) == sum(len(arrow_schema(table).names) for table in TABLES)
+
+
+def test_create__so_that_ducklake_goes_on_as_if_it_had_said_nothing(
+    fresh: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_count_nothing", lambda transaction: None)
+    silent = Lake.create(tmp_path / "silent")
+    random = np.random.default_rng(0)
+    files = [(table, any_rows(table, random)) for table in ("labels", "runs", "labels")]
+    told = []
+    for lake in (fresh, silent):
+        for one in files:
+            append_rows(lake, [one])
+        of_tables = dict(lake._connection().execute(OF_TABLES).pl().rows_by_key("table_name"))
+        of_columns = lake._connection().execute(OF_COLUMNS).pl().rows_by_key("table_name")
+        told.append([(of_tables[table], of_columns[table]) for table in ("labels", "runs")])
+    silent.close()
+    assert told[0] == told[1]

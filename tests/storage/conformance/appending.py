@@ -47,9 +47,9 @@ class AppendingTests:
         commits = [[table] for table in TABLES]  # DuckLake's own, which learns their columns
         commits += [[table] for table in TABLES] + [["tokens", "labels", "tokens"], list(TABLES)]
         for tables in commits:
-            rows = [(table, _rows(table, random)) for table in tables]
+            rows = [(table, any_rows(table, random)) for table in tables]
             for lake in lakes:
-                _append(lake, rows)
+                append_rows(lake, rows)
         assert len(appended) == len(commits) - len(TABLES)
         ours, theirs = lakes
         for table, columns in FACTS.items():
@@ -66,12 +66,13 @@ class AppendingTests:
     ) -> None:
         appended = _counted(monkeypatch)
         lake, random = lakes[0], np.random.default_rng(1)
-        _append(lake, [("postings", _rows("postings", random))])
+        append_rows(lake, [("postings", any_rows("postings", random))])
         assert appended == []
-        _append(lake, [("postings", _rows("postings", random))])
+        append_rows(lake, [("postings", any_rows("postings", random))])
         assert len(appended) == 1
-        _append(
-            lake, [("tokens", _rows("tokens", random)), ("postings", _rows("postings", random))]
+        append_rows(
+            lake,
+            [("tokens", any_rows("tokens", random)), ("postings", any_rows("postings", random))],
         )
         assert len(appended) == 1
         assert _asked(lake, "SELECT count(*) > 0 FROM tokens") == [(True,)]
@@ -83,21 +84,21 @@ class AppendingTests:
         appended = _counted(monkeypatch)
         lake, random = lakes[0], np.random.default_rng(2)
         for _ in range(2):
-            _append(lake, [("postings", _rows("postings", random))])
+            append_rows(lake, [("postings", any_rows("postings", random))])
         assert appended == []
 
     def test_append__after_others_have_changed_the_table(self, lakes: tuple[Lake, Lake]) -> None:
         """Deleted rows stay deleted, and a column that came since is NULL in what is older."""
         lake, random = lakes[0], np.random.default_rng(3)
         for _ in range(2):
-            _append(lake, [("postings", _rows("postings", random))])
+            append_rows(lake, [("postings", any_rows("postings", random))])
         with closing(Lake.open(lake.root)) as other:
             other._catalog.commit(lambda now: now.execute("DELETE FROM postings"), "x")
             other._catalog.commit(
                 lambda now: now.execute("ALTER TABLE labels ADD COLUMN more INTEGER"), "x"
             )
-        rows = _rows("postings", random)
-        _append(lake, [("postings", rows)])
+        rows = any_rows("postings", random)
+        append_rows(lake, [("postings", rows)])
         assert _asked(lake, "SELECT count(*) FROM postings") == [(len(rows),)]
         ends = "SELECT count(*), max(row_id_start) FROM {}.ducklake_data_file WHERE table_id = {}"
         [(table,)] = _asked(
@@ -110,8 +111,8 @@ class AppendingTests:
         lake, random = lakes[0], np.random.default_rng(4)
         seen: set[tuple[str, int]] = set()
         for _ in range(6):
-            rows = _rows("postings", random)
-            _append(lake, [("postings", rows)])
+            rows = any_rows("postings", random)
+            append_rows(lake, [("postings", rows)])
             seen |= set(zip(*(rows[name].to_pylist() for name in ("codes", "row")), strict=True))
         names = sorted({name for name, _ in seen})
 
@@ -132,7 +133,7 @@ class AppendingTests:
         assert not all(found)
 
 
-def _append(lake: Lake, rows: list[tuple[str, pa.Table]]) -> None:
+def append_rows(lake: Lake, rows: list[tuple[str, pa.Table]]) -> None:
     staged = [lake._catalog.stage(table, those) for table, those in rows]
 
     def change(now: Transaction) -> None:
@@ -174,7 +175,7 @@ def _same_ranges(ours: Lake, theirs: Lake) -> None:
     assert known > 30
 
 
-def _rows(table: str, random: np.random.Generator) -> pa.Table:
+def any_rows(table: str, random: np.random.Generator) -> pa.Table:
     """Three dozen rows of any values, also NULL and NaN where columns have them."""
     columns = []
     for field in arrow_schema(table):

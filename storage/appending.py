@@ -1,24 +1,27 @@
 """Commits that only add files, written into DuckLake's own tables as DuckLake would write them.
 
 For such a commit DuckLake asks and writes its catalog in dozens of statements, most of which open
-a SQLite catalog anew; the same rows in eight cost a quarter of that. What the catalog then holds
-is what DuckLake would have left, which a test compares, but for the smallest and largest value of a
-table's column: once they are unknown, DuckLake takes those of the next file for the table's, and
-here they stay unknown.
+a SQLite catalog anew and read its tables whole. The same rows in eight cost a quarter of that, and
+what is asked the database answers itself, by its indexes. What the catalog then holds is what
+DuckLake would have left, which a test compares, but for the smallest and largest value of a table's
+column: once they are unknown, DuckLake takes those of the next file for the table's, and here they
+stay unknown.
 
 DuckLake itself takes the files in where the catalog is of another version, or where a table has not
 yet had a file of the same columns.
 Source: https://ducklake.select/docs/stable/specification/tables/overview, version 1.0.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
-from actlake.storage.duck import LAKE
+from actlake.storage.database import Database
+from actlake.storage.duck import LAKE, literal
 from actlake.storage.parquet import ColumnFacts, FileFacts
+from actlake.storage.ranges import Range
 
 __all__ = ["Appender", "Bounds", "Parquet"]
 
@@ -49,46 +52,15 @@ class _Table:
     """Id and type by name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """What the catalog says of all values of a column."""
-
-    nulls: bool | None
-    lowest: str | None
-    highest: str | None
-
-    @classmethod
-    def told(cls, nulls: object, lowest: str | None, highest: str | None) -> "_Range":
-        return cls(None if nulls is None else bool(nulls), lowest, highest)
-
-    def with_file(self, facts: ColumnFacts, kind: str) -> "_Range":
-        """As it is when a file has come to the table."""
-        nulls = (
-            None if self.nulls is None or facts.nulls is None else bool(self.nulls or facts.nulls)
-        )
-        if facts.values == 0:
-            return replace(self, nulls=nulls)
-        if None in (self.lowest, self.highest, facts.lowest, facts.highest):
-            return _Range(nulls, None, None)
-        key: Callable[[Any], Any] = VALUES.get(kind, str)
-        lowest = min(self.lowest, facts.lowest, key=key)
-        return _Range(nulls, lowest, max(self.highest, facts.highest, key=key))
-
-
 Bounds = tuple[str, str] | tuple[int, int]
-
-VALUES: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("int32", "int64"), int),
-    **dict.fromkeys(("float32", "float64"), float),
-}
-"""What the texts of a range are compared as; the others' order is that of their characters."""
 
 
 class Appender:
     """Appends files within transactions of one connection, which has the lake attached."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, database: Database) -> None:
         self._connection = connection
+        self._database = database
         query = f"""SELECT "value" FROM {META}.ducklake_metadata WHERE "key" = 'version'"""  # noqa: S608
         self._known = self._rows(query) == [(VERSION,)]
         self._tables: dict[str, _Table] = {}
@@ -101,12 +73,15 @@ class Appender:
         It comes after the snapshot that is the newest now, or fails: what is read in between is as
         the append will find it.
         """
-        self._start = self._rows(
+        newest = self._answer(
             f"""
             SELECT snapshot_id, schema_version, next_catalog_id, next_file_id
-            FROM {META}.ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1
+            FROM {self._database.schema}.ducklake_snapshot ORDER BY snapshot_id DESC LIMIT 1
             """  # noqa: S608 - ours, as is all below
-        )[0]
+        )
+        [self._start] = self._rows(
+            f"SELECT COLUMNS(*)::BIGINT FROM {newest}"  # noqa: S608
+        )
 
     def append(self, files: Sequence[Parquet], author: str, message: str) -> int | None:
         """The snapshot that has ``files``, once the transaction is committed; None, and nothing is
@@ -139,7 +114,7 @@ class Appender:
         """  # noqa: S608
         known = self._rows(query, {"ids": _ids(files, tables)})
         self._add_files(files, tables, snapshot, next_file, {one[0]: one[1] for one in known})
-        self._widen(files, tables, {(one[0], one[2]): _Range.told(*one[3:]) for one in known})
+        self._widen(files, tables, {(one[0], one[2]): Range.told(*one[3:]) for one in known})
         return snapshot
 
     def may_hold(self, table: str, **wanted: Bounds) -> bool:
@@ -147,27 +122,38 @@ class Appender:
         which are inclusive, by what the catalog says of its files; it may be of no help."""
         if not self._known or table not in self._tables:
             return True
-        known = self._tables[table]
-        within = """
-            c.column_id = {0} AND try_cast(c.min_value AS {1}) <= $high{0}
-            AND try_cast(c.max_value AS {1}) >= $low{0}
-        """
-        values: dict[str, object] = {"table": known.id, "all": len(wanted)}
-        conditions = ["c.min_value IS NULL"]
-        for name, (low, high) in wanted.items():
-            column, kind = known.columns[name]
-            type_ = "BIGINT" if kind in ("int32", "int64") else "VARCHAR"
-            conditions.append(within.format(column, type_))
-            values |= {f"low{column}": low, f"high{column}": high}
-        ids = ", ".join(str(known.columns[name][0]) for name in wanted)
+        known, schema = self._tables[table], self._database.schema
+        cases = [  # a cast may be tried on all rows, of other tables too, but not across a THEN
+            f"WHEN (c.table_id, c.column_id) = ({known.id}, {known.columns[name][0]}) "
+            "THEN c.min_value IS NULL OR ("
+            f"{self._value('c.min_value', high)} <= {_text(high)} AND "
+            f"{self._value('c.max_value', low)} >= {_text(low)})"
+            for name, (low, high) in wanted.items()
+        ]
         query = f"""
-            SELECT f.data_file_id FROM {META}.ducklake_data_file AS f
-            INNER JOIN {META}.ducklake_file_column_stats AS c USING (data_file_id)
-            WHERE f.table_id = $table AND c.table_id = $table AND f.end_snapshot IS NULL
-                AND c.column_id IN ({ids}) AND (({") OR (".join(conditions)}))
-            GROUP BY f.data_file_id HAVING count(*) = $all LIMIT 1
+            SELECT f.data_file_id FROM {schema}.ducklake_data_file AS f
+            INNER JOIN {schema}.ducklake_file_column_stats AS c ON c.data_file_id = f.data_file_id
+            WHERE f.table_id = {known.id} AND f.end_snapshot IS NULL
+                AND CASE {" ".join(cases)} ELSE false END
+            GROUP BY f.data_file_id HAVING count(*) = {len(wanted)} LIMIT 1
         """  # noqa: S608
-        return bool(self._rows(query, values))
+        return bool(self._rows(f"FROM {self._answer(query)}"))
+
+    def _value(self, text: str, like: str | int) -> str:
+        """The column ``text`` of statistics, to be compared with a value like ``like``."""
+        number = isinstance(like, int)
+        return f"CAST({text} AS BIGINT)" if number else f"{text} {self._database.by_bytes}"
+
+    def appended(self) -> set[str]:
+        """Names of the files that the last append has added, read back from the catalog."""
+        newest, _, _, next_file = self._start
+        added = self._answer(
+            f"""
+            SELECT path FROM {self._database.schema}.ducklake_data_file
+            WHERE data_file_id >= {next_file} AND begin_snapshot = {newest + 1}
+            """  # noqa: S608
+        )
+        return {path for (path,) in self._rows(f"SELECT parse_filename(path) FROM {added}")}  # noqa: S608
 
     def _known_tables(self, schema: int, names: set[str]) -> dict[str, _Table] | None:
         """All that are known, by name; None if one of ``names`` is not."""
@@ -262,7 +248,7 @@ class Appender:
         self,
         files: Sequence[Parquet],
         tables: dict[str, _Table],
-        before: dict[tuple[int, int], _Range],
+        before: dict[tuple[int, int], Range],
     ) -> None:
         """Let what the catalog says of all values of a table's columns hold for ``files`` too."""
         after = dict(before)
@@ -297,11 +283,19 @@ class Appender:
         given = f"(SELECT {', '.join(columns)})"
         self._execute(statement.replace("ROWS", given), values)
 
+    def _answer(self, query: str) -> str:
+        """What stands for the rows of ``query`` in a FROM; the catalog's database answers it."""
+        return f"{self._database.asks}('{META}', {literal(query)})"
+
     def _rows(self, query: str, values: dict[str, object] | None = None) -> list[Any]:
         return self._connection.execute(query, values).fetchall()
 
     def _execute(self, statement: str, values: dict[str, Any]) -> None:
         self._connection.execute(statement, values)
+
+
+def _text(value: str | int) -> str:
+    return literal(value) if isinstance(value, str) else str(int(value))
 
 
 def _ids(files: Sequence[Parquet], tables: dict[str, _Table]) -> list[int]:

@@ -29,7 +29,7 @@ from actlake.storage.durable import Digest, disk_error, make_folder
 from actlake.storage.errors import BusyError, CorruptError, LakeError, UnreachableError
 from actlake.storage.http_faults import http_fault
 from actlake.storage.parquet import encode_rows, file_facts
-from actlake.storage.receipts import added_files, appended_files, landed_snapshot
+from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows, Transaction
 
@@ -51,6 +51,11 @@ class Catalog:
         self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._appender: Appender | None = None
+
+    @property
+    def schema(self) -> str:
+        """Where the catalog's database has DuckLake's own tables."""
+        return self._database.schema
 
     @property
     def _tables(self) -> Path:
@@ -232,9 +237,6 @@ class Catalog:
             self._roll_back()
             raise
         if made is not None:
-            names = appended_files(connection, made)
-            known = self._digests(transaction.registered)
-            self._record({path for path in known if Path(path).name in names}, known)
             return results[-1], made
         before = transaction.before
         since = before if snapshot is None else snapshot
@@ -288,7 +290,7 @@ class Catalog:
             connection = self._attach(read_only=False, threads=1)
             # DuckLake would merge two insertions that both saw a shard absent; we look again.
             connection.execute("SET GLOBAL ducklake_max_retry_count = 0")
-            self._appender = Appender(connection)
+            self._appender = Appender(connection, self._database)
             self._writer = connection
         return self._writer
 

@@ -24,6 +24,13 @@ class Database(ABC):
 
     extensions: ClassVar[tuple[str, ...]]
     """Of DuckDB, with which the catalog is attached."""
+    asks: ClassVar[str]
+    """The function of DuckDB that lets the database itself answer a query, with its indexes; tables
+    that DuckDB reads are read whole."""
+    schema: str
+    """Of the catalog's tables in the database."""
+    by_bytes: ClassVar[str]
+    """What makes it compare texts by their bytes."""
     transient: ClassVar[tuple[str, ...]]
     """What DuckDB complains of where the same commit, made again, may land."""
 

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 import duckdb
 
 from actlake import sql
-from actlake.storage.appending import META
 from actlake.storage.catalog import Catalog
 from actlake.storage.duck import one_line
 from actlake.storage.errors import CorruptError, FormatError
 from actlake.storage.settings import actlake_version
 from actlake.storage.transaction import Transaction
+from actlake.storage.tuning import tune
 
 __all__ = ["applied", "migrate"]
 
@@ -62,34 +62,4 @@ def migrate(catalog: Catalog) -> None:
         )
 
     catalog.commit(change, f"schema {len(files)}")
-    catalog.commit(_count_nothing, "tables without rows")  # makes no snapshot
-
-
-def _count_nothing(transaction: Transaction) -> None:
-    """Let the catalog say of each table that never had a row that it has none.
-
-    DuckLake says nothing of such a table until its first file, and asks its catalog anew for every
-    column of it in every query, which takes ten times as long as to read a small file.
-    """
-    transaction.connection.execute(
-        f"""
-        INSERT INTO {META}.ducklake_table_stats (
-            table_id, record_count, next_row_id, file_size_bytes
-        )
-        SELECT table_id, 0, 0, 0 FROM {META}.ducklake_table
-        WHERE end_snapshot IS NULL
-            AND table_id NOT IN (SELECT table_id FROM {META}.ducklake_table_stats)
-        """  # noqa: S608 - ours, as is the next
-    )
-    # Without these DuckLake would never keep what it learns of the columns. That they have no null
-    # is true; whether they have a NaN, files do not say, so that it stays unknown.
-    transaction.connection.execute(
-        f"""
-        INSERT INTO {META}.ducklake_table_column_stats (table_id, column_id, contains_null)
-        SELECT table_id, column_id, false
-        FROM {META}.ducklake_column INNER JOIN {META}.ducklake_table_stats USING (table_id)
-        WHERE end_snapshot IS NULL AND next_row_id = 0 AND (table_id, column_id) NOT IN (
-            SELECT (table_id, column_id) FROM {META}.ducklake_table_column_stats
-        )
-        """  # noqa: S608
-    )
+    catalog.commit(lambda now: tune(now, catalog.schema), "tuning")  # makes no snapshot

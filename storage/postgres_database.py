@@ -106,6 +106,8 @@ class PostgresDatabase(Database):
     """The schema ``schema`` of the Postgres database that ``words`` name, as libpq reads them."""
 
     extensions = ("ducklake", "postgres_scanner")
+    asks = "postgres_query"
+    by_bytes = 'COLLATE "C"'
     names = ("Postgres", "Postgres")
     transient = (
         "Transaction conflict",

@@ -6,7 +6,7 @@ import duckdb
 
 from actlake.storage.transaction import StagedRows
 
-__all__ = ["added_files", "appended_files", "landed_snapshot"]
+__all__ = ["added_files", "landed_snapshot"]
 
 
 def landed_snapshot(
@@ -60,12 +60,3 @@ def added_files(
         {"snapshot": snapshot, "since": since},
     ).fetchall()
     return rows[0][0], {f"tables/main/{path}" for _, path in rows if path is not None}
-
-
-def appended_files(connection: duckdb.DuckDBPyConnection, snapshot: int) -> set[str]:
-    """Names of the data files that the commit of ``snapshot`` added."""
-    query = """
-        SELECT parse_filename(path) FROM __ducklake_metadata_lake.ducklake_data_file
-        WHERE begin_snapshot = $snapshot
-    """
-    return {name for (name,) in connection.execute(query, {"snapshot": snapshot}).fetchall()}

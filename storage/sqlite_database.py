@@ -27,6 +27,9 @@ class SqliteDatabase(Database):
     """The files ``catalog.sqlite`` and ``claims.sqlite`` of the lake at ``root``."""
 
     extensions = ("ducklake", "sqlite_scanner")
+    asks = "sqlite_query"
+    schema = "main"
+    by_bytes = "COLLATE BINARY"
     transient = (
         "database is locked",
         "Transaction conflict",

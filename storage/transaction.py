@@ -6,6 +6,7 @@ import duckdb
 
 from actlake.storage.appending import Appender, Bounds, Parquet
 from actlake.storage.durable import Digest
+from actlake.storage.errors import CorruptError
 from actlake.storage.parquet import FileFacts
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
@@ -91,7 +92,10 @@ class Transaction:
                 for one in self._waiting
             ]
             snapshot = self._appender.append(files, author, message)
-        if snapshot is None:
+        if snapshot is not None and self._appender is not None:
+            if lost := sorted({one.file for one in files} - self._appender.appended()):
+                raise CorruptError(f"the catalog did not take in {lost[0]}; run `actlake verify`")
+        else:
             self._take_in()
             self.before = current_snapshot(self.connection)
             self.connection.execute(

@@ -44,6 +44,7 @@ STEPS = {
     "name": ("actlake.storage.claims:Claims", "register_name"),
     "hashes": ("actlake.storage.claims:Claims", "record_files"),
     "commit": ("duckdb:DuckDBPyConnection", "execute", "COMMIT"),
+    "land": ("actlake.storage.transaction:Transaction", "commit"),
     "record": ("actlake.storage.catalog:Catalog", "_record"),
     "unpin": ("actlake.storage.claims:Claims", "unpin"),
     "end": ("actlake.storage.run", "_record_end"),

@@ -40,9 +40,9 @@ STEPS = {
     "stage": "actlake.storage.catalog:Catalog.stage",
     "register": "actlake.storage.transaction:Transaction.register",
     "hashes": "actlake.storage.claims:Claims.record_files",
-    "record": "actlake.storage.catalog:Catalog._record",
+    "commit": "actlake.storage.transaction:Transaction.commit",
 }
-"""Where a crash may happen: before a file, a stage, a registration, the hashes, what comes last."""
+"""Where a crash may happen: before a file, a stage, a registration, the hashes, after a commit."""
 
 
 class Crash(BaseException):
@@ -51,7 +51,7 @@ class Crash(BaseException):
 
 @contextmanager
 def crash(step: str, call: int) -> Iterator[None]:
-    """While open, the ``call``-th call of a step does not happen; the crash ends here."""
+    """While open, the process dies at the ``call``-th call of a step; the crash ends here."""
     owner, _, name = STEPS[step].rpartition("." if "." in STEPS[step].partition(":")[2] else ":")
     place = resolve_name(owner)
     original, calls = getattr(place, name), 0
@@ -59,9 +59,10 @@ def crash(step: str, call: int) -> Iterator[None]:
     def fatal(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
+        result = original(*args, **kwargs) if calls != call or step == "commit" else None
         if calls == call:
             raise Crash
-        return original(*args, **kwargs)
+        return result
 
     setattr(place, name, fatal)
     try:

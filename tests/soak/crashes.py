@@ -27,7 +27,7 @@ MOMENTS = {
     "export": 10,
 }
 """Of killing each flow."""
-UNDER_PREFECT = ("capture:2", "commit:5", "link:9:end", "record:7", "end:1")
+UNDER_PREFECT = ("capture:2", "commit:5", "link:9:end", "land:7:end", "end:1")
 IN_A_ROW = 5
 """Lakes of each flow on which three runs are killed."""
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 STARTING = (
     *("lock:1:end", "claim:1", "claim:3:end", "stage:1", "write:1:end", "fsync:1", "link:1:end"),
     *("unlink:1", "pin:1:end", "begin:1:end", "register:1", "hashes:1:end", "commit:1"),
-    *("record:1:end", "start:1:end"),
+    *("land:1:end", "start:1:end"),
 )
 """The first commit of a run, which says that it has begun."""
 KILLS = {
@@ -25,7 +25,7 @@ KILLS = {
     ),
     "train": ("checkpoint:3:end", "train:5", "replace:4"),
     "encode": ("encode:3:end", "rename:3"),
-    "maintain": ("swap:1:end", "remove:1"),
+    "maintain": ("swap:1:end", "record:1", "remove:1"),
 }
 """Of one lake each, one after the other."""
 FEW = {

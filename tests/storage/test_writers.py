@@ -209,9 +209,8 @@ POINTS = [
     (("durable", "flush", "after"), 4),
     (("Transaction", "register", "before"), 4),  # staged, not registered
     (("Transaction", "register", "after"), 5),  # registered, not committed
-    (("Catalog", "_record", "before"), 2),  # the tensor is planned, its commit unacknowledged
-    (("Catalog", "_record", "before"), 5),  # a shard is committed, unacknowledged
-    (("Catalog", "_record", "after"), 6),
+    (("Transaction", "commit", "after"), 2),  # the tensor is planned, its commit unacknowledged
+    (("Transaction", "commit", "after"), 5),  # a shard is committed, unacknowledged
     (("Writer", "_commit", "after"), 10),  # the last shard, before sealing
     (("writers", "seal", "after"), 1),  # sealed, before the run ends
 ]

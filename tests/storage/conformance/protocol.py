@@ -102,8 +102,7 @@ STEPS = {
     "under the lock": ((Catalog, "_check_current", 1, False), 0),
     "registered": ((Transaction, "register", 1, True), 0),
     "hashes known": ((Claims, "record_files", 1, True), 0),
-    "committed": ((Catalog, "_record", 1, False), 1),
-    "receipt read": ((Catalog, "_record", 1, True), 1),
+    "committed": ((Transaction, "commit", 1, True), 1),
 }
 """Where a committing process dies, and how many rows it has then committed."""
 

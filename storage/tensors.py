@@ -18,6 +18,7 @@ from actlake.storage.precision import stored_dtype
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.shards import Grid
+from actlake.storage.site_columns import split_columns
 
 __all__ = ["Tensor", "tensor_named"]
 
@@ -65,6 +66,11 @@ class Tensor:
             return dict(json.loads(content)["attributes"])
         except (ValueError, KeyError, TypeError) as error:
             raise corrupt(file, what, f"is damaged ({error})") from error
+
+    @property
+    def columns(self) -> tuple[int, ...] | None:
+        """Which of the site's columns these are; None for all, or where rows came from outside."""
+        return None if self.side == "given" else split_columns(self.site)[1]
 
     def missing(self) -> list[int]:
         """Shards that are not committed yet."""
@@ -129,7 +135,7 @@ class Tensor:
     def alone(self, shard: int) -> "Tensor":
         """A reader of that shard only, which pickles to a few hundred bytes."""
         reading = self._reading.holding(self.id, "rows", shard)
-        rowset = replace(self.rowset, _reading=reading)
+        rowset = replace(self.rowset, parent=None, _reading=reading)
         committed = self.committed & {shard}
         return replace(self, rowset=rowset, committed=committed, _reading=reading)
 

@@ -9,7 +9,7 @@ residual stream gains or holds, so a pre-norm block keeps
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from actlake.flows.extraction.architectures import Stack, stacks
 from actlake.flows.extraction.forward import Point, Side, forward, probe
 from actlake.storage.errors import ModelError
+from actlake.storage.site_columns import split_columns
 
 POOLED = ("pooled.mean", "pooled.last", "pooled.cls", "pooled.max")
 """Sites of documents: from the last block, after the final norm."""
@@ -36,6 +37,8 @@ class Site:
     layer: int | None
     """The block that has to run for it; None where the whole model has to."""
     width: int
+    columns: tuple[int, ...] | None = None
+    """Those that are wanted of the module's; None for all."""
 
 
 def is_pooled(site: str) -> bool:
@@ -111,13 +114,21 @@ def resolve_sites(model: PreTrainedModel, sites: Sequence[str]) -> list[Site]:
             forward(model, probe(model), points, keep)
     found = []
     for site in sites:
-        if site in POOLED:
-            found.append(Site(site, "", "output", None, pooled_width(model)))
+        place, columns = split_columns(site)
+        if place in POOLED:
+            one = Site(site, "", "output", None, pooled_width(model), columns)
         elif is_pooled(site):
             raise ModelError(f"no site {site}; choose one of {', '.join(POOLED)}")
         else:
             path, side = points[site]
-            found.append(Site(site, path, side, _layer_of(model, path), widths[site]))
+            one = Site(site, path, side, _layer_of(model, path), widths[site], columns)
+        if columns is not None:
+            if columns[-1] >= one.width:
+                raise ModelError(
+                    f"site {site} has no column {columns[-1]}; {place} has 0 to {one.width - 1}"
+                )
+            one = replace(one, width=len(columns))
+        found.append(one)
     return found
 
 
@@ -128,7 +139,8 @@ def last_layer(sites: Sequence[Site]) -> int | None:
 
 
 def find_point(model: PreTrainedModel, site: str) -> Point:
-    """Module path in the base model, and side, of ``site``."""
+    """Module path in the base model, and side, of ``site``, whatever columns of it are wanted."""
+    site, _ = split_columns(site)
     path, colon, side = site.rpartition(":")
     if not colon:
         return _find_alias(model, site)

@@ -81,7 +81,7 @@ def requests(
         trust_remote_code=trust_remote_code,
         random_weights=random_weights,
     )
-    skeleton = models.skeleton(facts)
+    skeleton = models.skeleton(facts, attention)
     if attention == "auto":  # what the model would choose is part of what it computes
         attention = str(skeleton.config._attn_implementation)
     resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))

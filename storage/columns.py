@@ -102,7 +102,7 @@ COLUMNS = {
         model VARCHAR name of the model
         site VARCHAR alias or module path as asked for
         module VARCHAR module that was hooked
-        side VARCHAR input or output of the module, or pooled
+        side VARCHAR input or output of the module, pooled, or what is kept of its attention
         rowset VARCHAR name of the rowset
         dtype VARCHAR stored dtype: float16, bfloat16 or float32
         compute_dtype VARCHAR dtype of the forward pass

@@ -120,8 +120,9 @@ class Rowset:
 
     def _keys(self, start: int, stop: int) -> NDArray[np.int64]:
         """What tells rows of one rule apart and rises with them: the document, the place in it."""
-        document: NDArray[np.int64] = self.column("document", start, stop) * (1 << 31)
-        return document + self.column("position", start, stop)
+        keys: NDArray[np.int64] = self.column("document", start, stop) * (1 << 31)
+        keys += self.column("position", start, stop)
+        return keys
 
     def present(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Whether each of rows [start, stop) is of a document that was not taken back."""

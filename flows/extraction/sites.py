@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import Stack, stacks
+from actlake.flows.extraction.attention import STATISTICS
 from actlake.flows.extraction.forward import Point, Side, forward, probe
 from actlake.storage.errors import ModelError
 from actlake.storage.site_columns import split_columns
@@ -53,7 +54,11 @@ def pooled_width(model: PreTrainedModel) -> int:
 
 
 def canonical_sites(model: PreTrainedModel) -> list[str]:
-    """Every alias that ``model`` has, in the order of computation; pooled ones last."""
+    """Every alias that ``model`` has, in the order of computation; pooled ones last.
+
+    Without statistics of attention, ``attn_entropy.0`` and so on, which every block has where the
+    model's attention is eager.
+    """
     found = []
     for stack in stacks(model.config):
         found.append(f"{stack.prefix}embed")
@@ -144,7 +149,7 @@ def find_point(model: PreTrainedModel, site: str) -> Point:
     path, colon, side = site.rpartition(":")
     if not colon:
         return _find_alias(model, site)
-    if side not in ("input", "output"):
+    if side not in ("input", "output", *STATISTICS):
         raise ModelError(f"site {site} has no side {side!r}; end it with :input or :output")
     modules = [name for name, _ in model.named_modules()]
     stripped = path.removeprefix(f"{model.base_model_prefix}.")
@@ -168,7 +173,8 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     name, _, layer = site.removeprefix(stack.prefix).partition(".")
     if (name, layer) == ("embed", ""):
         return f"{stack.path}.0", "input"
-    if name not in stack.sites:
+    statistic = name.removeprefix("attn_")
+    if name not in stack.sites and statistic not in STATISTICS:
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     blocks = _blocks(model, stack)
     if layer not in map(str, range(len(blocks))):
@@ -177,9 +183,10 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
             f"site {site} has no such layer in this {architecture} model of {len(blocks)} layers; "
             f"choose {name}.0 to {name}.{len(blocks) - 1}"
         )
-    if not _has(blocks[int(layer)], stack.sites[name]):
+    place = stack.sites.get(name, f"{stack.attention}:{statistic}")
+    if not _has(blocks[int(layer)], place):
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
-    path, _, side = stack.sites[name].partition(":")
+    path, _, side = place.partition(":")
     return f"{stack.path}.{layer}.{path}".rstrip("."), cast(Side, side)
 
 

@@ -1,22 +1,27 @@
 """Chosen rows and columns: what is stored is the model's, in whole windows, and no more."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
+from actlake.flows.default_names import codes_name, dictionary_name, tensor_name
 from actlake.flows.delete import would_delete
-from actlake.flows.encode import encode
 from actlake.flows.extract import extract
+from actlake.flows.extract_again import Extraction
 from actlake.flows.extract_plan import forecast
+from actlake.flows.extraction.models import load_model
 from actlake.flows.ingest import ingest_tokens
 from actlake.flows.repair import repair
-from actlake.flows.summarize import summarize
+from actlake.flows.shard_capture import capture_shard
 from actlake.flows.summary_states import block_of
 from actlake.flows.withdraw import withdraw
 from actlake.storage import Lake
@@ -43,7 +48,7 @@ CUTS = {"document": 7, "packed": 5}
 def whole(
     ingested_lake: Path, tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lake]:
-    """A lake with chosen rows of two windowings, and their tensors. Do not write to it."""
+    """A lake with chosen rows of two windowings, and their tensors; write under other names."""
     lake = Lake.open(shutil.copytree(ingested_lake, tmp_path_factory.mktemp("chosen") / "lake"))
     model = str(tiny("llama"))
     for windowing, overlap in CUTS.items():
@@ -58,13 +63,6 @@ def whole(
 def asked(source: str, **more: object) -> dict[str, Any]:
     given = {"source": source, "sites": SITES, "corpus": "c", "rows": "third", "dtype": "float32"}
     return {**given, "token_budget": 64, "torch_threads": 1, **more}
-
-
-@pytest.fixture
-def copy(whole: Lake, tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake.open(shutil.copytree(whole.root, tmp_path / "copy"))
-    yield lake
-    lake.close()
 
 
 def tensors(lake: Lake, windowing: str) -> list[str]:
@@ -123,82 +121,97 @@ def test_facts__say_what_was_chosen(whole: Lake) -> None:
     assert [*whole.verify()] == []
 
 
-def test_again__is_found_complete_or_another_tensor(
-    copy: Lake, tiny: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+def test_again__is_found_complete(
+    whole: Lake, tiny: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = asked(str(tiny("llama")), rowset="packed", model="packed")
-    before = copy.newest_snapshot()
-    assert extract(copy, **given) == tensors(copy, "packed")
+    before = whole.newest_snapshot()
+    names = extract(whole, **asked(str(tiny("llama")), rowset="packed", model="packed"))
+    assert names == tensors(whole, "packed")
     assert "found complete" in capsys.readouterr().err
-    assert copy.newest_snapshot() == before
-    [other] = extract(copy, **given | {"sites": ["mlp_act.0[0:24]"]})
-    assert other == "packed:mlp_act.0.0-24@c:third"
-    assert (copy.tensor(other)[:][:, COLUMNS] == copy.tensor(tensors(copy, "packed")[1])[:]).all()
+    assert whole.newest_snapshot() == before
 
 
-def test_plan__prices_what_is_chosen(copy: Lake, tiny: Callable[[str], Path]) -> None:
+def test_default_names__tell_choices_apart() -> None:
+    many = ",".join(str(n) for n in range(0, 99, 2))
+    names = [
+        tensor_name("m", f"mlp_act.3{columns}", "c") for columns in ("", "[0:64,100]", f"[{many}]")
+    ]
+    assert names[:2] == ["m:mlp_act.3@c", "m:mlp_act.3.0-64.100@c"]
+    assert re.fullmatch(r"m:mlp_act\.3\.[0-9a-f]{8}@c", names[2])
+    assert tensor_name("m", "embed", "c", 16, "third") == "m:embed@c:16:third"
+    assert codes_name("d", "c", mask="third") == "d@c:third"
+    assert dictionary_name("topk", "m", "embed[3]", 8) == "topk:m:embed.3:8"
+
+
+def test_plan__prices_what_is_chosen(whole: Lake, tiny: Callable[[str], Path]) -> None:
     given = asked(str(tiny("llama")), rowset="document", model="fresh")
-    threads = given.pop("torch_threads")
+    del given["torch_threads"]
     rest: dict[str, Any] = dict.fromkeys(("revision", "window", "random_weights"))
     fixed: dict[str, Any] = {"compute_dtype": "float32", "attention": "auto", "device": "cpu"}
-    found = forecast(copy, price=1.0, trust_remote_code=False, **given, **fixed, **rest)
-    names = extract(copy, torch_threads=threads, **given)
-    for row, name in zip(found.tensors.to_pylist(), names, strict=True):
-        chunks = [*copy.tensor(name).folder.glob("c.*")]
-        assert (row["tensor"], row["rows"], row["width"]) == (name, *copy.tensor(name).shape)
+    found = forecast(whole, price=1.0, trust_remote_code=False, **given, **fixed, **rest)
+    for row, name in zip(found.tensors.to_pylist(), tensors(whole, "document"), strict=True):
+        chunks = [*whole.tensor(name).folder.glob("c.*")]
+        assert row["tensor"] == name.replace("document", "fresh")
+        assert (row["rows"], row["width"]) == whole.tensor(name).shape
         assert row["bytes"] == sum(file.stat().st_size for file in chunks)
+    [passes] = found.passes
+    assert passes.passes >= len(chunks)
 
 
-def test_repair__computes_chosen_rows_and_columns_again(copy: Lake) -> None:
+def test_repair__computes_chosen_rows_and_columns_again(whole: Lake) -> None:
     damaged = {}
-    for name in tensors(copy, "document") + tensors(copy, "packed")[1:]:
+    for name in tensors(whole, "document") + tensors(whole, "packed")[1:]:
         for file in ("c.3.0", "zarr.json"):
-            path = copy.tensor(name).folder / file
+            path = whole.tensor(name).folder / file
             damaged[path] = path.read_bytes()
-    path = copy.rowset("packed:third").folder / "position" / "c.2"
+    path = whole.rowset("packed:third").folder / "position" / "c.2"
     damaged[path] = path.read_bytes()
     for path, content in damaged.items():
         replace_file(path, content[:9] + bytes([content[9] ^ 1]) + content[10:])
-    assert [str(one) for one in repair(copy) if not one.done] == []
+    assert [str(one) for one in repair(whole) if not one.done] == []
     assert [path for path, content in damaged.items() if path.read_bytes() != content] == []
 
 
-def test_withdrawn__documents_have_no_chosen_rows(copy: Lake, tiny: Callable[[str], Path]) -> None:
-    before = copy.tensor(tensors(copy, "document")[0])[:]
-    withdraw(copy, corpus="c", documents=[4], reason="asked")
-    [name] = extract(
-        copy,
-        **asked(str(tiny("llama")), rowset="document", model="after", sites=["resid_post.2"]),
-    )
-    gone = copy.rowset("document:third").column("document") == 4
-    after = copy.tensor(name)[:]
-    assert gone.any()
-    assert np.isnan(after[gone]).all()
-    assert worst(after[~gone], before[~gone]) <= 1e-5
-    assert [*copy.verify()] == []
-
-
-def test_statistics__take_chosen_rows_for_what_they_are(
-    dictionary_lake: Path, tiny: Callable[[str], Path], tmp_path: Path
+@pytest.mark.slow
+def test_withdrawn__documents_leave_their_neighbours_rows(
+    whole: Lake, tiny: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    copy = Lake.open(shutil.copytree(dictionary_lake, tmp_path / "lake"))
-    ingest_tokens(copy, corpus="c", source=str(tiny("llama")), rows=ROWS)
-    [name] = extract(copy, **asked(str(tiny("llama")), sites=["resid_post.1"]))
-    codes = copy.codes(encode(copy, dictionary="d", tensor=name))
-    assert codes.name == "d@c:third"
-    document = codes.rowset.column("document")
-    rows = np.bincount(document)
-    for shard in range(len(codes.grid)):
-        block = block_of(copy, codes, copy.mask("all"), shard)
-        # Every third token: neither neighbour is there, but for those beside a document's edge.
+    copy = Lake.open(shutil.copytree(whole.root, tmp_path / "copy"))
+    [name, _] = tensors(copy, "document")
+    before = copy.tensor(name)[:]
+    withdraw(copy, corpus="c", documents=[4], reason="asked")
+    tensor = copy.tensor(name)
+    gone = tensor.rowset.column("document") == 4
+    assert np.isnan(tensor[:][gone]).all()
+    loaded = load_model(str(tiny("llama")))
+    seen = 0
+    for shard in np.unique(np.flatnonzero(gone) // tensor.grid.shard_rows).tolist():
+        start, stop = tensor.grid.span(shard)
+        rows = capture_shard(
+            copy, loaded, tensor.rowset, SITES[:1], shard, window=32, token_budget=64
+        )[SITES[0]]
+        assert rows.shape == (stop - start, 16)
+        others = ~gone[start:stop]
+        seen += others.sum()
+        assert np.allclose(rows[others], before[start:stop][others], atol=1e-4)
+    assert seen
+    copy.close()
+
+
+def test_statistics__take_chosen_rows_for_what_they_are(whole: Lake) -> None:
+    rowset = whole.rowset("document:third")
+    codes: Any = SimpleNamespace(grid=rowset.grid, rowset=rowset, shard=lambda _: None)
+    rows = np.bincount(rowset.column("document"))
+    ended = []
+    for shard in range(len(rowset.grid)):
+        block = block_of(whole, codes, whole.mask("all"), shard)
+        # Of every third token neither neighbour is there.
         assert (block.previous_token == -1).all()
         assert (block.next_token == -1).all()
-        ends = np.flatnonzero(np.diff(block.document, append=-1))[:-1]
+        ends = np.flatnonzero(block.document_rows)
         assert block.document_rows[ends].tolist() == rows[block.document[ends]].tolist()
-    summarize(copy, codes=codes.name, mask="all")
-    [(n, most)] = copy.sql("SELECT max(n_documents), max(n_rows) FROM feature_statistics").rows()
-    assert (n, most) == (len(np.unique(document)), len(document))
-    copy.close()
+        ended += block.document[ends].tolist()
+    assert ended == np.flatnonzero(rows).tolist()
 
 
 def test_delete__knows_what_was_chosen_from_what(whole: Lake) -> None:
@@ -224,9 +237,9 @@ def test_command_line__chooses_rows_and_columns(
     assert tensor.shape == ((~special).sum(), 1)
 
 
-def test_bad_choices__are_refused(copy: Lake, tiny: Callable[[str], Path]) -> None:
+def test_bad_choices__are_refused(whole: Lake, tiny: Callable[[str], Path]) -> None:
     model = str(tiny("llama"))
-    before = copy.newest_snapshot()
+    before = whole.newest_snapshot()
     for rows, error, message in (
         ("nothing", NotFoundError, "no mask 'nothing'"),
         ("third=position % 3 = 2", NameTakenError, "third means position % 3 = 1, not position"),
@@ -235,12 +248,12 @@ def test_bad_choices__are_refused(copy: Lake, tiny: Callable[[str], Path]) -> No
         ("../x=position > 1", InputError, "is no name for a mask"),
     ):
         with pytest.raises(error, match=message):
-            ingest_tokens(copy, corpus="c", source=model, rows=rows)
-    assert copy.newest_snapshot() == before
+            ingest_tokens(whole, corpus="c", source=model, rows=rows)
+    assert whole.newest_snapshot() == before
     with pytest.raises(CorpusError, match="would have no rows; none is under none"):
-        ingest_tokens(copy, corpus="c", source=model, rows="none=position < 0")
+        ingest_tokens(whole, corpus="c", source=model, rows="none=position < 0")
     with pytest.raises(NotFoundError, match=r"no rowset 'packed:other'.*--rows other"):
-        extract(copy, **asked(model, rowset="packed", rows="other"))
+        extract(whole, **asked(model, rowset="packed", rows="other"))
     for columns, message in (
         ("", "has no columns ''"),
         ("a", "has no columns 'a'"),
@@ -253,7 +266,7 @@ def test_bad_choices__are_refused(copy: Lake, tiny: Callable[[str], Path]) -> No
         ("16", "no column 16; resid_post.1 has 0 to 15"),
     ):
         with pytest.raises(InputError, match=message):
-            extract(copy, **asked(model, rowset="packed", sites=[f"resid_post.1[{columns}]"]))
+            extract(whole, **asked(model, rowset="packed", sites=[f"resid_post.1[{columns}]"]))
 
 
 def test_split_columns__is_pythons_ranges() -> None:
@@ -261,3 +274,29 @@ def test_split_columns__is_pythons_ranges() -> None:
     assert split_columns("a.b:output[7]") == ("a.b:output", (7,))
     expected = (*range(0, 64, 5), 70, *range(80, 83))
     assert split_columns("mlp_act.3[0:64:5,70,80:83]") == ("mlp_act.3", expected)
+
+
+def test_attention_statistics__are_sites_like_any(
+    whole: Lake, tiny: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = asked(str(tiny("llama")), rowset="packed", model="eager")
+    given |= {"sites": ["attn_entropy.1", "attn_first.2[0,3]"], "dtype": "float16"}
+    with pytest.raises(InputError, match="use --attention eager"):
+        extract(whole, **given)
+    names = extract(whole, **given, attention="eager")
+    assert names == ["eager:attn_entropy.1@c:third", "eager:attn_first.2.0.3@c:third"]
+    model = AutoModel.from_pretrained(tiny("llama"), attn_implementation="eager").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tiny("llama"))
+    entropies, firsts = [], []
+    for ids, new in windows(tokenizer, all_texts(whole), 32, CUTS["packed"], packed=True):
+        with torch.no_grad():
+            maps = model(torch.tensor([ids]), output_attentions=True).attentions
+        own = maps[1][0].double()
+        entropies.append(-torch.where(own > 0, own * own.log(), 0).sum(-1).T[new])
+        firsts.append(maps[2][0, :, :, 0].T[new][:, [0, 3]])
+    rows = chosen(whole, tokenizer, "packed")
+    for name, right in zip(names, (entropies, firsts), strict=True):
+        assert np.abs(whole.tensor(name)[:] - np.concatenate(right)[rows]).max() < 2e-3
+    tensor = whole.tensor(names[1])
+    again = Extraction(whole, {}, "cpu").chunk(tensor, 1)
+    assert again == (tensor.folder / "c.1.0").read_bytes()

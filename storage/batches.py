@@ -125,7 +125,7 @@ class Batches(Sequence[Batch]):
         mixed = int(np.sort(self._counts)[-MIXED_SHARDS:].sum())
         bits = 0 if self._kept is None else sum(len(one) for one in self._kept)
         size = min(self.size, self.rows)
-        return size * (sum(rows) + max(rows)) + 8 * (4 * mixed + 8 * size) + bits + 16_384
+        return size * (sum(rows) + max(rows)) + 8 * (3 * mixed + 12 * size) + bits + 32_768
 
     @property
     def fingerprint(self) -> str:

@@ -173,8 +173,8 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     name, _, layer = site.removeprefix(stack.prefix).partition(".")
     if (name, layer) == ("embed", ""):
         return f"{stack.path}.0", "input"
-    statistic = name.removeprefix("attn_")
-    if name not in stack.sites and statistic not in STATISTICS:
+    about, _, statistic = name.partition("_")
+    if name not in stack.sites and (about != "attn" or statistic not in STATISTICS):
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     blocks = _blocks(model, stack)
     if layer not in map(str, range(len(blocks))):

@@ -142,5 +142,7 @@ def test_sites__have_a_column_a_head_and_need_eager_attention(
         resolve_sites(skeleton(facts), ["attn_self.0"])
     with pytest.raises(ModelError, match="use --attention eager"):
         resolve_sites(skeleton(facts, "eager"), ["layers.2.mlp:max"])
+    with pytest.raises(ModelError, match=r"no site entropy.1 in this llama model"):
+        resolve_sites(skeleton(facts, "eager"), ["entropy.1"])
     with pytest.raises(ModelError, match="no such layer"):
         resolve_sites(skeleton(facts, "eager"), ["attn_max.3"])

@@ -1,7 +1,9 @@
 """What PyTorch and Dask are handed is what is stored."""
 
+import gc
 import json
 import sys
+import threading
 from typing import Any
 
 import dask
@@ -11,7 +13,7 @@ import torch
 
 from actlake.storage import Batches, Lake
 from actlake.storage.adapters import to_dask, to_torch
-from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.errors import CorruptError, IncompleteError, InputError
 from tests.storage.conftest import DTYPES, Planted, fresh_name
 
 
@@ -44,6 +46,34 @@ def test_torch__goes_on_at_the_very_batch(planted: Planted) -> None:
         assert len(second) == 16 - state["batch"]
         assert begun == whole[:taken]
         assert [one.rows.tolist() for one in second] == whole[state["batch"] :]
+
+
+def test_torch__reads_ahead_in_a_thread_that_ends(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, read = Batches([planted.lake.tensor("t:float32")], 5, seed=1, epochs=2), []
+    real = Batches.__getitem__
+
+    def counted(self: Batches, number: int) -> object:
+        read.append(number)
+        if number == 9:
+            raise CorruptError("rotten")
+        return real(self, number)
+
+    monkeypatch.setattr(Batches, "__getitem__", counted)
+    threads = threading.active_count()
+    stream = to_torch(batches, prefetch=3)
+    for count, _ in enumerate(stream, 1):
+        if count == 4:
+            break
+    assert 4 <= len(read) <= 4 + 3  # those that were handed out, and three more
+    gc.collect()
+    assert threading.active_count() == threads
+    with pytest.raises(CorruptError, match="rotten"):
+        list(stream)
+    assert stream.position == 9
+    gc.collect()
+    assert threading.active_count() == threads
 
 
 def test_torch__refuses_a_position_in_other_batches(planted: Planted) -> None:

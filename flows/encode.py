@@ -56,7 +56,10 @@ def encode(
     plan = CodesPlan(
         name=check_name(
             "codes",
-            codes or codes_name(dictionary, rows.rowset.corpus, _shown_window(rows.rowset)),
+            codes
+            or codes_name(
+                dictionary, rows.rowset.corpus, _shown_window(rows.rowset), rows.rowset.mask
+            ),
         ),
         dictionary=dictionary,
         dictionary_fingerprint=file.fingerprint,
@@ -111,6 +114,7 @@ def encode_shard(encoder: Dictionary, tensor: Tensor, shard: int, dtype: str) ->
 
 def _shown_window(rowset: Rowset) -> int | None:
     """The window, where the rowset's name shows it: where it is not the model's default."""
+    rowset = rowset.parent or rowset
     if rowset.tokenizer is None or rowset.name == rowset_name(rowset.corpus, rowset.tokenizer):
         return None
     return rowset.window

@@ -46,6 +46,7 @@ def extract(
     revision: str | None = None,
     window: int | None = None,
     rowset: str | None = None,
+    rows: str | None = None,
     dtype: str = "float16",
     compute_dtype: str = "float32",
     attention: str = "auto",
@@ -66,6 +67,10 @@ def extract(
         Hub id, directory, ``.gguf`` file, or ``package:NAME/path``.
     model, rowset
         Default to the last part of the source, and to the rowset that ``ingest`` makes for it.
+    sites
+        ``mlp_act.3[0:64,100]`` keeps these columns of ``mlp_act.3`` alone.
+    rows
+        The mask that ``ingest_tokens`` chose rows by, to compute those alone.
     token_budget, torch_threads
         Fixed when the tensors are planned, and recorded; a run that is taken up again keeps them,
         unless it is told others, and each shard records what it was computed with. A pass that
@@ -83,6 +88,7 @@ def extract(
         revision=revision,
         window=window,
         rowset=rowset,
+        rows=rows,
         dtype=dtype,
         compute_dtype=compute_dtype,
         attention=attention,

@@ -62,7 +62,8 @@ class Extraction:
             return self._loaded[1]
         self._loaded = None  # before another takes its memory
         facts = self.facts(tensor)
-        resolved = sites.resolve_sites(models.skeleton(facts), [tensor.site])
+        skeleton = models.skeleton(facts, str(attributes["attention"]))
+        resolved = sites.resolve_sites(skeleton, [tensor.site])
         loaded = models.load_model(
             facts,
             device=self._device,

@@ -123,13 +123,9 @@ def _passes(lake: Lake, request: Request, todo: list[int], budget: int) -> Passe
 
 def _lengths(request: Request, shard: int) -> NDArray[np.int64]:
     """Tokens of each window that holds rows of ``shard``."""
-    from actlake.flows.extraction.windows import windows_of_rows
+    from actlake.flows.shard_capture import windows_of_shard
 
-    rowset = request.rowset
-    windowing = rowset.windowing or "document"
-    found = windows_of_rows(
-        rowset.column, rowset.rows, *rowset.grid.span(shard), windowing=windowing
-    )
+    found = windows_of_shard(request.rowset, shard)
     return np.array([len(window.token_ids) for window in found], np.int64)
 
 

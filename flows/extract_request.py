@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from actlake.flows.default_names import documents_name, rowset_name, tensor_name
+from actlake.flows.default_names import (
+    chosen_name,
+    documents_name,
+    rowset_name,
+    tensor_name,
+)
 from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
 from actlake.storage.errors import InputError
-from actlake.storage.keys import check_name
+from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
 from actlake.storage.precision import stored_dtype
 from actlake.storage.rowsets import Rowset
@@ -15,6 +20,7 @@ from actlake.storage.tensor_writer import TensorPlan
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
     from actlake.flows.extraction.models import ModelFacts
+    from actlake.flows.extraction.sites import Site
 
 __all__ = ["Request", "requests"]
 
@@ -52,6 +58,7 @@ def requests(
     revision: str | None,
     window: int | None,
     rowset: str | None,
+    rows: str | None,
     dtype: str,
     compute_dtype: str,
     attention: str,
@@ -74,7 +81,7 @@ def requests(
         trust_remote_code=trust_remote_code,
         random_weights=random_weights,
     )
-    skeleton = models.skeleton(facts)
+    skeleton = models.skeleton(facts, attention)
     if attention == "auto":  # what the model would choose is part of what it computes
         attention = str(skeleton.config._attn_implementation)
     resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
@@ -84,40 +91,45 @@ def requests(
     cut = facts.default_window if window is None else window
     shown_window = None if cut == facts.default_window else cut
     tokens_rowset = rowset or rowset_name(corpus, facts.tokenizer, shown_window)
+    if rows is not None:
+        tokens_rowset = chosen_name(tokens_rowset, check_name("mask", rows))
     found = []
     # Pooled and token sites have different row axes, so they are different runs.
     for pooled in (False, True):
         group = [site for site in resolved if site_table.is_pooled(site.alias) == pooled]
         if not group:
             continue
-        rows = rowset_of(lake, documents_name(corpus) if pooled else tokens_rowset, corpus, source)
-        if not pooled:
-            refuse_other_tokenizer(lake, rows, facts)
-        provenance: tuple[tuple[str, int | str], ...] = (("attention", attention),)
+        if pooled:
+            axis = rowset_of(lake, documents_name(corpus), corpus, source)
+        else:
+            axis = rowset_of(lake, tokens_rowset, corpus, source, rows)
+            refuse_other_tokenizer(lake, axis, facts)
+        provenance: tuple[tuple[str, Json], ...] = (("attention", attention),)
         if pooled:
             provenance += (("window", cut), ("tokenizer_fingerprint", facts.tokenizer_fingerprint))
         plans = tuple(
             TensorPlan(
                 name=check_name(
-                    "tensor", tensor_name(facts.name, site.alias, corpus, shown_window)
+                    "tensor",
+                    tensor_name(facts.name, site.alias, corpus, shown_window, axis.mask),
                 ),
                 model=facts.name,
                 model_fingerprint=facts.fingerprint,
                 site=site.alias,
                 module=site.module,
                 side="pooled" if pooled else site.side,
-                rowset=rows,
+                rowset=axis,
                 dtype=dtype,
                 compute_dtype=compute_dtype,
                 width=site.width,
-                provenance=provenance,
+                provenance=provenance + _columns(site),
             )
             for site in group
         )
         found.append(
             Request(
                 facts=facts,
-                rowset=rows,
+                rowset=axis,
                 sites=tuple(site.alias for site in group),
                 plans=plans,
                 device=device,
@@ -128,3 +140,8 @@ def requests(
             )
         )
     return found
+
+
+def _columns(site: "Site") -> tuple[tuple[str, Json], ...]:
+    """What is written beside the tensor, and makes it another one, where columns were chosen."""
+    return () if site.columns is None else (("columns", list(site.columns)),)

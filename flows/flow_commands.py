@@ -78,6 +78,9 @@ def init(path: Path, catalog: str, store: str) -> None:
     show_default=True,
     help="Whether windows end with their document.",
 )
+@click.option(
+    "--rows", help="Also make rows of those tokens alone that are under a mask: NAME[=CONDITION]."
+)
 @click.option("--documents", is_flag=True, help="Make a row a document, for pooled sites.")
 @click.option(
     "--width-hint", type=COUNT, default=4096, show_default=True, help="Width of the widest tensor."
@@ -113,7 +116,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     )
     lake = open_or_create(path)
     shared = {"corpus": options["corpus"]}
-    cutting = {name: options[name] for name in ("window", "overlap", "windowing")}
+    cutting = {name: options[name] for name in ("window", "overlap", "windowing", "rows")}
     for model in options["models"]:
         check_model(lake, **shared, source=model, **cutting)
     execute(runner, "ingest", lake, shared | {"source": reading})
@@ -135,6 +138,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--revision", help="Branch, tag or commit of a hub model.")
 @click.option("--window", type=COUNT, help="As given to ingest.")
 @click.option("--rowset", help="Name of the rowset, where it is not the default one.")
+@click.option("--rows", help="Mask of the rows to compute, as given to ingest.")
 @click.option(
     "--dtype",
     default="float16",
@@ -156,7 +160,8 @@ def extract(path: Path, runner: str, *, plan: bool, price: float, **options: Any
     """Run a model over a corpus and keep its activations.
 
     SOURCE is a hub id, a folder, a .gguf file, or package:NAME/path. A site is an alias such as
-    resid_post.9, mlp_act.3 or pooled.mean, or a module path with its side.
+    resid_post.9, mlp_act.3 or pooled.mean, or a module path with its side; mlp_act.3[0:64,100]
+    keeps these columns alone.
     """
     from actlake.flows.execution import execute
 

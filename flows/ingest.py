@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.flows.default_names import documents_name, rowset_name
+from actlake.flows.default_names import chosen_name, documents_name, rowset_name
 from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, SourceReport, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
+from actlake.storage.errors import NameTakenError, NotFoundError
+from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.guard import check_predicate
 from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
 
@@ -58,7 +64,14 @@ def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -
 
 
 def check_model(
-    lake: Lake, *, corpus: str, source: str, window: int | None, overlap: int, windowing: str
+    lake: Lake,
+    *,
+    corpus: str,
+    source: str,
+    window: int | None,
+    overlap: int,
+    windowing: str,
+    rows: str | None,
 ) -> None:
     """Refuse what ``ingest_tokens`` would refuse, before the corpus is in the lake.
 
@@ -69,6 +82,8 @@ def check_model(
     facts = models.inspect_model(source)
     cut = facts.default_window if window is None else window
     name = rowset_name(corpus, facts.tokenizer, cut)
+    if rows is not None:
+        name = chosen_name(name, mask_asked(lake, rows).name)
     refuse_long_window(check_name("rowset", name), cut, facts)
     refuse_taken_tokenizer(lake, facts)
     tokenizer = models.load_tokenizer(facts)
@@ -86,6 +101,7 @@ def ingest_tokens(
     overlap: int = 0,
     windowing: str = "document",
     rowset: str | None = None,
+    rows: str | None = None,
     width_hint: int = WIDTH_HINT,
     trust_remote_code: bool = False,
 ) -> str:
@@ -97,6 +113,9 @@ def ingest_tokens(
         Tokens that a window carries from the one before.
     windowing
         document (windows never cross documents) or packed (cut from the joined corpus).
+    rows
+        A mask: the name is then that of a second rowset, of the rows under it alone. One that the
+        lake does not have is made of ``NAME=CONDITION``, such as ``fourth=position % 4 = 0``.
     """
     from actlake.flows.extraction import models, tokens
 
@@ -119,12 +138,58 @@ def ingest_tokens(
     )
     refuse_long_window(plan.name, cut, facts)
     refuse_taken_tokenizer(lake, facts)
+    chosen = None if rows is None else mask_asked(lake, rows)
     with _rowset_run(lake, plan) as run:
         if not run.done:
             tokenizer = models.load_tokenizer(facts)
             blocks = _token_blocks(lake, plan, tokenizer)
             write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer))
+    return plan.name if chosen is None else _choose_rows(lake, plan, chosen)
+
+
+def mask_asked(lake: Lake, rows: str) -> Mask:
+    """The mask NAME, or NAME=CONDITION, which need not be in the lake yet.
+
+    NotFoundError for a name alone that is not there, NameTakenError for one of another condition.
+    """
+    name, equals, condition = rows.partition("=")
+    try:
+        known = lake.mask(name)
+    except NotFoundError:
+        if not equals:
+            raise
+        check_predicate(condition, "tokens", con=lake.reading.connection())
+        return Mask(check_name("mask", name), condition)
+    if equals and condition != known.predicate:
+        raise NameTakenError(
+            f"the mask {name} means {known.predicate}, not {condition}; choose another name"
+        )
+    return known
+
+
+def _choose_rows(lake: Lake, whole: RowsetPlan, mask: Mask) -> str:
+    """Name of the rowset of those rows of another one that are under the mask."""
+    plan = replace(
+        whole,
+        name=chosen_name(whole.name, mask.name),
+        parent=whole.name,
+        parent_fingerprint=whole.fingerprint(),
+        mask=mask.name,
+        mask_fingerprint=mask.fingerprint,
+    )
+    check_name("rowset", plan.name)
+    lake.create_mask(mask.name, mask.predicate)
+    with _rowset_run(lake, plan) as run:
+        if not run.done:
+            write_rowset(run, plan, _chosen_blocks(lake, lake.rowset(whole.name), mask))
     return plan.name
+
+
+def _chosen_blocks(lake: Lake, whole: Rowset, mask: Mask) -> Iterator[dict[str, NDArray[Any]]]:
+    for shard in range(len(whole.grid)):
+        span = whole.grid.span(shard)
+        kept = lake.mask_rows(mask, whole, *span)
+        yield {name: whole.column(name, *span)[kept] for name in ROW_COLUMNS}
 
 
 def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:

@@ -68,6 +68,7 @@ def _ingest(lake: Lake, asked: PipelineFile, call: Call) -> None:
                 "overlap": model.overlap,
                 "windowing": model.windowing,
                 "rowset": model.rowset,
+                "rows": model.rows,
                 "trust_remote_code": model.trust_remote_code,
             },
         )
@@ -85,6 +86,7 @@ def _extraction(asked: PipelineFile, model: Model) -> dict[str, Any]:
                 "revision",
                 "window",
                 "rowset",
+                "rows",
                 "dtype",
                 "compute_dtype",
                 "attention",

@@ -63,6 +63,10 @@ class PipelineFile(Table):
         _check_name("corpus.name", "corpus", self.corpus.name)
         self._check_models()
         masks = self._check_masks()
+        for model in self.models:
+            if model.rows is not None and model.rows not in masks:
+                place = f"models.{model.name}.rows"
+                raise InputError(f"{place}: no mask {model.rows!r}; {nearest(model.rows, masks)}")
         self._check_dictionaries(masks)
         for codes in self.codes or ():
             self._check_codes(codes)
@@ -121,7 +125,7 @@ class PipelineFile(Table):
             if model.rowset is not None:
                 _check_name(f"{place}.rowset", "rowset", model.rowset)
             for site in model.sites:
-                name = tensor_name(model.name, site, self.corpus.name)
+                name = tensor_name(model.name, site, self.corpus.name, mask=model.rows)
                 _check_name(f"{place}.sites", "tensor", name)
                 if site.startswith("pooled.") and self.documents is None:
                     raise InputError(

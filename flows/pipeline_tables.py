@@ -75,6 +75,8 @@ class Model(Table):
     """Whether windows end with their document, or are cut from all documents joined."""
     rowset: str | None = None
     """Name of the token rowset."""
+    rows: str | None = None
+    """Mask of the only tokens to have rows, such as `no_special`, or one of `[[masks]]`."""
     sites: Annotated[tuple[str, ...], Field(min_length=1)]
     """Where to read activations, such as `resid_post.9` or `pooled.mean`."""
     dtype: Literal["float16", "bfloat16", "float32"] = "float16"

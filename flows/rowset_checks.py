@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 
-def rowset_of(lake: Lake, name: str, corpus: str, source: str) -> Rowset:
+def rowset_of(lake: Lake, name: str, corpus: str, source: str, rows: str | None = None) -> Rowset:
     """The rowset ``name``, which must be of ``corpus``.
 
     NotFoundError with the command that makes it for the model at ``source``, InputError for rows
@@ -29,10 +29,12 @@ def rowset_of(lake: Lake, name: str, corpus: str, source: str) -> Rowset:
     try:
         rowset = lake.rowset(name)
     except NotFoundError:
-        rows = "--documents" if name == documents_name(corpus) else f"--model {source}"
+        how = "--documents" if name == documents_name(corpus) else f"--model {source}"
+        if rows is not None:
+            how += f" --rows {rows}"
         raise NotFoundError(
             f"no rowset {name!r} in {lake.root}; make it with `actlake ingest … --corpus {corpus} "
-            f"{rows}`, or name one that `actlake ls rowsets` shows"
+            f"{how}`, or name one that `actlake ls rowsets` shows"
         ) from None
     if rowset.corpus != corpus:
         raise InputError(
@@ -82,6 +84,7 @@ def refuse_taken_tokenizer(lake: Lake, facts: "ModelFacts") -> None:
 
 def _cut_with(lake: Lake, rowset: Rowset, facts: "ModelFacts") -> bool:
     """Whether the rowset's fingerprint is the one that the model's tokenizer gives."""
+    rowset = rowset.parent or rowset
     plan = RowsetPlan(
         name=rowset.name,
         corpus=rowset.corpus,

@@ -12,6 +12,7 @@ from actlake.analytics.dictionaries.pca import pca, pca_fvu
 from actlake.analytics.evaluation.reconstruction import ReconstructionSums
 from actlake.analytics.evaluation.split import SPLITS, split_of
 from actlake.analytics.statistic import merge_in_order
+from actlake.storage.batches import Batches
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
@@ -47,13 +48,13 @@ class SplitRows:
 
         return keep
 
-    def batches(self, split: str, size: int, *, seed: int) -> Iterator[NDArray[np.float32]]:
-        """One shuffled epoch of the split."""
-        return self.tensor.batches(size, seed=seed, keep=self.keep(split))
+    def batches(self, split: str, size: int, *, seed: int, epochs: int = 1) -> Batches:
+        """Shuffled batches of the split."""
+        return Batches([self.tensor], size, seed=seed, epochs=epochs, keep=self.keep(split))
 
     def sample(self, size: int) -> NDArray[np.float32]:
         """At most ``size`` shuffled training rows."""
-        return next(self.batches("train", size, seed=0))
+        return self.batches("train", size, seed=0)[0].values[0].astype(np.float32)
 
     def blocks(self, split: str) -> Iterator[NDArray[np.float32]]:
         """The rows of the split, shard by shard."""

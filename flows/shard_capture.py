@@ -11,7 +11,7 @@ from actlake.flows.extraction.models import LoadedModel
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
 
-__all__ = ["capture_shard"]
+__all__ = ["capture_shard", "windows_of_shard"]
 
 
 def capture_shard(
@@ -35,16 +35,33 @@ def capture_shard(
         documents = tokens.tokenize_documents(loaded.tokenizer, texts, window=window)
         cut = [windows.windows_of_document(document) for document in documents]
         return capture.pool(loaded, cut, sites, token_budget=token_budget)
-    windowing = rowset.windowing or "document"
-
-    def column(name: str, first: int = 0, after: int | None = None) -> NDArray[Any]:
-        values = rowset.column(name, first, after)
-        return np.maximum(values, 0) if name == "token_id" and rowset.withdrawn else values
-
-    found = windows.windows_of_rows(column, rowset.rows, start, stop, windowing=windowing)
+    found = windows_of_shard(rowset, shard)
     return capture.capture(
         loaded, sites, found, row_start=start, row_stop=stop, token_budget=token_budget
     )
+
+
+def windows_of_shard(rowset: Rowset, shard: int) -> list[windows.Window]:
+    """The windows of tokens that hold rows of ``shard``, which alone are wanted from them.
+
+    Rows that were chosen from those of another rowset are computed in its windows.
+    """
+    start, stop = rowset.grid.span(shard)
+    whole = rowset.parent or rowset
+    index = rowset.of_parent(start, stop)
+
+    def column(name: str, first: int = 0, after: int | None = None) -> NDArray[Any]:
+        values = whole.column(name, first, after)
+        return np.maximum(values, 0) if name == "token_id" and whole.withdrawn else values
+
+    found = windows.windows_of_rows(
+        column,
+        whole.rows,
+        int(index[0]),
+        int(index[-1]) + 1,
+        windowing=whole.windowing or "document",
+    )
+    return found if rowset.parent is None else windows.chosen_rows(found, index, start)
 
 
 def _texts(lake: Lake, corpus: str, start: int, stop: int) -> Iterator[str]:

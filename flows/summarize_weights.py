@@ -69,7 +69,7 @@ def _model(lake: Lake, file: DictionaryFile) -> "ModelFacts | None":
     from actlake.flows.extraction.unembedding import has_unembedding
 
     tensor = lake.tensor(file.tensor)
-    if tensor.site.partition(".")[0] not in RESIDUAL:
+    if tensor.site.partition(".")[0] not in RESIDUAL or tensor.columns is not None:
         return None
     try:
         facts = Extraction(lake, {}, "cpu").facts(tensor)

@@ -93,20 +93,21 @@ def _block(codes: Codes, shard: int, mask: NDArray[np.bool_]) -> Block:
     first, last = max(start - 1, 0), min(stop + 1, rowset.rows)
     document = rowset.column("document", first, last)
     token = rowset.column("token_id", first, last)
-    position = rowset.column("position", start, stop)
+    position = rowset.column("position", first, last)
     own = slice(start - first, stop - first)
     same = np.diff(document) == 0
+    beside = same & (np.diff(position) == 1)  # no row is left out between them
     before, after = np.full(len(token), -1, token.dtype), np.full(len(token), -1, token.dtype)
-    before[1:] = np.where(same, token[:-1], -1)
-    after[:-1] = np.where(same, token[1:], -1)
+    before[1:] = np.where(beside, token[:-1], -1)
+    after[:-1] = np.where(beside, token[1:], -1)
     is_last = np.append(~same, True)[own]
     return Block(
         codes=codes.shard(shard),
         mask=mask,
         row_start=start,
         document=document[own],
-        document_rows=np.where(is_last, position.astype(np.int64) + 1, 0),
-        position=position,
+        document_rows=np.where(is_last, rowset.places(start, stop) + 1, 0),
+        position=position[own],
         token_id=token[own],
         previous_token=before[own],
         next_token=after[own],

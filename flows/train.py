@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 import xxhash
-from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.identity import identity
@@ -174,33 +172,21 @@ def _train_autoencoder(
             "training begins anew"
         ) from error
     trainer = trainer or Trainer.start(settings, split.sample(SAMPLE_ROWS))
+    # No split is empty, so so many epochs have a batch for every step.
+    batches = split.batches("train", batch_rows, seed=settings.seed, epochs=settings.steps)
     label = f"train {settings.selection} {split.tensor.name}"
     if trainer.steps_done:
         say(f"{label}: goes on after {trainer.steps_done:,} steps")
     saved_at = time.monotonic()
     with progress(label, (settings.steps - trainer.steps_done) * batch_rows) as advance:
-        for batch in _batches(split, batch_rows, settings, trainer.steps_done):
+        for step in range(trainer.steps_done, settings.steps):
+            batch = batches[step].values[0].astype(np.float32)
             trainer.step(batch)
             advance(len(batch))
             if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                 _save_checkpoint(run, trainer.checkpoint())
                 saved_at = time.monotonic()
     return trainer.finish(), trainer.log
-
-
-def _batches(
-    split: SplitRows, batch_rows: int, settings: Settings, done: int
-) -> Iterator[NDArray[np.float32]]:
-    """The batches of steps ``done`` to the last: epoch after epoch, each shuffled anew."""
-    step = epoch = 0
-    while step < settings.steps:
-        for batch in split.batches("train", batch_rows, seed=settings.seed + epoch):
-            if step >= done:
-                yield batch
-            step += 1
-            if step == settings.steps:
-                return
-        epoch += 1
 
 
 def _checkpoint_file(run: Run) -> Path:

@@ -1,5 +1,6 @@
 """Bytes and facts: the lake, its catalog, tensors, codes, and who may write what when."""
 
+from actlake.storage.batches import Batches
 from actlake.storage.codes import Codes
 from actlake.storage.corpora import Document
 from actlake.storage.csr import Csr
@@ -8,4 +9,4 @@ from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
 from actlake.storage.tensors import Tensor
 
-__all__ = ["Codes", "Csr", "Document", "Lake", "LakeError", "Rowset", "Tensor"]
+__all__ = ["Batches", "Codes", "Csr", "Document", "Lake", "LakeError", "Rowset", "Tensor"]

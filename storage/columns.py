@@ -73,17 +73,19 @@ COLUMNS = {
         overlap BIGINT? tokens carried from the previous window
         rows BIGINT number of rows
         shard_rows BIGINT rows of a full shard, a power of two
-        fingerprint VARCHAR hash of corpus, tokenizer and windowing rule
+        fingerprint VARCHAR hash of corpus, tokenizer and windowing rule; or of parent and mask
         id VARCHAR generated id
         path VARCHAR folder of its arrays, relative to the lake
         run VARCHAR run that wrote this row
+        parent VARCHAR? rowset whose rows under the mask these are; NULL for one of all rows
+        mask VARCHAR? name of the mask that chose them
     """,
     "tokens": """
         rowset VARCHAR name of the rowset
         row BIGINT index in the rowset
         document BIGINT index of the document
         window INTEGER index of the window: in its document, or in the corpus where packed
-        position INTEGER index of the row among its document's rows
+        position INTEGER index among its document's rows, those that the rowset leaves out too
         window_position INTEGER index in the sequence that the model saw
         token_id INTEGER? vocabulary index; NULL in a document rowset
         char_start INTEGER first code point of the token in the document's text
@@ -100,7 +102,7 @@ COLUMNS = {
         model VARCHAR name of the model
         site VARCHAR alias or module path as asked for
         module VARCHAR module that was hooked
-        side VARCHAR input or output of the module, or pooled
+        side VARCHAR input or output of the module, pooled, or what is kept of its attention
         rowset VARCHAR name of the rowset
         dtype VARCHAR stored dtype: float16, bfloat16 or float32
         compute_dtype VARCHAR dtype of the forward pass

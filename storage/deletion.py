@@ -37,10 +37,11 @@ WRITTEN = {table for table, fields in TABLES.items() if "run" in [one.name for o
 MADE_OF: dict[str, dict[str, str]] = {
     "model": {"tensor": "model"},
     "corpus": {"rowset": "corpus"},
-    "rowset": {"tensor": "rowset", "codes": "rowset"},
+    "rowset": {"rowset": "parent", "tensor": "rowset", "codes": "rowset"},
     "tensor": {"dictionary": "tensor", "codes": "tensor"},
     "dictionary": {"codes": "dictionary"},
-    "mask": {"dictionary": "(config ->> '$.mask')"},  # the rows that it learned from
+    # The rows that it learned from, and those that it chose.
+    "mask": {"dictionary": "(config ->> '$.mask')", "rowset": "mask"},
     "codes": {},
 }
 """What is made of a thing of some kind: the kind of what was made, and what in its row names it."""

@@ -89,6 +89,21 @@ class Reading:
         """The rows of chunks that were read last, and the file that each was mapped from: a new
         mapping costs a fault for each page that is looked at again."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"store": self.store, "mode": self.mode, "receipts": self._receipts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process: chunks of which there are receipts, and no catalog."""
+        self.__init__(state["store"], state["mode"], _elsewhere, _elsewhere)  # type: ignore[misc]
+        self._receipts = state["receipts"]
+
+    def holding(self, owner: str, array: str, shard: int) -> "Reading":
+        """One for that chunk alone."""
+        one = Reading(self.store, self.mode, self.connection, self.recorded)
+        crc = self._receipts.get(owner, {}).get((array, shard))
+        one._receipts = {} if crc is None else {owner: {(array, shard): crc}}
+        return one
+
     def chunk(
         self, chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int
     ) -> NDArray[Any]:
@@ -268,6 +283,12 @@ _FILES = f"""
     GROUP BY ALL
 """  # noqa: S608 - ours
 """Files of a table at the connection's snapshot, and the smallest and largest value in each."""
+
+
+def _elsewhere() -> Any:
+    raise InputError(
+        "a reader that was sent to another process reads rows; open the lake there to ask for more"
+    )
 
 
 def _may_hold(stored: tuple[str | None, str | None] | None, asked: Bounds) -> bool:

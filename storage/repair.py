@@ -179,6 +179,7 @@ def _tensor_metadata(reading: Reading, file: CommittedFile) -> bytes:
     )
     with tempfile.TemporaryDirectory() as folder:
         for number, computed in enumerate(_computed(reading, tensor)):
+            computed = _with_columns(computed, tensor)
             array = Path(folder) / str(number)
             create_tensor_array(array, replace(plan, provenance=tuple(computed.items())))
             content = (array / "zarr.json").read_bytes()
@@ -202,6 +203,16 @@ def _computed(reading: Reading, tensor: Tensor) -> Iterator[dict[str, Any]]:
         for attention in ("sdpa", "eager"):
             plan = {"token_budget": budget, "torch_threads": threads}
             yield {"attention": attention, **plan}
+
+
+def _with_columns(computed: dict[str, Any], tensor: Tensor) -> dict[str, Any]:
+    """``computed``, maybe of another tensor, with the columns that this one has."""
+    others = {name: value for name, value in computed.items() if name != "columns"}
+    if tensor.columns is None:
+        return others
+    batch_plan = [*others].index("token_budget") if "token_budget" in others else len(others)
+    stored = [*others.items()]
+    return dict([*stored[:batch_plan], ("columns", list(tensor.columns)), *stored[batch_plan:]])
 
 
 def _codes_group(reading: Reading, file: CommittedFile) -> bytes:

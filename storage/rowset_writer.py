@@ -40,10 +40,18 @@ class RowsetPlan:
     windowing: str | None = None
     window: int | None = None
     overlap: int | None = None
+    parent: str | None = None
+    """Name of the rowset that the rows are chosen from."""
+    parent_fingerprint: str | None = None
+    mask: str | None = None
+    """Name of the mask by which they are."""
+    mask_fingerprint: str | None = None
     width_hint: int = 4096
     """Width of the widest tensor that is planned; the grid follows from it."""
 
     def fingerprint(self) -> str:
+        if self.parent is not None:
+            return fingerprint("rowset", self.parent_fingerprint, self.mask_fingerprint)
         return fingerprint(
             "rowset",
             self.corpus_fingerprint,
@@ -78,7 +86,8 @@ def write_rowset(
             spool.mkdir(parents=True)
             rows = _spool(spool, blocks)
         if rows == 0:
-            raise CorpusError(f"rowset {plan.name} would have no rows; its corpus is empty")
+            why = f"none is under {plan.mask}" if plan.mask else "its corpus is empty"
+            raise CorpusError(f"rowset {plan.name} would have no rows; {why}")
         columns = {
             name: np.memmap(spool / name, dtype, mode="r", shape=(rows,))
             for name, dtype in ROW_COLUMNS.items()
@@ -202,6 +211,8 @@ def _commit(
         "id": folder.name,
         "path": f"rowsets/{folder.name}",
         "run": run.run,
+        "parent": plan.parent,
+        "mask": plan.mask,
     }
     tables = {
         "rowsets": pa.Table.from_pylist([row], arrow_schema("rowsets")),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
-from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
@@ -38,6 +38,9 @@ class Rowset:
     folder: Path
     withdrawn: tuple[int, ...]
     """Documents that were taken back: their rows are there, and hold nothing."""
+    parent: "Rowset | None"
+    """The rowset of every row, where this one has only those under ``mask``."""
+    mask: str | None
     _reading: Reading
 
     @property
@@ -67,6 +70,60 @@ class Rowset:
             values[here] = self._shard(name, int(shard))[offsets[here]]
         return values
 
+    def places(self, start: int, stop: int) -> NDArray[np.int64]:
+        """Index of each of rows [start, stop) among the rows of its document that are here."""
+        if self.parent is None:
+            return self.column("position", start, stop).astype(np.int64)
+        start, stop = self.grid.slice_of(start, stop)
+        document = self.column("document", start, stop)
+        rows = np.arange(start, stop)
+        first = rows[np.searchsorted(document, document)]
+        if len(document):
+            first[document == document[0]] = self.first_row(int(document[0]))
+        return rows - first
+
+    def first_row(self, document: int) -> int:
+        """The first row of ``document``, or of the next one that has any; ``rows`` after all."""
+        low, high = 0, self.rows
+        while low < high:
+            middle = (low + high) // 2
+            if int(self._shard("document", middle // self.shard_rows)[middle % self.shard_rows]) < (
+                document
+            ):
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    def of_parent(self, start: int, stop: int) -> NDArray[np.int64]:
+        """The rows of ``parent`` that rows [start, stop) are; themselves where there is none.
+
+        CorruptError if one of them is none of the parent's.
+        """
+        if self.parent is None or start == stop:
+            return np.arange(start, stop)
+        first, last = self.at("document", np.array([start, stop - 1]))
+        low = self.parent.first_row(int(first))
+        high = self.parent.first_row(int(last) + 1)
+        own, all_ = (
+            rowset._keys(*span)
+            for rowset, span in ((self, (start, stop)), (self.parent, (low, high)))
+        )
+        index = np.searchsorted(all_, own)
+        if not len(all_) or not np.array_equal(all_[np.minimum(index, len(all_) - 1)], own):
+            raise CorruptError(
+                f"rows {start:,} to {stop:,} of rowset {self.name} are none of {self.parent.name}; "
+                "run `actlake verify`"
+            )
+        found: NDArray[np.int64] = low + index
+        return found
+
+    def _keys(self, start: int, stop: int) -> NDArray[np.int64]:
+        """What tells rows of one rule apart and rises with them: the document, the place in it."""
+        keys: NDArray[np.int64] = self.column("document", start, stop) * (1 << 31)
+        keys += self.column("position", start, stop)
+        return keys
+
     def present(self, start: int, stop: int) -> NDArray[np.bool_]:
         """Whether each of rows [start, stop) is of a document that was not taken back."""
         if not self.withdrawn:
@@ -91,32 +148,36 @@ class Rowset:
 
 def rowset_named(reading: Reading, name: str) -> Rowset:
     """The rowset of that name; NotFoundError if there is none."""
-    query = """
-        SELECT
-            corpus, kind, tokenizer, windowing, "window", overlap,
-            rows, shard_rows, fingerprint, id, path
-        FROM rowsets WHERE rowset = $name
-    """
+    query = "SELECT * FROM rowsets WHERE rowset = $name"  # an older snapshot has fewer columns
     reading.table("rowsets", rowset=(name, name))
-    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
+    found = reading.connection().execute(query, {"name": sought(name)})
+    columns, row = [column[0] for column in found.description or ()], found.fetchone()
     if row is None:
         raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
-    corpus, kind, tokenizer, windowing, window, overlap, rows, shard_rows, hash_, id_, path = row
-    reading.complete(id_)
+    facts = dict(zip(columns, row, strict=True))
+    reading.complete(facts["id"])
+    parent = facts.get("parent")
     return Rowset(
         name=name,
-        corpus=corpus,
-        kind=kind,
-        tokenizer=tokenizer,
-        windowing=windowing,
-        window=window,
-        overlap=overlap,
-        rows=rows,
-        shard_rows=shard_rows,
-        fingerprint=hash_,
-        id=id_,
-        folder=reading.root / path,
-        withdrawn=_withdrawn(reading, corpus),
+        **{
+            column: facts[column]
+            for column in (
+                "corpus",
+                "kind",
+                "tokenizer",
+                "windowing",
+                "window",
+                "overlap",
+                "rows",
+                "shard_rows",
+                "fingerprint",
+                "id",
+            )
+        },
+        folder=reading.root / facts["path"],
+        withdrawn=_withdrawn(reading, facts["corpus"]),
+        parent=None if parent is None else rowset_named(reading, parent),
+        mask=facts.get("mask"),
         _reading=reading,
     )
 

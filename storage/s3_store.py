@@ -44,6 +44,7 @@ class S3Store(LocalStore):
     """The files of the lake at ``root`` that are in the bucket, and folder, ``url``."""
 
     extensions = ("httpfs",)
+    forks = False
 
     def __init__(self, root: Path, url: str) -> None:
         super().__init__(root)
@@ -51,6 +52,9 @@ class S3Store(LocalStore):
         self._url = url.rstrip("/")
         self._bucket = Bucket(self._url, self._access)
         self._copies = Copies(root / folder for folder in FOLDERS)
+
+    def __reduce__(self) -> tuple[type["S3Store"], tuple[Path, str]]:
+        return S3Store, (self.root, self._url)  # with the credentials of the process there
 
     def _key(self, path: Path) -> str | None:
         """Of the object or folder in the bucket; None for what lies in the lake's folder."""

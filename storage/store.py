@@ -40,6 +40,8 @@ class Store(ABC):
     """The lake's folder, resolved."""
     extensions: ClassVar[tuple[str, ...]] = ()
     """Of DuckDB, to read what ``uri`` names."""
+    forks: ClassVar[bool] = True
+    """Whether a forked process may go on with it; a pickled one opens the place anew."""
 
     @abstractmethod
     def begin(self, lake: str) -> None:

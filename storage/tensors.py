@@ -1,9 +1,8 @@
 """Tensors: activations of one model at one site over one rowset, one Zarr chunk a shard."""
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
+from actlake.storage.batches import Batches, Keep
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.gathering import gather
 from actlake.storage.keys import sought
 from actlake.storage.precision import stored_dtype
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.shards import Grid
+from actlake.storage.site_columns import split_columns
 
 __all__ = ["Tensor", "tensor_named"]
-
-Keep = Callable[[int, int], NDArray[np.bool_]]
-BATCH_SHARDS = 8
-"""Shards whose rows are mixed with each other when batches are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,11 @@ class Tensor:
             return dict(json.loads(content)["attributes"])
         except (ValueError, KeyError, TypeError) as error:
             raise corrupt(file, what, f"is damaged ({error})") from error
+
+    @property
+    def columns(self) -> tuple[int, ...] | None:
+        """Which of the site's columns these are; None for all, or where rows came from outside."""
+        return None if self.side == "given" else split_columns(self.site)[1]
 
     def missing(self) -> list[int]:
         """Shards that are not committed yet."""
@@ -116,45 +119,25 @@ class Tensor:
                 f"tensor {self.name} has rows 0 to {len(self) - 1:,}, not "
                 f"{int(index.min()):,} to {int(index.max()):,}"
             )
-        block = np.empty((len(index), self.width), self.dtype)
-        shards, offsets = np.divmod(index, self.grid.shard_rows)
-        order = np.argsort(shards, kind="stable")
-        edges = np.flatnonzero(np.diff(shards[order], prepend=-1, append=-1))
-        for first, after in pairwise(edges):
-            here = order[first:after]
-            block[here] = self.shard(int(shards[here[0]])).take(offsets[here], axis=0)
-        return block
+        return gather(index, self.grid.shard_rows, self.width, self.dtype, self.shard)
 
     def batches(
         self, size: int, *, seed: int, keep: Keep | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """One epoch of shuffled batches, shape (size, width), every row once; the last is smaller.
 
-        Shards are dealt in an order drawn from ``seed`` and mixed eight at a time, so memory
-        holds eight shards in the stored dtype and a batch. ``keep(start, stop)`` says which rows
-        of a shard to take, shape (stop - start,); by default all but those of documents that were
-        taken back.
+        Those of ``Batches``, as float32: rows in the stored dtype, several tensors, masks, epochs
+        and workers are there.
         """
-        if size < 1:
-            raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
-        random = np.random.default_rng(seed)
-        order = random.permutation(len(self.grid))
-        left = np.empty((0, self.width), self.dtype)
-        for first in range(0, len(order), BATCH_SHARDS):
-            shards = order[first : first + BATCH_SHARDS]
-            rows = np.concatenate([left, *(self._kept(int(shard), keep) for shard in shards)])
-            dealt = random.permutation(len(rows))
-            whole = len(rows) // size * size
-            for at in range(0, whole, size):
-                yield rows.take(dealt[at : at + size], axis=0).astype(np.float32)
-            left = rows.take(dealt[whole:], axis=0)
-        if len(left):
-            yield left.astype(np.float32)
+        for batch in Batches([self], size, seed=seed, keep=keep):
+            yield batch.values[0].astype(np.float32)
 
-    def _kept(self, shard: int, keep: Keep | None) -> NDArray[Any]:
-        keep = keep or (self.rowset.present if self.rowset.withdrawn else None)
-        rows = self.shard(shard)
-        return rows if keep is None else rows[keep(*self.grid.span(shard))]
+    def alone(self, shard: int) -> "Tensor":
+        """A reader of that shard only, which pickles to a few hundred bytes."""
+        reading = self._reading.holding(self.id, "rows", shard)
+        rowset = replace(self.rowset, parent=None, _reading=reading)
+        committed = self.committed & {shard}
+        return replace(self, rowset=rowset, committed=committed, _reading=reading)
 
 
 def tensor_named(reading: Reading, name: str) -> Tensor:

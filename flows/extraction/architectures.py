@@ -6,7 +6,7 @@ a block does not have is absent from that block: a mixture of experts has no one
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from transformers import PretrainedConfig
 
@@ -24,6 +24,8 @@ class Stack:
     sites: Sites
     prefix: str = ""
     """Before each alias: "decoder." in the second stack of an encoder-decoder."""
+    attention: str = "self_attn"
+    """Module in a block that returns the weights of its own attention."""
 
 
 _PRE_NORM = {
@@ -122,17 +124,17 @@ ARCHITECTURES: Mapping[str, tuple[Stack, ...]] = {
     "mixtral": (Stack("layers", _EXPERTS),),
     "qwen2_moe": (Stack("layers", _EXPERTS),),
     "qwen3_moe": (Stack("layers", _EXPERTS),),
-    "gpt2": (Stack("h", _GPT2),),
-    "gpt_neox": (Stack("layers", _NEOX),),
+    "gpt2": (Stack("h", _GPT2, attention="attn"),),
+    "gpt_neox": (Stack("layers", _NEOX, attention="attention"),),
     "opt": (Stack("decoder.layers", _OPT),),
-    "bert": (Stack("encoder.layer", _POST_NORM),),
-    "roberta": (Stack("encoder.layer", _POST_NORM),),
+    "bert": (Stack("encoder.layer", _POST_NORM, attention="attention.self"),),
+    "roberta": (Stack("encoder.layer", _POST_NORM, attention="attention.self"),),
     "t5": (
-        Stack("encoder.block", _T5_ENCODER),
-        Stack("decoder.block", _T5_DECODER, "decoder."),
+        Stack("encoder.block", _T5_ENCODER, attention="layer.0.SelfAttention"),
+        Stack("decoder.block", _T5_DECODER, "decoder.", "layer.0.SelfAttention"),
     ),
-    "vit": (Stack("layers", _VIT),),
-    "dinov2": (Stack("encoder.layer", _DINOV2),),
+    "vit": (Stack("layers", _VIT, attention="attention"),),
+    "dinov2": (Stack("encoder.layer", _DINOV2, attention="attention"),),
     "clip_vision_model": (Stack("encoder.layers", _CLIP),),
 }
 """By model_type of the config, with the settings that most checkpoints of it have."""
@@ -146,10 +148,9 @@ def stacks(config: PretrainedConfig) -> tuple[Stack, ...]:
     known = ARCHITECTURES.get(config.model_type, ())
     changed = _changes(config)
     return tuple(
-        Stack(
-            stack.path,
-            {name: place for name, place in {**stack.sites, **changed}.items() if place},
-            stack.prefix,
+        replace(
+            stack,
+            sites={name: place for name, place in {**stack.sites, **changed}.items() if place},
         )
         for stack in known
     )

@@ -15,6 +15,7 @@ from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
 from actlake.flows.extraction.windows import Window
 from actlake.storage.errors import InputError, ModelError
+from actlake.storage.site_columns import cut_columns, split_columns
 
 
 def capture(
@@ -33,6 +34,7 @@ def capture(
     """
     _refuse_gaps(windows, row_start, row_stop)
     points = {site: find_point(loaded.module, site) for site in sites}
+    columns = {site: split_columns(site)[1] for site in sites}
     arrays: dict[str, NDArray[np.float32]] = {}
     for batch in _batches(loaded, windows, token_budget):
         rows = np.concatenate([np.arange(w.start, w.stop) for w in batch.windows]) - row_start
@@ -40,7 +42,7 @@ def capture(
         def keep(
             site: str, value: Tensor, batch: _Batch = batch, rows: NDArray[np.int64] = rows
         ) -> None:
-            values = batch.gather(value)
+            values = batch.gather(value, columns[site])
             if site not in arrays:
                 shape = (row_stop - row_start, values.shape[1])
                 arrays[site] = np.full(shape, np.nan, np.float32)
@@ -64,7 +66,8 @@ def pool(
     ``mean`` (summed in float64) and ``max`` over the non-special rows of all windows, ``last``
     the last of those rows, ``cls`` the first row of the first window.
     """
-    unknown = [site for site in sites if site not in POOLED]
+    wanted = {site: split_columns(site) for site in sites}
+    unknown = [site for site, (place, _) in wanted.items() if place not in POOLED]
     if unknown:
         raise InputError(f"no pooled site {unknown[0]}; choose one of {', '.join(POOLED)}")
     if loaded.last_layer is not None:
@@ -109,7 +112,7 @@ def pool(
                     out=pooled["pooled.max"][document],
                 )
     pooled["pooled.mean"] = (total / count[:, None]).astype(np.float32)
-    return {site: pooled[site] for site in sites}
+    return {site: cut_columns(pooled[place], columns) for site, (place, columns) in wanted.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +126,14 @@ class _Batch:
         windows, tokens = self.inputs["input_ids"].shape
         return f"a pass of {windows * tokens:,} tokens ({windows} windows of {tokens})"
 
-    def gather(self, value: Tensor) -> NDArray[np.float32]:
-        """The wanted rows of all windows, in their order, copied to the host."""
+    def gather(self, value: Tensor, columns: tuple[int, ...] | None = None) -> NDArray[np.float32]:
+        """The wanted rows of all windows, in their order, and columns, copied to the host."""
         lengths = [len(window.kept) for window in self.windows]
         of_window = np.repeat(np.arange(len(self.windows)), lengths)
         kept = np.concatenate([window.kept for window in self.windows])
         rows = value[torch.from_numpy(of_window), torch.from_numpy(kept)]
+        if columns is not None:
+            rows = rows[:, list(columns)]
         array: NDArray[np.float32] = rows.to("cpu", torch.float32).numpy()
         return array
 

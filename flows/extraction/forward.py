@@ -10,11 +10,12 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import IMAGES
+from actlake.flows.extraction.attention import STATISTICS, attention_statistic
 from actlake.storage.errors import ModelError
 
-Side = Literal["input", "output"]
+Side = Literal["input", "output", "entropy", "first", "self", "previous", "max"]
 Point = tuple[str, Side]
-"""Path of a module, and which side of it."""
+"""Path of a module, and which side of it; of an attention, what is kept of its weights."""
 
 
 def text_inputs(
@@ -101,6 +102,18 @@ def forward(
 def _tap(
     module: nn.Module, side: Side, name: str, take: Callable[[str, object], None]
 ) -> RemovableHandle:
+    if side in STATISTICS:
+
+        def reduce(_module: nn.Module, _args: object, output: object) -> None:
+            found = attention_statistic(side, output)
+            if found is None:
+                raise ModelError(
+                    f"site {name} is made of attention weights, which this implementation of "
+                    "attention does not return; use --attention eager"
+                )
+            take(name, found)
+
+        return module.register_forward_hook(reduce)
     if side == "output":
         return module.register_forward_hook(lambda _module, _args, output: take(name, output))
 

@@ -155,12 +155,17 @@ def load_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase:
     return read_tokenizer(facts.path, facts.source, facts.trust_remote_code)
 
 
-def skeleton(facts: ModelFacts) -> PreTrainedModel:
-    """The base model on the meta device: modules and shapes without weights, to resolve sites."""
+def skeleton(facts: ModelFacts, attention: str = "auto") -> PreTrainedModel:
+    """The base model on the meta device: modules and shapes without weights, to resolve sites.
+
+    With eager ``attention`` those of its weights resolve, too; every other one is as good as auto.
+    """
     config = read_config(facts.path, facts.source, facts.trust_remote_code)
     with quiet(), torch.device("meta"):
         model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call] # theirs
-            config, trust_remote_code=facts.trust_remote_code
+            config,
+            attn_implementation="eager" if attention == "eager" else None,
+            trust_remote_code=facts.trust_remote_code,
         )
     # Others group tokens by the expert that they are sent to, and here nothing is computed.
     model.set_experts_implementation("batched_mm")

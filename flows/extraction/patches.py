@@ -12,6 +12,7 @@ from actlake.flows.extraction.architectures import IMAGES
 from actlake.flows.extraction.forward import forward
 from actlake.flows.extraction.sites import find_point
 from actlake.storage.errors import InputError, ModelError
+from actlake.storage.site_columns import split_columns
 
 __all__ = ["capture_patches"]
 
@@ -41,9 +42,12 @@ def capture_patches(
             "(images, channels, height, width) and at least 1"
         )
     points = {site: find_point(model, site) for site in sites}
+    columns = {site: split_columns(site)[1] for site in sites}
     parts: dict[str, list[NDArray[np.float32]]] = {site: [] for site in sites}
 
     def keep(site: str, value: Tensor) -> None:
+        if (of := columns[site]) is not None:
+            value = value[..., list(of)]
         # A copy: a later module may write in place.
         parts[site].append(value.to("cpu", torch.float32, copy=True).numpy())
 

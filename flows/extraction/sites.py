@@ -9,7 +9,7 @@ residual stream gains or holds, so a pre-norm block keeps
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import Stack, stacks
+from actlake.flows.extraction.attention import STATISTICS
 from actlake.flows.extraction.forward import Point, Side, forward, probe
 from actlake.storage.errors import ModelError
+from actlake.storage.site_columns import split_columns
 
 POOLED = ("pooled.mean", "pooled.last", "pooled.cls", "pooled.max")
 """Sites of documents: from the last block, after the final norm."""
@@ -36,6 +38,8 @@ class Site:
     layer: int | None
     """The block that has to run for it; None where the whole model has to."""
     width: int
+    columns: tuple[int, ...] | None = None
+    """Those that are wanted of the module's; None for all."""
 
 
 def is_pooled(site: str) -> bool:
@@ -50,7 +54,11 @@ def pooled_width(model: PreTrainedModel) -> int:
 
 
 def canonical_sites(model: PreTrainedModel) -> list[str]:
-    """Every alias that ``model`` has, in the order of computation; pooled ones last."""
+    """Every alias that ``model`` has, in the order of computation; pooled ones last.
+
+    Without statistics of attention, ``attn_entropy.0`` and so on, which every block has where the
+    model's attention is eager.
+    """
     found = []
     for stack in stacks(model.config):
         found.append(f"{stack.prefix}embed")
@@ -111,13 +119,21 @@ def resolve_sites(model: PreTrainedModel, sites: Sequence[str]) -> list[Site]:
             forward(model, probe(model), points, keep)
     found = []
     for site in sites:
-        if site in POOLED:
-            found.append(Site(site, "", "output", None, pooled_width(model)))
+        place, columns = split_columns(site)
+        if place in POOLED:
+            one = Site(site, "", "output", None, pooled_width(model), columns)
         elif is_pooled(site):
             raise ModelError(f"no site {site}; choose one of {', '.join(POOLED)}")
         else:
             path, side = points[site]
-            found.append(Site(site, path, side, _layer_of(model, path), widths[site]))
+            one = Site(site, path, side, _layer_of(model, path), widths[site], columns)
+        if columns is not None:
+            if columns[-1] >= one.width:
+                raise ModelError(
+                    f"site {site} has no column {columns[-1]}; {place} has 0 to {one.width - 1}"
+                )
+            one = replace(one, width=len(columns))
+        found.append(one)
     return found
 
 
@@ -128,11 +144,12 @@ def last_layer(sites: Sequence[Site]) -> int | None:
 
 
 def find_point(model: PreTrainedModel, site: str) -> Point:
-    """Module path in the base model, and side, of ``site``."""
+    """Module path in the base model, and side, of ``site``, whatever columns of it are wanted."""
+    site, _ = split_columns(site)
     path, colon, side = site.rpartition(":")
     if not colon:
         return _find_alias(model, site)
-    if side not in ("input", "output"):
+    if side not in ("input", "output", *STATISTICS):
         raise ModelError(f"site {site} has no side {side!r}; end it with :input or :output")
     modules = [name for name, _ in model.named_modules()]
     stripped = path.removeprefix(f"{model.base_model_prefix}.")
@@ -156,7 +173,8 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     name, _, layer = site.removeprefix(stack.prefix).partition(".")
     if (name, layer) == ("embed", ""):
         return f"{stack.path}.0", "input"
-    if name not in stack.sites:
+    about, _, statistic = name.partition("_")
+    if name not in stack.sites and (about != "attn" or statistic not in STATISTICS):
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     blocks = _blocks(model, stack)
     if layer not in map(str, range(len(blocks))):
@@ -165,9 +183,10 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
             f"site {site} has no such layer in this {architecture} model of {len(blocks)} layers; "
             f"choose {name}.0 to {name}.{len(blocks) - 1}"
         )
-    if not _has(blocks[int(layer)], stack.sites[name]):
+    place = stack.sites.get(name, f"{stack.attention}:{statistic}")
+    if not _has(blocks[int(layer)], place):
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
-    path, _, side = stack.sites[name].partition(":")
+    path, _, side = place.partition(":")
     return f"{stack.path}.{layer}.{path}".rstrip("."), cast(Side, side)
 
 

@@ -1,6 +1,6 @@
 """Model inputs from stored rows: which windows a row range needs, and what the model sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,22 @@ def windows_of_rows(
                 "the rowset"
             )
         margin *= 4
+
+
+def chosen_rows(windows: Sequence[Window], index: NDArray[np.int64], start: int) -> list[Window]:
+    """``windows`` with only the rows ``index`` of theirs wanted, which become ``start`` and on.
+
+    ``index`` rises. Windows of which no row is wanted are left out.
+    """
+    found = []
+    for window in windows:
+        first, after = np.searchsorted(index, (window.start, window.stop))
+        if first < after:
+            own = index[first:after] - window.start
+            kept, special = window.kept[own], window.is_special[own]
+            rows = start + int(first), start + int(after)
+            found.append(Window(*rows, window.token_ids, kept, special))
+    return found
 
 
 def windows_of_document(document: DocumentRows) -> list[Window]:

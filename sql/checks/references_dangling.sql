@@ -23,6 +23,22 @@ WITH named AS (
         corpus
     FROM rowsets
     UNION ALL
+    SELECT
+        'rowsets',
+        rowset,
+        'rowset',
+        parent
+    FROM rowsets
+    WHERE parent IS NOT NULL
+    UNION ALL
+    SELECT
+        'rowsets',
+        rowset,
+        'mask',
+        mask
+    FROM rowsets
+    WHERE mask IS NOT NULL
+    UNION ALL
     SELECT DISTINCT
         'tokens',
         rowset,

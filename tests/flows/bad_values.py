@@ -133,6 +133,13 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("nobody/none", "no model nobody/none on the hub"),
             ("{folder}/other/tiny-llama", "tokenizer"),
         ),
+        "rows": (
+            ("nothing", "no mask 'nothing'"),
+            ("new=", "is not one expression"),
+            ("new=no_column > 1", "no_column"),
+            ("new=position", "BOOLEAN"),
+            ("no_special=TRUE", "the mask no_special means NOT is_special, not TRUE"),
+        ),
     },
     "extract": {
         "source": (
@@ -148,10 +155,13 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("", "no site"),
             ("resid_pots.0", "did you mean"),
             ("resid_post.9", "no such layer"),
+            ("resid_post.0[99]", "no column 99"),
+            ("resid_post.0[2,1]", "do not rise"),
         ),
         "model": (("../x", "actlake"), ("nothing", "actlake ingest")),
         "revision": (("main", "is taken"),),
         "rowset": (("nothing", "no rowset 'nothing'"), ("c@documents", "c@documents")),
+        "rows": (("nothing", "--rows nothing"), ("../x", "is no name for a mask")),
         "dtype": (("int3", "int3"), ("", "float16")),
         "compute_dtype": (("float8", "no compute dtype 'float8'"), ("", "no compute dtype ''")),
         "attention": (("telepathy", "telepathy"),),
@@ -293,6 +303,7 @@ NUMBERS: Mapping[str, Mapping[str, Rows]] = {
 
 ADDED: Mapping[tuple[str, str], Sequence[str]] = {
     ("extract", "rowset"): ("--site", "resid_post.1"),
+    ("ingest", "rows"): ("--model", "{model}"),
     ("ingest", "window"): ("--model", "{model}"),
     ("ingest", "overlap"): ("--model", "{model}", "--window", "32"),
 }

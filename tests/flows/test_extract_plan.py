@@ -22,7 +22,7 @@ SITES = ["resid_post.1", "mlp_act.0", "pooled.mean"]
 
 
 def asked(model: Path, **more: object) -> dict[str, Any]:
-    nothing = dict.fromkeys(("model", "revision", "window", "rowset", "random_weights"))
+    nothing = dict.fromkeys(("model", "revision", "window", "rowset", "rows", "random_weights"))
     given = {"source": str(model), "sites": SITES, "corpus": "c", "dtype": "bfloat16"}
     fixed = {"compute_dtype": "float32", "attention": "auto", "device": "cpu"}
     return {**nothing, **given, **fixed, "trust_remote_code": False, **more}

@@ -1,0 +1,180 @@
+"""Rows for PyTorch and Dask, which are imported here when they are asked for and nowhere before."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.storage.batches import Batch, Batches
+from actlake.storage.errors import IncompleteError, InputError
+
+if TYPE_CHECKING:
+    import dask.array
+    import torch
+
+    from actlake.storage.tensors import Tensor
+
+__all__ = ["Position", "TorchBatch", "TorchBatches", "as_torch", "to_dask", "to_torch"]
+
+
+class Position(TypedDict):
+    """How far a stream has come; JSON holds it."""
+
+    batch: int
+    """Batches that were handed out since the first epoch began."""
+    fingerprint: str
+    """Of the batches, so that no others are gone on with."""
+
+
+def to_dask(tensor: "Tensor") -> "dask.array.Array":
+    """The tensor as a dask array, shape (rows, width), one block a shard, in the stored dtype.
+
+    A block is mapped or read where it is computed, in any process that reaches the lake's files,
+    and asks no catalog. Rows of documents that were taken back are NaN. IncompleteError if a shard
+    is not committed; InputError without dask.
+    """
+    try:
+        import dask.array as da
+    except ImportError:
+        raise InputError("dask is not installed; pip install 'actlake[dask]'") from None
+    if lacking := tensor.missing():
+        raise IncompleteError(
+            f"tensor {tensor.name} lacks {len(lacking)} of {len(tensor.grid)} shards; run its "
+            "extraction again to finish it"
+        )
+    spans = [tensor.grid.span(shard) for shard in range(len(tensor.grid))]
+    name = f"actlake-{tensor.id}"
+    graph = {(name, i, 0): (_shard, tensor.alone(i), i) for i in range(len(spans))}
+    chunks = (tuple(stop - start for start, stop in spans), (tensor.width,))
+    meta = np.empty((0, 0), tensor.dtype)
+    return da.Array(graph, name, chunks, dtype=tensor.dtype, meta=meta)  # type: ignore[no-untyped-call] # theirs
+
+
+def _shard(tensor: "Tensor", shard: int) -> NDArray[Any]:
+    return np.asarray(tensor.shard(shard))
+
+
+class TorchBatch(NamedTuple):
+    """A ``Batch`` of torch tensors."""
+
+    rows: "torch.Tensor"
+    """Row numbers, int64, shape (n,)."""
+    values: "tuple[torch.Tensor, ...]"
+    """Of each tensor in turn, in its stored dtype, shape (n, width)."""
+
+
+class TorchBatches:
+    """Batches as torch tensors, in order, from where it is on; ``state_dict`` is where that is."""
+
+    def __init__(self, batches: Batches, workers: int, prefetch: int, pin: bool | None) -> None:
+        self.batches = batches
+        self.workers = workers
+        self.prefetch = prefetch
+        self.pin = pin
+        self.position = 0
+        """Batches that were handed out."""
+
+    def __len__(self) -> int:
+        """Batches that are left."""
+        return len(self.batches) - self.position
+
+    def __iter__(self) -> Iterator[TorchBatch]:
+        import torch
+
+        pin = torch.cuda.is_available() if self.pin is None else self.pin
+        for batch in self._by_workers(pin) if self.workers else self._by_thread(pin):
+            self.position += 1  # before it is handed out: whoever has it has been given it
+            yield batch
+
+    def _by_thread(self, pin: bool) -> Iterator[TorchBatch]:
+        def read(number: int) -> TorchBatch:
+            batch = as_torch(self.batches[number])
+            if not pin:
+                return batch
+            return TorchBatch(batch.rows.pin_memory(), tuple(v.pin_memory() for v in batch.values))
+
+        pool = ThreadPoolExecutor(1)
+        try:
+            waiting = deque[Future[TorchBatch]]()
+            for number in range(self.position, len(self.batches)):
+                waiting.append(pool.submit(read, number))
+                if len(waiting) > self.prefetch:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _by_workers(self, pin: bool) -> Iterator[TorchBatch]:
+        from torch.utils.data import DataLoader
+
+        store = self.batches.tensors[0]._reading.store
+        loader: DataLoader[Any] = DataLoader(
+            self.batches,  # type: ignore[arg-type] # a sequence is all that it asks for
+            batch_size=None,
+            sampler=range(self.position, len(self.batches)),
+            num_workers=self.workers,
+            collate_fn=as_torch,  # type: ignore[arg-type] # of one batch, as it makes none
+            pin_memory=pin,
+            prefetch_factor=self.prefetch,
+            multiprocessing_context=None if store.forks else "spawn",
+        )
+        yield from loader
+
+    def state_dict(self) -> Position:
+        """Where the stream is: after the last batch that was handed out."""
+        return Position(batch=self.position, fingerprint=self.batches.fingerprint)
+
+    def load_state_dict(self, state: Position) -> None:
+        """Go on after the batches that ``state`` counts; InputError if it is of other batches."""
+        if state["fingerprint"] != self.batches.fingerprint:
+            raise InputError(
+                "the position is one in other batches; give the tensors, size, seed and mask that "
+                "it was saved with"
+            )
+        if not 0 <= state["batch"] <= len(self.batches):
+            raise InputError(
+                f"batch {state['batch']} is not in a stream of {len(self.batches)}; give as many "
+                "epochs as when it was saved"
+            )
+        self.position = state["batch"]
+
+
+def to_torch(
+    batches: Batches, *, workers: int = 0, prefetch: int = 2, pin: bool | None = None
+) -> TorchBatches:
+    """``batches`` for a training loop in PyTorch: the same ones, in the same order, for any number
+    of ``workers``.
+
+    A thread, or each of the workers, which are processes, reads ``prefetch`` batches ahead: so
+    many, and one, are in memory beside what ``Batches`` says for every process. The thread is the
+    faster way, as workers copy what they have read once more; they are for what else a loader of
+    your own does with it: ``DataLoader(batches, batch_size=None, collate_fn=as_torch)``. With
+    ``pin``, by default where there is CUDA, batches lie in pinned memory. InputError without torch.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise InputError("torch is not installed; pip install 'actlake[extract]'") from None
+    if workers < 0 or prefetch < 1:
+        raise InputError(
+            f"{workers} workers that read {prefetch} batches ahead read none; give 0 workers or "
+            "more, and 1 batch or more"
+        )
+    return TorchBatches(batches, workers, prefetch, pin)
+
+
+def as_torch(batch: Batch) -> "TorchBatch":
+    """The same batch as torch tensors, without a copy."""
+    return TorchBatch(_torch(batch.rows), tuple(_torch(values) for values in batch.values))
+
+
+def _torch(array: NDArray[Any]) -> "torch.Tensor":
+    import torch
+
+    if array.dtype.name == "bfloat16":  # numpy's and torch's do not know each other
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

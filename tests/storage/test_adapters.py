@@ -1,0 +1,142 @@
+"""What PyTorch and Dask are handed is what is stored."""
+
+import gc
+import json
+import sys
+import threading
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import torch
+
+from actlake.storage import Batches, Lake
+from actlake.storage.adapters import to_dask, to_torch
+from actlake.storage.errors import CorruptError, IncompleteError, InputError
+from tests.storage.conftest import DTYPES, Planted, fresh_name
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_torch__has_the_batches_in_order_for_any_workers(planted: Planted, workers: int) -> None:
+    tensors = [planted.lake.tensor(f"t:{name}") for name in DTYPES]
+    batches = Batches(tensors, 5, seed=1, epochs=2)
+    found = list(to_torch(batches, workers=workers))
+    assert len(found) == len(batches) == 16
+    for one, expected in zip(found, batches, strict=True):
+        assert one.rows.tolist() == expected.rows.tolist()
+        for name, values in zip(DTYPES, one.values, strict=True):
+            assert values.dtype == getattr(torch, name)
+            planted_rows = planted.tensors[name][expected.rows].astype(np.float32)
+            assert np.array_equal(values.float().numpy(), planted_rows)
+
+
+def test_torch__goes_on_at_the_very_batch(planted: Planted) -> None:
+    tensor = planted.lake.tensor("t:float32")
+    batches = Batches([tensor], 5, seed=1, epochs=2)
+    whole = [one.rows.tolist() for one in to_torch(batches)]
+    for taken in (0, 1, 7, 8, 15, 16):
+        first = to_torch(batches)
+        begun = [one.rows.tolist() for one, _ in zip(first, range(taken), strict=False)][:taken]
+        # The loop above asked for one more, and got it, unless it took all.
+        state = json.loads(json.dumps(first.state_dict()))
+        assert state["batch"] == min(taken + 1, 16)
+        second = to_torch(Batches([tensor], 5, seed=1, epochs=2))
+        second.load_state_dict(state)
+        assert len(second) == 16 - state["batch"]
+        assert begun == whole[:taken]
+        assert [one.rows.tolist() for one in second] == whole[state["batch"] :]
+
+
+def test_torch__reads_ahead_in_a_thread_that_ends(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches, read = Batches([planted.lake.tensor("t:float32")], 5, seed=1, epochs=2), []
+    real = Batches.__getitem__
+
+    def counted(self: Batches, number: int) -> object:
+        read.append(number)
+        if number == 9:
+            raise CorruptError("rotten")
+        return real(self, number)
+
+    monkeypatch.setattr(Batches, "__getitem__", counted)
+    threads = threading.active_count()
+    stream = to_torch(batches, prefetch=3)
+    for count, _ in enumerate(stream, 1):
+        if count == 4:
+            break
+    assert 4 <= len(read) <= 4 + 3  # those that were handed out, and three more
+    gc.collect()
+    assert threading.active_count() == threads
+    with pytest.raises(CorruptError, match="rotten"):
+        list(stream)
+    assert stream.position == 9
+    gc.collect()
+    assert threading.active_count() == threads
+
+
+def test_torch__refuses_a_position_in_other_batches(planted: Planted) -> None:
+    tensor = planted.lake.tensor("t:float32")
+    state = to_torch(Batches([tensor], 5, seed=1)).state_dict()
+    with pytest.raises(InputError, match="position is one in other batches"):
+        to_torch(Batches([tensor], 5, seed=2)).load_state_dict(state)
+    with pytest.raises(InputError, match="batch 9 is not in a stream of 8"):
+        to_torch(Batches([tensor], 5, seed=1)).load_state_dict({**state, "batch": 9})
+    for options in ({"workers": -1}, {"prefetch": 0}):
+        with pytest.raises(InputError, match="read none"):
+            to_torch(Batches([tensor], 5, seed=1), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_dask__has_a_block_a_shard(planted: Planted, name: str) -> None:
+    tensor = planted.lake.tensor(f"t:{name}")
+    array: Any = to_dask(tensor)  # dask is typed in part
+    assert (array.shape, array.dtype) == (tensor.shape, tensor.dtype)
+    assert array.chunks == ((4,) * 9 + (1,), (6,))
+    with dask.config.set(scheduler="synchronous"):
+        assert array.compute().tobytes() == planted.tensors[name].tobytes()
+        mean = array.astype(np.float64).mean(axis=0).compute()
+        assert array.blocks[3].compute().tobytes() == tensor.shard(3).tobytes()
+    assert np.allclose(mean, planted.tensors[name].astype(np.float64).mean(axis=0))
+
+
+@pytest.mark.slow
+def test_dask__is_read_by_other_processes(planted: Planted) -> None:
+    array: Any = to_dask(planted.lake.tensor("t:float32"))
+    with dask.config.set(scheduler="processes", num_workers=1):
+        assert np.array_equal(array.compute(), planted.tensors["float32"])
+
+
+def test_dask__reads_nothing_before_it_is_asked(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from actlake.storage.tensors import Tensor
+
+    def shard(self: Tensor, shard: int) -> None:
+        raise AssertionError(f"shard {shard} was read")
+
+    monkeypatch.setattr(Tensor, "shard", shard)
+    array: Any = to_dask(planted.lake.tensor("t:float32"))
+    with pytest.raises(AssertionError, match="shard 2 was read"):
+        array[8:10].compute(scheduler="synchronous")
+
+
+def test_unfinished_tensor__makes_no_dask_array(bench: Lake) -> None:
+    name = fresh_name()
+    bench.create_tensor(name, rowset="c@w", width=2).append(np.ones((9, 2)))
+    with pytest.raises(IncompleteError, match="lacks 8 of 10 shards"):
+        to_dask(bench.tensor(name))
+
+
+def test_missing_packages__are_named_with_their_extra(
+    planted: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = planted.lake.tensor("t:float32")
+    batches = Batches([tensor], 5, seed=0)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setitem(sys.modules, "dask.array", None)
+    with pytest.raises(InputError, match=r"pip install 'actlake\[extract\]'"):
+        to_torch(batches)
+    with pytest.raises(InputError, match=r"pip install 'actlake\[dask\]'"):
+        to_dask(tensor)

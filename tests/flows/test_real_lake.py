@@ -91,6 +91,7 @@ def test_500_random_rows__are_the_models(
     assert [str(fault) for fault in lake.verify()] == []
 
 
+@pytest.mark.soak
 def test_untrained_twin__is_no_more_alike_than_chance(tmp_path: Path) -> None:
     lake = Lake.create(tmp_path / "lake")
     speeches = Source(

@@ -6,7 +6,9 @@ from typing import Any
 
 from actlake.flows.execution import call_inline
 from actlake.flows.pipeline_file import Dictionary, Model, PipelineFile, read_pipeline
+from actlake.flows.pipeline_tables import Summary
 from actlake.flows.progress import say
+from actlake.flows.token_sets import read_token_sets
 from actlake.storage.lake import Lake
 
 __all__ = ["pipeline"]
@@ -24,6 +26,8 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
     under Prefect as a subflow.
     """
     asked = read_pipeline(Path(file))
+    given = asked.summary.token_sets if asked.summary else None
+    sets = None if given is None else read_token_sets(Path(given))  # before any work
     for mask in asked.masks:
         lake.create_mask(mask.name, mask.predicate)
     _ingest(lake, asked, call)
@@ -36,8 +40,12 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
         for name, one in _named(asked.dictionaries)
     }
     codes = _encode(lake, asked, call, tensors, dictionaries)
-    for name in codes.values():
-        _summarize(lake, asked, call, name)
+    if asked.summary is not None:
+        if asked.summary.weights or sets:
+            for name in dict.fromkeys(lake.codes(one).dictionary for one in codes.values()):
+                call("summarize_weights", lake, {"dictionary": name, "token_sets": sets})
+        for name in codes.values():
+            _summarize(lake, asked.summary, call, name)
     _ask(lake, asked, call, tensors | codes)
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
@@ -144,21 +152,19 @@ def _ask(lake: Lake, asked: PipelineFile, call: Call, known: Mapping[str, str]) 
         call("hypothesize", lake, one.model_dump() | {"codes": known.get(one.codes, one.codes)})
 
 
-def _summarize(lake: Lake, asked: PipelineFile, call: Call, codes: str) -> None:
-    if asked.summary is None:
-        return
+def _summarize(lake: Lake, asked: Summary, call: Call, codes: str) -> None:
     # A document has no tokens that a mask could leave out.
     whole = lake.codes(codes).rowset.kind == "document"
-    for mask in ("all",) if whole else asked.summary.masks:
-        kept = {"examples": asked.summary.examples, "tokens": asked.summary.tokens}
+    for mask in ("all",) if whole else asked.masks:
+        kept = {"examples": asked.examples, "tokens": asked.tokens}
         of = {"codes": codes, "mask": mask}
         call("summarize", lake, of | kept)
-        for level in dict.fromkeys(asked.summary.pairs):
+        for level in dict.fromkeys(asked.pairs):
             if level == "document" or not whole:
                 call("summarize_pairs", lake, of | {"level": level})
-        for label in dict.fromkeys(asked.summary.labels):
+        for label in dict.fromkeys(asked.labels):
             call(
                 "summarize_labels",
                 lake,
-                of | {"label": label, "subset_by": asked.summary.subset_by},
+                of | {"label": label, "subset_by": asked.subset_by},
             )

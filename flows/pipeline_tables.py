@@ -188,6 +188,10 @@ class Summary(Table):
     """Strongest rows to keep of each feature."""
     tokens: Count = 20
     """Tokens to keep of each feature, by count and by lift."""
+    weights: bool = False
+    """Also what weights say of each feature, and its effects on logits."""
+    token_sets: str | None = None
+    """File of token sets to look for in those effects, as `summarize --token-sets` takes it."""
     pairs: tuple[Literal["token", "document"], ...] = ()
     """Levels at which to count which features fire together; codes of documents: `document`."""
     labels: tuple[str, ...] = ()

@@ -194,6 +194,11 @@ def build(path: Path) -> Lake:
         for kind, sign in (("top", 1), ("bottom", -1))
         for rank, token, effect in ((1, 2 + sign, sign * 4.0), (2, 4 + sign, sign * 2.0))
     ]
+    merged["feature_token_sets"] = [
+        {"dictionary": "topk:toy:resid", "feature": THE, "token_set": "space", "run": ""}
+        | {"n_set": 2, "n_tokens": 9, "score": -0.5, "random_score": 0.4, "p": 0.02, "q": 0.04}
+        | {"n_tests": 2}
+    ]
     merged["similarities"] = [similarity("toy:resid@tiny", "toy:pooled@tiny", p=0.03)]
     write(lake, merged, "summaries")
     return lake

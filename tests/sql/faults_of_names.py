@@ -38,6 +38,7 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "feature_positions": CODES,
             "features": "topk:toy:resid",
             "feature_logits": "topk:toy:resid",
+            "feature_token_sets": "topk:toy:resid",
             "feature_examples": CODES,
             "feature_tokens": CODES,
             "evaluations": "topk:toy:resid",

@@ -234,7 +234,8 @@ def label_score(subset: str, auroc: float) -> dict[str, Any]:
     """A row of ``feature_labels``: feature CAT tells documents of the party red."""
     counts = {"n_positive": 2, "n_negative": 1, "fires_positive": 1, "fires_negative": 0}
     sums = {"sum_positive": 1.0, "sum_negative": 0.0, "square_positive": 1.0}
-    scores = dict.fromkeys(("auprc", "threshold", "precision", "f1", "p", "q"), 1.0)
+    ones = ("auprc", "threshold", "precision", "f1", "p", "q", "p_fisher", "q_fisher")
+    scores = dict.fromkeys((*ones, "information", "information_by_chance"), 1.0)
     return {
         "codes": CODES,
         "mask": "all",

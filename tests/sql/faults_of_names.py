@@ -22,7 +22,8 @@ RECORDS = {
     "NULL, NULL, 0.5, 0.5, 1, 'gone'",
     "feature_families": "'gone', 'gone', 'token', 0, 1, 1, NULL, 0, 9, NULL, 'gone'",
     "feature_labels": "'gone', 'gone', 'party', 'red', '', '', 'document', 'max', 1, 2, 2, 1, 1, "
-    "1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.5, 1.0, 0.6, 0, 0, 1.0, 1.0, 1, 'gone'",
+    "1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.5, 1.0, 0.6, 0, 0, 1.0, 1.0, 1, 'gone', "
+    "1.0, 1.0, 0.0, 0.0",
     "feature_changes": "'gone', 'gone', 'gone', 1, 9, 9, 3, 3, 3, 3, 1, 1, 0.0, 0.1, 1.0, 1.0, 1, "
     "'gone'",
 }

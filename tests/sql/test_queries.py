@@ -66,6 +66,7 @@ def test_query__of_unknown_codes_is_empty(name: str, tiny: Lake) -> None:
         "value": "red",
         "kind": "top",
         "token_set": "space",
+        "other": 1,
     }
     wanted = set(re.findall(r"\$(\w+)", header(sql.text("queries", name), "in")))
     assert ask(tiny, name, **{key: given[key] for key in wanted}) == []

@@ -222,6 +222,9 @@ def encode(path: Path, runner: str, **options: Any) -> None:
 @click.option(
     "--tokens", type=COUNT, default=20, show_default=True, help="Tokens a feature and ranking."
 )
+@click.option(
+    "--source", help="Label of documents to say over which of its values a feature fires."
+)
 @click.option("--weights", is_flag=True, help="Also of the dictionary's weights and logit effects.")
 @click.option(
     "--token-sets",

@@ -156,7 +156,7 @@ def _summarize(lake: Lake, asked: Summary, call: Call, codes: str) -> None:
     # A document has no tokens that a mask could leave out.
     whole = lake.codes(codes).rowset.kind == "document"
     for mask in ("all",) if whole else asked.masks:
-        kept = {"examples": asked.examples, "tokens": asked.tokens}
+        kept = {name: getattr(asked, name) for name in ("examples", "tokens", "source")}
         of = {"codes": codes, "mask": mask}
         call("summarize", lake, of | kept)
         for level in dict.fromkeys(asked.pairs):

@@ -188,6 +188,8 @@ class Summary(Table):
     """Strongest rows to keep of each feature."""
     tokens: Count = 20
     """Tokens to keep of each feature, by count and by lift."""
+    source: str | None = None
+    """Label of documents, such as their author, to say over which sources a feature fires."""
     weights: bool = False
     """Also what weights say of each feature, and its effects on logits."""
     token_sets: str | None = None

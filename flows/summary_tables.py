@@ -16,10 +16,12 @@ from actlake.analytics.features.examples import (
     random_examples,
     silent_examples,
 )
+from actlake.analytics.features.gaps import FeatureGaps
 from actlake.analytics.features.grouping import distinct
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
+from actlake.analytics.features.sources import FeatureSources
 from actlake.analytics.features.token_shapes import SHAPES, token_shapes
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
@@ -64,7 +66,9 @@ class Merging:
             yield from_arrays(read_partial(self.lake.store, *self.partials[name, shard]))
 
 
-def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[str, pa.Table]:
+def tables_of(
+    merging: Merging, run: str, examples: int, tokens: int, *, with_sources: bool
+) -> dict[str, pa.Table]:
     """Every table of a summary; ``examples`` and ``tokens`` as given to ``summarize``."""
     histogram = merging.merged_wide("histogram", FeatureHistogram.from_arrays)
     positions = merging.merged("positions", FeaturePositions.from_arrays)
@@ -73,9 +77,11 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
         **{name: histogram.quantile(share) for name, share in QUANTILES_ACTIVE.items()},
         **{name: histogram.quantile_all(share) for name, share in QUANTILES_ALL.items()},
         **merging.merged("documents", FeatureDocuments.from_arrays).finish(),
+        **_sources(merging, with_sources),
     }
     profiles, rankings = _tokens(merging, tokens)
     profiles = {"feature": statistics["feature"], **profiles, **positions.finish()}
+    profiles |= merging.merged("gaps", FeatureGaps.from_arrays).finish()
     found: dict[str, Columns] = {
         "feature_statistics": statistics,
         "feature_profiles": profiles,
@@ -86,6 +92,14 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
     }
     key = {"codes": merging.codes.name, "mask": merging.mask, "run": run}
     return {name: feature_table(name, columns, key) for name, columns in found.items()}
+
+
+def _sources(merging: Merging, asked: bool) -> Columns:
+    """Columns of feature_statistics; NaN where no sources were asked for."""
+    if asked:
+        return merging.merged("sources", FeatureSources.from_arrays).finish()
+    none = np.full(merging.codes.n_features, np.nan)
+    return dict.fromkeys(("n_sources", "n_sources_fires", "gini_sources"), none)
 
 
 def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:

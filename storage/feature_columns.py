@@ -30,6 +30,9 @@ FEATURE_COLUMNS = {
         q90_all DOUBLE? 90 % quantile over all rows, zeros counted, within 1 %
         q99_all DOUBLE? 99 % quantile over all rows, within 1 %
         q999_all DOUBLE? 99.9 % quantile over all rows, within 1 %
+        n_sources BIGINT? sources with a row under the mask; NULL where no label is taken for them
+        n_sources_fires BIGINT? sources in which the feature fires
+        gini_sources DOUBLE? Gini of its firing rows against the rows of each source; 0: one rate
     """,
     "feature_profiles": """
         codes VARCHAR name of the codes
@@ -52,6 +55,7 @@ FEATURE_COLUMNS = {
         position_peak_share DOUBLE? share of its firings in that bin, in (0, 1]
         position_lift DOUBLE? (firings + 1) / (expected firings + 1) there
         run VARCHAR run that wrote this row
+        burstiness DOUBLE? of gaps between firings, in [-1, 1]; 0: at random; NULL for 2 or fewer
     """,
     "feature_histograms": """
         codes VARCHAR name of the codes

@@ -172,6 +172,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
     "summarize": {
         "codes": _CODES,
         "mask": (*_MASK, ("nobody", "no row of")),
+        "source": (("nothing", "no label 'nothing'"), ("", "no label ''")),
         "token_sets": (("nothing.toml", "no token sets in nothing.toml"), ("", "no token sets in")),
     },
     "summarize-pairs": {"codes": _CODES, "mask": (*_MASK, ("nobody", "no row of"))},

@@ -290,7 +290,7 @@ def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
 
 def _summarize(lake: Lake, run: Run, codes: Codes) -> None:
     whole = _Whole(lake, codes, MASK, {})
-    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS)
+    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS, with_sources=False)
     run.append(tables, f"summary of {codes.name}")
 
 
@@ -298,5 +298,5 @@ class _Whole(Merging):
     """The states of a summary that keeps no partials."""
 
     def states(self, name: str, from_arrays: Callable[[Arrays], Any]) -> Iterator[Any]:
-        make, shards = statistics_of(SHOWN_TOKENS)[name], range(len(self.codes.grid))
+        make, shards = statistics_of(SHOWN_TOKENS, None)[name], range(len(self.codes.grid))
         return map(make, blocks_of(self.lake, self.codes, self.lake.mask(self.mask), shards))

@@ -2,13 +2,17 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from actlake.flows import summary_states
+from actlake.flows.document_labels import document_label
+from actlake.flows.repair import repair
 from actlake.flows.summarize import summarize
+from actlake.storage.errors import NotFoundError
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok
 from tests.flows.counted import CODES, MASKS, stored, table, under
@@ -46,6 +50,15 @@ def test_documents_and_profiles__equal_a_dense_count(lake: Lake, mask: str) -> N
         if not fired.any():
             assert (found["gini_documents"], found["top_token_share"]) == (None, None)
             continue
+        place = np.flatnonzero(fired[rows])
+        if len(place) > 2:
+            ratio = np.diff(place).std() / np.diff(place).mean()
+            up, down = np.sqrt(len(place)), np.sqrt(len(place) - 2)
+            right = (up * ratio - down) / ((up - 2) * ratio + down)
+            assert found["burstiness"] == pytest.approx(right, abs=1e-9)
+        else:
+            assert found["burstiness"] is None
+        assert found["gini_sources"] is None
         mean_gap = np.abs(counts[:, None] - counts).mean()
         assert found["gini_documents"] == pytest.approx(mean_gap / 2 / counts.mean())
         assert found["top_token_share"] == pytest.approx(
@@ -105,6 +118,40 @@ def test_summary__computes_again_only_the_state_whose_code_changed(
     summarize(copied, codes=CODES, mask="late", examples=5, tokens=2)  # nothing but a merge
     assert made() == before | {"positions": 2 * shards}
     assert table(copied, "feature_tokens", "late")["rank"].max() == 2
+
+
+@pytest.mark.slow
+def test_sources__are_the_values_of_a_label_and_their_partials_are_kept(
+    lake: Lake, tmp_path: Path
+) -> None:
+    copied = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+    given: dict[str, Any] = {"codes": CODES, "mask": "late", "examples": 5, "tokens": 4}
+    with pytest.raises(NotFoundError, match="no label 'nobody'"):
+        summarize(copied, **given, source="nobody")
+    newest = copied.newest_snapshot()
+    summarize(copied, **given, source="side")
+    found = table(copied, "feature_statistics", "late").sort("feature")
+    rows, matrix, rowset = under(copied, "late"), stored(copied), copied.codes(CODES).rowset
+    side = document_label(copied, rowset.corpus, "side", rowset.column("document").max() + 1)
+    names, number = np.unique(side[rowset.column("document")].astype(str), return_inverse=True)
+    assert found["n_sources"].to_list() == [len(names)] * 32
+    for feature, one in enumerate(found.iter_rows(named=True)):
+        fires = (matrix[:, feature] > 0) & rows
+        rate = np.bincount(number, fires) / np.bincount(number, rows)
+        assert one["n_sources_fires"] == (rate > 0).sum()
+        each = rate[number[rows]]
+        if fires.any():
+            right = np.abs(each[:, None] - each).mean() / 2 / each.mean()
+            assert one["gini_sources"] == pytest.approx(right, abs=1e-9)
+    shards = len(copied.codes(CODES).grid)
+    made = "SELECT statistic, count(*) FROM partials WHERE mask = 'late' GROUP BY ALL"
+    assert ("sources", shards) in copied.sql(made).rows()
+    path = copied.sql("SELECT min(path) FROM partials WHERE statistic = 'sources'").rows()[0][0]
+    before = (copied.root / str(path)).read_bytes()
+    (copied.root / str(path)).write_bytes(before[:-1])
+    repair(copied)
+    assert (copied.root / str(path)).read_bytes() == before
+    assert copied.newest_snapshot() > newest
 
 
 def test_summarize__with_weights_tells_them_too(lake: Lake, tmp_path: Path, cli: Cli) -> None:

@@ -19,6 +19,7 @@ from actlake.analytics.features.postings import Postings
 from actlake.analytics.features.sources import FeatureSources
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
+from actlake.analytics.features.windows import REACH, windows
 from actlake.analytics.statistic import Statistic
 from actlake.flows.codes_blocks import documents_of
 from actlake.flows.document_labels import document_label, numbers_of
@@ -33,6 +34,7 @@ __all__ = [
     "Block",
     "block_of",
     "blocks_of",
+    "contexts_of",
     "per_stratum",
     "sources_of",
     "statistics_of",
@@ -51,11 +53,11 @@ VERSIONS = {
 }
 """Rises whenever a state's meaning or its bits change: partials of other states stay valid."""
 VERSIONS_OF_ROWS = {
-    "top_rows": 1,
-    "random_rows": 1,
-    "value_rows": 1,
-    "silent_rows": 1,
-    "token_rows": 1,
+    "top_rows": 2,
+    "random_rows": 2,
+    "value_rows": 2,
+    "silent_rows": 2,
+    "token_rows": 2,
 }
 """The same, of states that keep as many rows as are asked for."""
 VERSION_OF_SOURCES = 1
@@ -81,6 +83,8 @@ class Block:
     previous_token: NDArray[np.int32]
     """Of the row before, in the same document; -1 where there is none."""
     next_token: NDArray[np.int32]
+    context: NDArray[np.int64]
+    """What rows of the same window of tokens share."""
     source: NDArray[np.int64] | None
     """The source of each row's document, -1 for none; None where none are asked for."""
 
@@ -126,8 +130,8 @@ def _block(
 ) -> Block:
     start, stop = codes.grid.span(shard)
     rowset = codes.rowset
-    # One row more on each side: a token's neighbour, and where a document ends.
-    first, last = max(start - 1, 0), min(stop + 1, rowset.rows)
+    # Some rows more on each side: a token's neighbours, and where a document ends.
+    first, last = max(start - REACH, 0), min(stop + REACH, rowset.rows)
     document = rowset.column("document", first, last)
     token = rowset.column("token_id", first, last)
     position = rowset.column("position", start, stop)
@@ -147,6 +151,7 @@ def _block(
         token_id=token[own],
         previous_token=before[own],
         next_token=after[own],
+        context=windows(token, document, own, start),
         source=None if source is None else source[document[own]],
     )
 
@@ -165,7 +170,7 @@ def statistics_of(examples: int, source: str | None) -> dict[str, Callable[[Bloc
         return FeatureSources.of(block.postings, source=block.source)
 
     def rows(block: Block) -> dict[str, Any]:
-        return {"row_start": block.row_start, "seed": FIRING_SEED}
+        return {"row_start": block.row_start, "seed": FIRING_SEED, "context": block.context}
 
     def silent_rows(block: Block) -> Statistic:
         return _sample(block, np.zeros(len(block.mask), np.int64), SILENT_SAMPLE * examples)
@@ -178,7 +183,7 @@ def statistics_of(examples: int, source: str | None) -> dict[str, Callable[[Bloc
         "moments": lambda block: FeatureMoments.of_postings(block.postings),
         "histogram": lambda block: FeatureHistogram.of_postings(block.postings),
         "top_rows": lambda block: TopRows.of_postings(
-            block.postings, row_start=block.row_start, k=examples
+            block.postings, row_start=block.row_start, k=examples, context=block.context
         ),
         "documents": lambda block: FeatureDocuments.of(
             block.postings, document=block.document, size=block.document_rows
@@ -218,4 +223,13 @@ def _sample(block: Block, group: NDArray[np.int64], k: int) -> BottomRows:
     """Of the rows under the mask, by group; those of a negative group are left out."""
     at = np.flatnonzero(block.mask & (group >= 0))
     row = block.row_start + at
-    return BottomRows.of(group[at], row, np.zeros(len(at)), k=k, seed=SILENT_SEED)
+    none, context = np.zeros(len(at)), block.context[at]
+    return BottomRows.of(group[at], row, none, k=k, seed=SILENT_SEED, context=context)
+
+
+def contexts_of(codes: Codes, shard: int) -> NDArray[np.int64]:
+    """``Block.context`` of a shard by itself."""
+    start, stop = codes.grid.span(shard)
+    first, last = max(start - REACH, 0), min(stop + REACH, codes.rowset.rows)
+    token, document = (codes.rowset.column(one, first, last) for one in ("token_id", "document"))
+    return windows(token, document, slice(start - first, stop - first), start)

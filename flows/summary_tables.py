@@ -26,8 +26,9 @@ from actlake.analytics.features.token_shapes import SHAPES, token_shapes
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.statistic import Arrays, Statistic, Wide, merge_in_order, merge_wide
+from actlake.flows.codes_blocks import masked_shards
 from actlake.flows.feature_table import feature_table
-from actlake.flows.summary_states import per_stratum
+from actlake.flows.summary_states import contexts_of, per_stratum
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
 from actlake.storage.durable import Digest
@@ -139,9 +140,22 @@ def _examples(merging: Merging, histogram: FeatureHistogram, tokens: Columns, k:
         "silent": silent_examples(silent, in_sample, k),
         "negative": hard_negatives(top, by_token, codes, rows, k),
     }
-    return _joined(
+    joined = _joined(
         [{"kind": np.full(len(one["rank"]), kind), **one} for kind, one in found.items()]
     )
+    return {**joined, "n_alike": _alike(merging, joined["context"])}
+
+
+def _alike(merging: Merging, context: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows under the mask whose context is each of ``context``; reads the tokens once."""
+    wanted, place = np.unique(context, return_inverse=True)
+    counted = np.zeros(len(wanted), np.int64)
+    shards = masked_shards(merging.lake, merging.codes, merging.lake.mask(merging.mask))
+    for shard, kept, _ in shards if len(wanted) else ():
+        mine = contexts_of(merging.codes, shard)[kept]
+        at = np.minimum(np.searchsorted(wanted, mine), len(wanted) - 1)
+        counted += np.bincount(at[wanted[at] == mine], minlength=len(wanted))
+    return counted[place]
 
 
 def _codes_of(codes: Codes, rows: NDArray[np.int64]) -> Csr:

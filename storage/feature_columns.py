@@ -81,6 +81,7 @@ FEATURE_COLUMNS = {
         rank BIGINT from 1
         row BIGINT index in the rowset
         value FLOAT stored value on that row; 0 where it is silent
+        n_alike BIGINT? rows under the mask with the same tokens up to 8 away, of which one is shown
     """,
     "feature_tokens": """
         codes VARCHAR name of the codes

@@ -20,7 +20,6 @@ from actlake.analytics.features.clustered_rates import RateSums
 from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
 from actlake.analytics.features.documents import FeatureDocuments
 from actlake.analytics.features.gaps import FeatureGaps
-from actlake.analytics.features.grouping import within_group
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
@@ -126,7 +125,9 @@ CASES = {
     ),
     "TopRows": Case(
         empty=lambda: TopRows.empty(FEATURES, K),
-        of=lambda rows: TopRows.of(rows.codes, rows.mask, row_start=rows.start, k=K),
+        of=lambda rows: TopRows.of(
+            rows.codes, rows.mask, row_start=rows.start, k=K, context=rows.token_id
+        ),
         exact=True,
     ),
     "FeatureTokens": Case(
@@ -166,14 +167,22 @@ CASES = {
     "BottomRows.firing": Case(
         empty=lambda: BottomRows.empty(K, 1),
         of=lambda rows: BottomRows.firing(
-            Postings.of(rows.codes, rows.mask), row_start=rows.start, k=K, seed=1
+            Postings.of(rows.codes, rows.mask),
+            row_start=rows.start,
+            k=K,
+            seed=1,
+            context=rows.token_id,
         ),
         exact=True,
     ),
     "BottomRows.by_value": Case(
         empty=lambda: BottomRows.empty(K, 1),
         of=lambda rows: BottomRows.by_value(
-            Postings.of(rows.codes, rows.mask), row_start=rows.start, k=K, seed=1
+            Postings.of(rows.codes, rows.mask),
+            row_start=rows.start,
+            k=K,
+            seed=1,
+            context=rows.token_id,
         ),
         exact=True,
     ),
@@ -294,14 +303,11 @@ def test_merge__with_itself_is_the_data_twice(name: str, rows: Rows) -> None:
     assert_same(case.of(rows).merge(case.of(rows)), case.of(twice), exact=case.exact)
 
 
+@pytest.mark.parametrize("name", ["TopRows", "BottomRows.firing", "BottomRows.by_value"])
 @given(rows=some_rows())
-def test_top_rows_merge__with_itself_holds_each_row_twice(rows: Rows) -> None:
-    # Consecutive rows cannot hold a row twice in one pass, so the answer is written out.
-    state = CASES["TopRows"].of(rows)
-    feature = np.repeat(state.feature, 2)
-    kept = within_group(feature) < K
-    entries = (np.repeat(state.value, 2)[kept], np.repeat(state.row, 2)[kept])
-    assert_same(state.merge(state), TopRows(K, FEATURES, feature[kept], *entries))
+def test_merge__of_rows_with_themselves_is_each_row_once(name: str, rows: Rows) -> None:
+    state = CASES[name].of(rows)  # a context counts once, and so does a row
+    assert_same(state.merge(state), state)
 
 
 @every_case

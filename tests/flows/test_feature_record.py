@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from actlake.flows import summary_states
 from actlake.flows.document_labels import document_label
@@ -74,11 +75,28 @@ def test_documents_and_profiles__equal_a_dense_count(lake: Lake, mask: str) -> N
                 assert found[f"{kind}_token_share"] == pytest.approx(share)
 
 
+def contexts(lake: Lake) -> NDArray[np.int64]:
+    """A number for what stands up to 8 tokens before and behind each row, in its document."""
+    rowset = lake.codes(CODES).rowset
+    token, document = rowset.column("token_id"), rowset.column("document")
+    seen: dict[tuple[object, ...], int] = {}
+    found = []
+    for row in range(len(token)):
+        around = range(row - 8, row + 9)
+        inside = (0 <= at < len(token) and document[at] == document[row] for at in around)
+        held = (int(token[at]) if ok else None for at, ok in zip(around, inside, strict=True))
+        found.append(seen.setdefault(tuple(held), len(seen)))
+    return np.array(found)
+
+
 @pytest.mark.parametrize("mask", MASKS)
 def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> None:
     rows, matrix = under(lake, mask), stored(lake)
     token = lake.codes(CODES).rowset.column("token_id")
+    context = contexts(lake)
     found = table(lake, "feature_examples", mask)
+    alike = np.bincount(context[rows], minlength=context.max() + 1)
+    assert found["n_alike"].to_list() == alike[context[found["row"].to_numpy()]].tolist()
     tokens = table(lake, "feature_tokens", mask)
     for feature in range(matrix.shape[1]):
         fired, silent = matrix[:, feature] > 0, matrix[:, feature] == 0
@@ -86,11 +104,14 @@ def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> No
             str(kind): held.sort("rank")
             for (kind,), held in found.filter(pl.col("feature") == feature).group_by("kind")
         }
-        for kind, where in (("quantile", fired), ("random", fired), ("silent", silent)):
-            many = int((rows & where).sum())
+        for kind, where in (
+            ("top", fired), ("quantile", fired), ("random", fired), ("silent", silent),
+        ):  # fmt: skip
+            many = len(set(context[rows & where].tolist()))
             held = of[kind]["row"].to_numpy() if kind in of else np.zeros(0, int)
             assert (rows & where)[held].all()
-            assert len(set(held)) == len(held) == min(many, 5) or kind == "quantile"
+            assert len(set(context[held].tolist())) == len(held)
+            assert len(held) == min(many, 5) or kind == "quantile"
             assert (many > 0) == (len(held) > 0)
         if "negative" in of:
             held = of["negative"]["row"].to_numpy()
@@ -98,6 +119,7 @@ def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> No
                 (pl.col("feature") == feature) & (pl.col("kind") == "count") & (pl.col("rank") <= 3)
             )
             assert (rows & silent)[held].all()
+            assert len(set(context[held].tolist())) == len(held)
             assert set(token[held]) <= set(best["token_id"])
 
 

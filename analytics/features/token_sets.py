@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from actlake.analytics.features.token_shapes import SHAPES, token_shapes
 from actlake.storage.errors import InputError
 
-LOOKS = (*SHAPES, "upper", "newline", "continuation", "non_ascii")
+LOOKS = (*SHAPES, "upper", "newline", "non_ascii")
 """Sets that every vocabulary is cut into, as ``looks`` has them."""
 
 
@@ -17,8 +17,7 @@ def looks(texts: Sequence[str]) -> NDArray[np.bool_]:
     """Which of ``LOOKS`` each text is in, shape (looks, texts); one may be in several or none.
 
     The first four are of ``token_shapes``. upper: two letters or more, all upper-case. newline: it
-    holds a line break. continuation: it begins with a letter or digit, without a space before.
-    non_ascii: it holds a character outside ASCII.
+    holds a line break. non_ascii: it holds a character outside ASCII.
     """
     found = np.zeros((len(LOOKS), len(texts)), np.bool_)
     found[: len(SHAPES)] = token_shapes(texts).T
@@ -27,7 +26,6 @@ def looks(texts: Sequence[str]) -> NDArray[np.bool_]:
         found[len(SHAPES) :, at] = (
             len(letters) > 1 and all(one.isupper() for one in letters),
             "\n" in text or "\r" in text,
-            text[:1].isalnum(),
             not text.isascii(),
         )
     return found

@@ -19,7 +19,6 @@ def test_looks__put_each_token_where_a_reader_would() -> None:
         "punctuation": ["!?"],
         "upper": ["NATO"],
         "newline": ["\n"],
-        "continuation": ["war", "NATO", "A", "1945", "é", "e\u0301t"],
         "non_ascii": ["é", "e\u0301t"],
     }
 

@@ -1,6 +1,6 @@
 """pipeline: the whole chain that one TOML file describes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +41,11 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
     }
     codes = _encode(lake, asked, call, tensors, dictionaries)
     if asked.summary is not None:
-        if asked.summary.weights or sets:
-            for name in dict.fromkeys(lake.codes(one).dictionary for one in codes.values()):
-                call("summarize_weights", lake, {"dictionary": name, "token_sets": sets})
         for name in codes.values():
             _summarize(lake, asked.summary, call, name)
+        named = asked.summary.records
+        told = codes.values() if named is None else [codes.get(name, name) for name in named]
+        _record(lake, asked.summary, call, [*dict.fromkeys(told)], sets)
     _ask(lake, asked, call, tensors | codes)
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
@@ -153,18 +153,34 @@ def _ask(lake: Lake, asked: PipelineFile, call: Call, known: Mapping[str, str]) 
 
 
 def _summarize(lake: Lake, asked: Summary, call: Call, codes: str) -> None:
+    kept = {name: getattr(asked, name) for name in ("examples", "tokens", "source")}
+    for mask in _masks(lake, asked, codes):
+        call("summarize", lake, {"codes": codes, "mask": mask} | kept)
+
+
+def _masks(lake: Lake, asked: Summary, codes: str) -> tuple[str, ...]:
     # A document has no tokens that a mask could leave out.
-    whole = lake.codes(codes).rowset.kind == "document"
-    for mask in ("all",) if whole else asked.masks:
-        kept = {name: getattr(asked, name) for name in ("examples", "tokens", "source")}
-        of = {"codes": codes, "mask": mask}
-        call("summarize", lake, of | kept)
-        for level in dict.fromkeys(asked.pairs):
-            if level == "document" or not whole:
-                call("summarize_pairs", lake, of | {"level": level})
-        for label in dict.fromkeys(asked.labels):
-            call(
-                "summarize_labels",
-                lake,
-                of | {"label": label, "subset_by": asked.subset_by},
-            )
+    return ("all",) if lake.codes(codes).rowset.kind == "document" else asked.masks
+
+
+def _record(
+    lake: Lake,
+    asked: Summary,
+    call: Call,
+    codes: Sequence[str],
+    sets: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """Weights, pairs and labels of ``codes``, as far as they are asked for."""
+    if asked.weights or sets:
+        for name in dict.fromkeys(lake.codes(one).dictionary for one in codes):
+            call("summarize_weights", lake, {"dictionary": name, "token_sets": sets})
+    for one in codes:
+        whole = lake.codes(one).rowset.kind == "document"
+        for mask in _masks(lake, asked, one):
+            of = {"codes": one, "mask": mask}
+            for level in dict.fromkeys(asked.pairs):
+                if level == "document" or not whole:
+                    call("summarize_pairs", lake, of | {"level": level})
+            for label in dict.fromkeys(asked.labels):
+                given = of | {"label": label, "subset_by": asked.subset_by}
+                call("summarize_labels", lake, given)

@@ -200,6 +200,8 @@ class Summary(Table):
     """Labels of documents, of up to 50 values each, to score every feature against."""
     subset_by: str | None = None
     """Another label: the same again within the documents of each of its values."""
+    records: tuple[str, ...] | None = None
+    """Codes that weights, pairs and labels are told of: names as in `[[comparisons]]`; or all."""
 
 
 class Comparison(Table):

@@ -118,21 +118,24 @@ def _blocks(
 
 def _shape(effects: torch.Tensor) -> dict[str, NDArray[np.float64]]:
     wide = effects.double()
-    mean = wide.mean(dim=1, keepdim=True)
-    log_share = torch.log_softmax(wide, dim=1)
-    entropy = -(log_share.exp() * log_share).sum(dim=1) / np.log(2)
-    wide = wide - mean
-    square = wide * wide
+    most = wide.amax(dim=1)
+    share = torch.exp(wide - most[:, None])
+    total = share.sum(dim=1)
+    entropy = (most + total.log() - torch.linalg.vecdot(share, wide) / total) / np.log(2)
+    mean = wide.mean(dim=1)
+    wide -= mean[:, None]
+    square = torch.mul(wide, wide, out=share)
     variance = square.mean(dim=1)
     spread = torch.where(variance > 0, variance, torch.nan)
+    count = wide.shape[1]
     return {
         name: values.numpy()
         for name, values in {
-            "logit_mean": mean[:, 0],
+            "logit_mean": mean,
             "logit_std": variance.sqrt(),
-            "logit_skew": (square * wide).mean(dim=1) / spread**1.5,
-            "logit_kurtosis": (square * square).mean(dim=1) / spread**2 - 3,
-            "logit_max": wide.amax(dim=1),
+            "logit_skew": torch.linalg.vecdot(square, wide) / count / spread**1.5,
+            "logit_kurtosis": torch.linalg.vecdot(square, square) / count / spread**2 - 3,
+            "logit_max": most - mean,
             "logit_entropy": entropy,
         }.items()
     }

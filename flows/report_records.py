@@ -10,7 +10,7 @@ from actlake.storage.lake import Lake
 
 __all__ = ["records"]
 
-FAMILIES, MEMBERS, FEATURES, SETS, TOKENS = 6, 8, 5, 3, 5
+FAMILIES, MEMBERS, FEATURES, SETS, TOKENS = 4, 8, 5, 3, 5
 Rows = list[dict[str, Any]]
 
 
@@ -89,15 +89,26 @@ def _families(lake: Lake, mask: str | None, tokens: _Tokens) -> Rows:
 
 
 def _told(lake: Lake, mask: str | None, tokens: _Tokens) -> Rows:
-    """The features that tell each value of each label best."""
+    """The features that tell each value best; of a label of two values, which mirror, the first."""
     query = """
+        WITH numbered AS (
+            SELECT *, dense_rank() OVER (
+                PARTITION BY codes, mask, label, subset_by, level, pooling ORDER BY value
+            ) AS place
+            FROM label_scores WHERE subset = '' AND mask = coalesce($mask, mask)
+        ),
+        several AS (
+            SELECT * FROM numbered QUALIFY place <> 2 OR max(place) OVER (
+                PARTITION BY codes, mask, label, subset_by, level, pooling
+            ) > 2
+        )
         SELECT s.codes, s.mask, s.label, s.value, s.subset_by, s.level, s.pooling, s.feature,
             s.auroc, s.rate_positive, s.rate_negative, s.information_corrected, s.q, s.n_tests,
             s.n_positive, s.n_negative, d.subsets, d.auroc_min, d.auroc_max
-        FROM label_scores AS s
+        FROM several AS s
         LEFT JOIN label_subsets AS d
             USING (codes, mask, label, value, subset_by, level, pooling, feature)
-        WHERE s.subset = '' AND s.mask = coalesce($mask, s.mask) AND s.q <= 0.05
+        WHERE s.q <= 0.05
         QUALIFY row_number() OVER (
             PARTITION BY s.codes, s.mask, s.label, s.value, s.subset_by, s.level, s.pooling
             ORDER BY abs(s.auroc - 0.5) DESC, s.feature
@@ -117,16 +128,20 @@ def _shown(row: Mapping[str, Any], tokens: _Tokens) -> dict[str, Any]:
 def _sets(lake: Lake) -> Rows:
     """For each dictionary and set of tokens, how many features go beyond random directions."""
     query = """
-        SELECT dictionary, token_set, max(n_set) AS n_set, max(n_tokens) AS n_tokens,
-            count(*) AS n_features, max(random_score) AS random_score,
-            count(*) FILTER (WHERE abs(score) > random_score) AS beyond,
-            list({'feature': feature, 'score': score} ORDER BY abs(score) DESC, feature)
-                FILTER (WHERE abs(score) > random_score)[1:$most] AS first
+        SELECT dictionary, token_set, n_set, n_tokens, random_score, feature, score,
+            count(*) OVER whole AS n_features,
+            count(*) FILTER (WHERE abs(score) > random_score) OVER whole AS beyond
         FROM feature_token_sets
         WHERE score IS NOT NULL
-        GROUP BY dictionary, token_set ORDER BY dictionary, token_set
+        WINDOW whole AS (PARTITION BY dictionary, token_set)
+        QUALIFY row_number() OVER (
+            PARTITION BY dictionary, token_set ORDER BY abs(score) DESC, feature
+        ) <= $most
+        ORDER BY dictionary, token_set, abs(score) DESC, feature
     """
-    rows: Rows = lake.sql(query, most=SETS).arrow().to_pylist()
-    for row in rows:
-        row |= {"token_set": visible(row["token_set"]), "first": row["first"] or []}
-    return rows
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in lake.sql(query, most=SETS).arrow().to_pylist():
+        one = found.setdefault((row["dictionary"], row["token_set"]), row | {"first": []})
+        if abs(row["score"]) > row["random_score"]:
+            one["first"].append(row)
+    return [one | {"token_set": visible(one["token_set"])} for one in found.values()]

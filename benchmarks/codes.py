@@ -123,7 +123,7 @@ def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
 
 
 def _three_states(lake: Lake) -> None:
-    codes, make = lake.codes("codes"), statistics_of(20)
+    codes, make = lake.codes("codes"), statistics_of(20, None)
     for block in blocks_of(lake, codes, lake.mask("no_special"), range(len(codes.grid))):
         for name in ("moments", "histogram", "top_rows"):
             make[name](block)

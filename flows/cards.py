@@ -113,6 +113,7 @@ def cards_of(
                     "source": visible(one.source_id),
                     "labels": labels.get(one.document, []),
                     "special": specials.get(one.row),
+                    "alike": one.n_alike or 1,
                     "pieces": _whole(one)
                     if kind == "document"
                     else _pieces(one, known[feature]["max_active"]),

@@ -11,7 +11,7 @@ from actlake.flows.source_files import nearest
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
 
-__all__ = ["MOST_CLASSES", "Target", "classes_of", "document_label", "target_of"]
+__all__ = ["MOST_CLASSES", "Target", "classes_of", "document_label", "numbers_of", "target_of"]
 
 MOST_CLASSES = 50
 """Of a label that is cut into one class against all others."""
@@ -92,14 +92,20 @@ def target_of(values: NDArray[Any], label: str, level: str | None) -> Target:
     return Target(label, chosen, column, stratum)
 
 
+def numbers_of(values: NDArray[Any]) -> tuple[NDArray[np.int64], list[str]]:
+    """A number for each document's value, -1 where it has none, and the values as text."""
+    texts = np.array([None if value is None else _text(value) for value in values.tolist()], object)
+    number, classes = numbered(texts)
+    return number, classes.tolist()
+
+
 def classes_of(values: NDArray[Any], label: str) -> tuple[NDArray[np.int64], list[str]]:
     """The number of each document's class, -1 where it lacks the label, and the classes as text.
 
     Numbers are classes by their shortest exact text. InputError for fewer than two classes, and
     for more than ``MOST_CLASSES``.
     """
-    texts = np.array([None if value is None else _text(value) for value in values.tolist()], object)
-    number, classes = numbered(texts)
+    number, classes = numbers_of(values)
     if len(classes) < 2:
         raise InputError(
             f"label {label} has one value, {classes[0]!r}, so nothing can be told from it; give "

@@ -98,4 +98,6 @@ def _context(context: Context) -> Text:
         line.append(visible(context.text[span.start : span.stop]), style=shade)
         at = span.stop
     line.append(visible(context.text[at:]))
+    if (context.n_alike or 1) > 1:
+        line.append(f"  (one of {context.n_alike:,} alike)")
     return line

@@ -227,15 +227,27 @@ def encode(path: Path, runner: str, **options: Any) -> None:
 @click.option(
     "--tokens", type=COUNT, default=20, show_default=True, help="Tokens a feature and ranking."
 )
+@click.option(
+    "--source", help="Label of documents to say over which of its values a feature fires."
+)
 @click.option("--weights", is_flag=True, help="Also of the dictionary's weights and logit effects.")
-def summarize(path: Path, runner: str, weights: bool, **options: Any) -> None:
+@click.option(
+    "--token-sets",
+    type=click.Path(path_type=Path),
+    help="With --weights: file of token sets that features may raise, beside the usual ones.",
+)
+def summarize(
+    path: Path, runner: str, weights: bool, token_sets: Path | None, **options: Any
+) -> None:
     """Compute the statistics of every feature of CODES."""
     from actlake.flows.execution import execute
+    from actlake.flows.token_sets import read_token_sets
 
     lake = open_lake(path)
-    if weights:
-        dictionary = lake.codes(options["codes"]).dictionary
-        execute(runner, "summarize_weights", lake, {"dictionary": dictionary})
+    if weights or token_sets is not None:
+        sets = {} if token_sets is None else {"token_sets": read_token_sets(token_sets)}
+        asked: dict[str, Any] = {"dictionary": lake.codes(options["codes"]).dictionary}
+        execute(runner, "summarize_weights", lake, asked | sets)
     execute(runner, "summarize", lake, options)
 
 

@@ -1,12 +1,14 @@
 """pipeline: the whole chain that one TOML file describes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from actlake.flows.execution import call_inline
 from actlake.flows.pipeline_file import Dictionary, Model, PipelineFile, read_pipeline
+from actlake.flows.pipeline_tables import Summary
 from actlake.flows.progress import say
+from actlake.flows.token_sets import read_token_sets
 from actlake.storage.lake import Lake
 
 __all__ = ["pipeline"]
@@ -24,6 +26,8 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
     under Prefect as a subflow.
     """
     asked = read_pipeline(Path(file))
+    given = asked.summary.token_sets if asked.summary else None
+    sets = None if given is None else read_token_sets(Path(given))  # before any work
     for mask in asked.masks:
         lake.create_mask(mask.name, mask.predicate)
     _ingest(lake, asked, call)
@@ -36,8 +40,12 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
         for name, one in _named(asked.dictionaries)
     }
     codes = _encode(lake, asked, call, tensors, dictionaries)
-    for name in codes.values():
-        _summarize(lake, asked, call, name)
+    if asked.summary is not None:
+        for name in codes.values():
+            _summarize(lake, asked.summary, call, name)
+        named = asked.summary.records
+        told = codes.values() if named is None else [codes.get(name, name) for name in named]
+        _record(lake, asked.summary, call, [*dict.fromkeys(told)], sets)
     _ask(lake, asked, call, tensors | codes)
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
@@ -146,21 +154,35 @@ def _ask(lake: Lake, asked: PipelineFile, call: Call, known: Mapping[str, str]) 
         call("hypothesize", lake, one.model_dump() | {"codes": known.get(one.codes, one.codes)})
 
 
-def _summarize(lake: Lake, asked: PipelineFile, call: Call, codes: str) -> None:
-    if asked.summary is None:
-        return
+def _summarize(lake: Lake, asked: Summary, call: Call, codes: str) -> None:
+    kept = {name: getattr(asked, name) for name in ("examples", "tokens", "source")}
+    for mask in _masks(lake, asked, codes):
+        call("summarize", lake, {"codes": codes, "mask": mask} | kept)
+
+
+def _masks(lake: Lake, asked: Summary, codes: str) -> tuple[str, ...]:
     # A document has no tokens that a mask could leave out.
-    whole = lake.codes(codes).rowset.kind == "document"
-    for mask in ("all",) if whole else asked.summary.masks:
-        kept = {"examples": asked.summary.examples, "tokens": asked.summary.tokens}
-        of = {"codes": codes, "mask": mask}
-        call("summarize", lake, of | kept)
-        for level in dict.fromkeys(asked.summary.pairs):
-            if level == "document" or not whole:
-                call("summarize_pairs", lake, of | {"level": level})
-        for label in dict.fromkeys(asked.summary.labels):
-            call(
-                "summarize_labels",
-                lake,
-                of | {"label": label, "subset_by": asked.summary.subset_by},
-            )
+    return ("all",) if lake.codes(codes).rowset.kind == "document" else asked.masks
+
+
+def _record(
+    lake: Lake,
+    asked: Summary,
+    call: Call,
+    codes: Sequence[str],
+    sets: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """Weights, pairs and labels of ``codes``, as far as they are asked for."""
+    if asked.weights or sets:
+        for name in dict.fromkeys(lake.codes(one).dictionary for one in codes):
+            call("summarize_weights", lake, {"dictionary": name, "token_sets": sets})
+    for one in codes:
+        whole = lake.codes(one).rowset.kind == "document"
+        for mask in _masks(lake, asked, one):
+            of = {"codes": one, "mask": mask}
+            for level in dict.fromkeys(asked.pairs):
+                if level == "document" or not whole:
+                    call("summarize_pairs", lake, of | {"level": level})
+            for label in dict.fromkeys(asked.labels):
+                given = of | {"label": label, "subset_by": asked.subset_by}
+                call("summarize_labels", lake, given)

@@ -74,6 +74,8 @@ class PipelineFile(Table):
         for mask in self.summary.masks if self.summary else ():
             if mask not in masks:
                 raise InputError(f"summary.masks: no mask {mask!r}; {nearest(mask, masks)}")
+        for name in (self.summary.records or ()) if self.summary else ():
+            self._check_side("summary.records", name, tensors=False)
         self._check_findings(masks)
         return self
 
@@ -237,8 +239,13 @@ def _from_folder(read: PipelineFile, folder: Path) -> PipelineFile:
     export = read.export
     if export is not None and export.folder is not None:
         export = export.model_copy(update={"folder": _placed(export.folder, folder)})
+    summary = read.summary
+    if summary is not None and summary.token_sets is not None:
+        placed = _placed(summary.token_sets, folder)
+        summary = summary.model_copy(update={"token_sets": placed})
+    given = {"models": models, "summary": summary, "export": export}
     corpus = read.corpus.model_copy(update={"source": source})
-    return read.model_copy(update={"corpus": corpus, "models": models, "export": export})
+    return read.model_copy(update={"corpus": corpus} | given)
 
 
 def _placed(path: str, folder: Path) -> str:

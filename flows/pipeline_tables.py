@@ -190,12 +190,20 @@ class Summary(Table):
     """Strongest rows to keep of each feature."""
     tokens: Count = 20
     """Tokens to keep of each feature, by count and by lift."""
+    source: str | None = None
+    """Label of documents, such as their author, to say over which sources a feature fires."""
+    weights: bool = False
+    """Also what weights say of each feature, and its effects on logits."""
+    token_sets: str | None = None
+    """File of token sets to look for in those effects, as `summarize --token-sets` takes it."""
     pairs: tuple[Literal["token", "document"], ...] = ()
     """Levels at which to count which features fire together; codes of documents: `document`."""
     labels: tuple[str, ...] = ()
     """Labels of documents, of up to 50 values each, to score every feature against."""
     subset_by: str | None = None
     """Another label: the same again within the documents of each of its values."""
+    records: tuple[str, ...] | None = None
+    """Codes that weights, pairs and labels are told of: names as in `[[comparisons]]`; or all."""
 
 
 class Comparison(Table):

@@ -1,9 +1,13 @@
 """Plots of pairs of features against chance, and of features against labels."""
 
+from typing import Any
+
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
+from numpy.typing import NDArray
 
 from actlake.flows.figures import BLUE, GREY, ORANGE, head, short, styled
 from actlake.flows.visible import visible
@@ -13,6 +17,10 @@ from actlake.storage.lake import Lake
 __all__ = ["labels", "pairs"]
 
 MOST_PANELS, MOST_NAMED, MOST_FEATURES = 8, 8, 12
+MOST_LOOKED_AT = 200
+"""Pairs of which some are named, those that come first."""
+NAME_WIDTH, NAME_HEIGHT = 0.09, 0.04
+"""Of a panel, that a name takes."""
 
 
 @styled
@@ -64,11 +72,10 @@ def pairs(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axis.set_minor_formatter(NullFormatter())
-        for a, b, at, up in (
-            group.filter(sure)
-            .head(MOST_NAMED)[["feature_a", "feature_b", "expected", "joint"]]
-            .rows()
-        ):
+        best = group.filter(sure).head(MOST_LOOKED_AT)
+        for a, b, at, up in best[_apart(best, x, y)][
+            ["feature_a", "feature_b", "expected", "joint"]
+        ].rows():
             axes.annotate(f"{a}·{b}", (at, up), (4, 3), textcoords="offset points", fontsize=7)
         units = "rows" if first["level"] == "token" else "documents"
         head(
@@ -84,9 +91,25 @@ def pairs(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
     return figure
 
 
+def _apart(best: pl.DataFrame, x: NDArray[Any], y: NDArray[Any]) -> list[int]:
+    """The first rows of ``best`` whose names do not lie on one another."""
+    wide, high = (max(float(np.ptp(np.log(one))), 1e-9) for one in (x, y))
+    taken: list[tuple[int, float, float]] = []
+    for row, (at, up) in enumerate(np.log(best[["expected", "joint"]].to_numpy()).tolist()):
+        clear = all(
+            abs(at - a) > NAME_WIDTH * wide or abs(up - b) > NAME_HEIGHT * high for _, a, b in taken
+        )
+        if clear and len(taken) < MOST_NAMED:
+            taken.append((row, at, up))
+    return [row for row, _, _ in taken]
+
+
 @styled
 def labels(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure:
-    """AUROC of the features that tell a value of a label best, with those within subsets."""
+    """AUROC of the features that tell a value of a label best, with those within subsets.
+
+    Of a label of two values the first: the other is its mirror.
+    """
     rows = lake.sql(
         """
         WITH asked AS (
@@ -94,7 +117,10 @@ def labels(lake: Lake, codes: str | None = None, mask: str | None = None) -> Fig
             WHERE codes = coalesce($codes, codes) AND mask = coalesce($mask, mask)
         )
         SELECT codes, mask, label, value, subset_by, level, pooling, feature, auroc, q,
-            n_positive, n_negative, n_tests, within
+            n_positive, n_negative, n_tests, within,
+            dense_rank() OVER (
+                PARTITION BY codes, mask, label, subset_by, level, pooling ORDER BY value
+            ) AS place
         FROM asked
         LEFT JOIN (
             SELECT codes, mask, label, value, subset_by, level, pooling, feature,
@@ -114,6 +140,8 @@ def labels(lake: Lake, codes: str | None = None, mask: str | None = None) -> Fig
             "first"
         )
     key = ("codes", "mask", "label", "subset_by", "level", "pooling", "value")
+    several = pl.col("place").max().over(key[:-1]) > 2
+    rows = rows.filter(several | (pl.col("place") == 1))
     shown = [group.head(MOST_FEATURES) for group in rows.partition_by(*key, maintain_order=True)][
         :MOST_PANELS
     ]

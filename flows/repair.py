@@ -12,7 +12,7 @@ from actlake.flows.extract_again import Extraction
 from actlake.flows.maintain import remedy
 from actlake.flows.progress import say
 from actlake.flows.runners import Inline, Runner
-from actlake.flows.summary_states import block_of, statistics_of
+from actlake.flows.summary_states import block_of, sources_of, statistics_of
 from actlake.storage.committed import CommittedFile, files_of_tables, files_of_things
 from actlake.storage.duck import one_line
 from actlake.storage.errors import InputError, LakeError, NotFoundError
@@ -182,11 +182,14 @@ def _made(lake: Lake, file: CommittedFile) -> str:
 
 def _partial(lake: Lake, file: CommittedFile) -> bytes:
     query = """
-        SELECT p.codes, p.mask, p.statistic, p.shard, (r.parameters ->> '$.examples')::BIGINT
+        SELECT p.codes, p.mask, p.statistic, p.shard, (r.parameters ->> '$.examples')::BIGINT,
+            r.parameters ->> '$.source'
         FROM partials AS p INNER JOIN runs AS r USING (run) WHERE p.path = $path
     """
-    for codes, mask, statistic, shard, examples in lake.sql(query, path=file.path).rows():
-        block = block_of(lake, lake.codes(str(codes)), lake.mask(str(mask)), int(str(shard)))
-        state = statistics_of(int(str(examples)))[str(statistic)](block)
+    for name, mask, statistic, shard, examples, source in lake.sql(query, path=file.path).rows():
+        codes, label = lake.codes(str(name)), None if source is None else str(source)
+        numbers = None if label is None else sources_of(lake, codes, label)
+        block = block_of(lake, codes, lake.mask(str(mask)), int(str(shard)), numbers)
+        state = statistics_of(int(str(examples)), label)[str(statistic)](block)
         return partial_bytes(state.arrays())
     raise NotFoundError("only older snapshots name it")

@@ -6,7 +6,8 @@ from actlake.flows.cards import sections
 from actlake.flows.figures import short, svg_text
 from actlake.flows.page import data_uri, template
 from actlake.flows.plots import plot
-from actlake.flows.summaries import scores
+from actlake.flows.report_records import records
+from actlake.flows.summaries import FLAGS, scores
 from actlake.flows.visible import visible, visible_token
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
@@ -38,7 +39,7 @@ def report(
     """
     pictures = {
         kind: _picture(lake, kind, mask)
-        for kind in ("front", "density", "matches", "layers", "hypotheses")
+        for kind in ("front", "density", "pairs", "labels", "matches", "layers", "hypotheses")
     }
     try:
         cards = sections(lake, features, mask)
@@ -54,6 +55,8 @@ def report(
         lineage=_lineage(lake),
         scores=scores(lake, mask=mask),
         pictures=pictures,
+        records=records(lake, mask),
+        flag_names=[flag.removeprefix("is_").replace("_", " ") for flag in FLAGS],
         comparisons=_comparisons(lake),
         matched=_matched(lake),
         designs=_designs(lake),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.runners import Inline, Runner
-from actlake.flows.summary_states import blocks_of, statistics_of, versions_of
+from actlake.flows.summary_states import blocks_of, sources_of, statistics_of, versions_of
 from actlake.flows.summary_tables import Merging, tables_of
 from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.keys import Json, fingerprint
@@ -20,7 +20,7 @@ STEP_ROWS = 1 << 14
 A killed run does at most that much again."""
 STEPS = 4
 """At least, where there are as many shards: so that there is progress to see, and to keep."""
-TABLES_VERSION = 2
+TABLES_VERSION = 3
 """Rises whenever the same states are written as other rows."""
 
 
@@ -31,6 +31,7 @@ def summarize(
     mask: str = "all",
     examples: int = 20,
     tokens: int = 20,
+    source: str | None = None,
     runner: Runner | None = None,
 ) -> None:
     """Fill the tables of statistics, profiles, histograms, positions, tokens and examples.
@@ -40,6 +41,8 @@ def summarize(
 
     examples, tokens
         Rows of each kind, and tokens by count and by lift, to keep of each feature.
+    source
+        A label of documents, such as their author, over whose values ``gini_sources`` is taken.
 
     Rows outside ``mask`` count neither as firing nor as silent. InputError if no row is under it.
     """
@@ -57,8 +60,10 @@ def summarize(
         "mask": mask,
         "examples": examples,
         "tokens": tokens,
+        "source": source,
     }
-    versions = versions_of(examples)
+    of_document = None if source is None else sources_of(lake, reader, source)
+    versions = versions_of(examples, source)
     version = fingerprint(TABLES_VERSION, *sorted(versions.values()))
     inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "version": version}
     same = {"codes": codes, "mask": mask}
@@ -73,7 +78,7 @@ def summarize(
         if run.done:
             say(f"summarize: {codes} under {mask} found complete")
             return
-        make = statistics_of(examples)
+        make = statistics_of(examples, source)
         stored = lake.partials(codes, mask, [*versions.values()])
         lacking = {
             shard: [statistic for statistic in make if (statistic, shard) not in stored]
@@ -83,7 +88,7 @@ def summarize(
 
         def step(shards: Sequence[int]) -> list[dict[str, object]]:
             rows = []
-            blocks = blocks_of(lake, reader, rule, shards)
+            blocks = blocks_of(lake, reader, rule, shards, of_document)
             for shard, block in zip(shards, blocks, strict=True):
                 for statistic in lacking[shard]:
                     place = write_partial(lake.store, make[statistic](block).arrays())
@@ -101,7 +106,8 @@ def summarize(
                 commit_partials(run, rows, f"{what} of {codes} under {mask}")
                 advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
         partials = lake.partials(codes, mask, [*versions.values()])
-        tables = tables_of(Merging(lake, reader, mask, partials), run.run, examples, tokens)
+        merging = Merging(lake, reader, mask, partials)
+        tables = tables_of(merging, run.run, examples, tokens, with_sources=source is not None)
 
         def replace(transaction: Transaction) -> None:
             # An earlier summary, of other parameters or of a run that died before its end.

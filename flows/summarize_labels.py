@@ -10,6 +10,8 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from actlake.analytics.features.clustered_rates import RateSums, rate_difference
+from actlake.analytics.features.fisher import fisher_exact
+from actlake.analytics.features.information import chance_information
 from actlake.analytics.features.label_scores import RankedFeatures
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.analytics.hypotheses.pooling import POOLINGS, DocumentPool
@@ -36,7 +38,7 @@ from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize_labels"]
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 """Changes whenever a result's meaning changes."""
 
 MOST_VALUES = 64_000_000
@@ -80,8 +82,9 @@ def summarize_labels(
         holds in every subset from what holds in one (``sql/views/label_subsets.sql``).
     level, pooling
         document: values are pooled over the rows of each, by max, mean, sum or any; p is of
-        Mann-Whitney. token: units are rows, and p compares shares of firing rows with documents as
-        clusters; at most 64 million values.
+        Mann-Whitney, p_fisher of firing or not. token: units are rows, and p compares shares of
+        firing rows with documents as clusters; p_fisher and what chance gives of information take
+        units for independent, so there is neither. At most 64 million values.
     min_fires
         Units with the label on which a feature must fire to be compared.
 
@@ -205,15 +208,21 @@ def _parts(
         here = [c for c in range(len(classes)) if 0 < (of_unit == c).sum() < len(used)]
         if not here:
             continue
-        found = RankedFeatures(units.values[used][:, features]).scores(
-            of_unit[:, None] == np.array(here)
-        )
+        ranked = RankedFeatures(units.values[used][:, features])
+        found = ranked.scores(of_unit[:, None] == np.array(here))
+        shape = (len(features), len(here))
         if units.fires is not None:
             found["p"] = _clustered(units, units.fires, features, of_document, inside, here)
-        shape = (len(features), len(here))
+            # Rows of one document are no independent units, nor can one be dealt without the other.
+            found["p_fisher"] = found["information_by_chance"] = np.full(shape, np.nan)
+        else:
+            positive, fires = found["n_positive"][0], ranked.fires[:, None]
+            found["p_fisher"] = fisher_exact(found["fires_positive"], fires, positive, len(used))
+            found["information_by_chance"] = chance_information(ranked.levels(), positive)
         tested = int(np.isfinite(found["p"]).sum())
         columns = {name: one.T.ravel() for name, one in found.items()}
         columns["q"] = benjamini_hochberg(columns["p"])
+        columns["q_fisher"] = benjamini_hochberg(columns["p_fisher"])
         columns["n_tests"] = np.full(columns["p"].shape, tested)
         columns["feature"] = np.broadcast_to(features[:, None], shape).T.ravel()
         columns["value"] = np.repeat(np.array([classes[c] for c in here], object), len(features))

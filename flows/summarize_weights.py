@@ -1,6 +1,6 @@
 """summarize --weights: what a dictionary's weights say of each feature, without any row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,10 +8,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.flows.extract_again import Extraction
 from actlake.flows.feature_table import feature_table
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
+from actlake.flows.token_sets import NamedSets, named_members
 from actlake.storage.dictionary_files import DictionaryFile
 from actlake.storage.errors import InputError, LakeError
 from actlake.storage.keys import Json
@@ -19,31 +21,53 @@ from actlake.storage.lake import Lake
 from actlake.storage.transaction import Transaction
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
+    from actlake.analytics.dictionaries.logit_effects import TokenSets, Unembedding
     from actlake.flows.extraction.models import ModelFacts
 
 __all__ = ["summarize_weights"]
 
-VERSION = "1"
+VERSION = "2"
 RESIDUAL = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 """Sites that the unembedding can read: they are, or are added to, the residual stream."""
 LOGITS = ("mean", "std", "skew", "kurtosis", "max", "entropy")
+DIRECTIONS, BELOW, SEED = 400, 0.99, 0
+"""Random directions that scores of token sets are held against, and the share to be above."""
 Columns = Mapping[str, NDArray[Any]]
+Tables = dict[str, pa.Table]
 
 
-def summarize_weights(lake: Lake, *, dictionary: str, tokens: int = 10) -> None:
-    """Fill features and feature_logits of a dictionary; what was there of it is replaced.
+def summarize_weights(
+    lake: Lake,
+    *,
+    dictionary: str,
+    tokens: int = 10,
+    token_sets: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Fill features, feature_logits and feature_token_sets of a dictionary.
+
+    What was there of it is replaced.
 
     tokens
         To keep of each feature, raised most and lowered most.
+    token_sets
+        Texts of tokens by the name of a set, beside those of ``token_sets.LOOKS``.
 
     Effects on logits are told where the dictionary is of the residual stream of a causal model
-    whose files are where they were; elsewhere its columns are NULL, and why is said.
+    whose files are where they were; elsewhere its columns are NULL, there are no sets, and why is
+    said. InputError for a set of no token.
     """
     if tokens < 1:
         raise InputError("summarize keeps at least 1 token of each feature")
     file = lake.dictionary(dictionary)
     facts = _model(lake, file)
-    parameters: dict[str, Json] = {"dictionary": dictionary, "tokens": tokens}
+    if token_sets and facts is None:
+        say(f"summarize: {dictionary} has no effects on logits that token sets could be seen in")
+    sets = named_members(lake, lake.tensor(file.tensor).rowset.tokenizer, token_sets or {})
+    parameters: dict[str, Json] = {
+        "dictionary": dictionary,
+        "tokens": tokens,
+        "token_sets": {name: [*texts] for name, texts in (token_sets or {}).items()},
+    }
     inputs = {
         "dictionary": file.fingerprint,
         "model": facts.fingerprint if facts else "",
@@ -55,10 +79,10 @@ def summarize_weights(lake: Lake, *, dictionary: str, tokens: int = 10) -> None:
         if run.done:
             say(f"summarize: weights of {dictionary} found complete")
             return
-        tables = _tables(file, facts, run.run, tokens)
+        tables = _tables(file, facts, sets, run.run, tokens)
 
         def replace(transaction: Transaction) -> None:
-            for table in tables:
+            for table in ("features", "feature_logits", "feature_token_sets"):
                 deletion(transaction, table, same)
 
         run.append(tables, f"weights of {dictionary}", check=replace)
@@ -82,8 +106,8 @@ def _model(lake: Lake, file: DictionaryFile) -> "ModelFacts | None":
 
 
 def _tables(
-    file: DictionaryFile, facts: "ModelFacts | None", run: str, k: int
-) -> dict[str, pa.Table]:
+    file: DictionaryFile, facts: "ModelFacts | None", sets: NamedSets, run: str, k: int
+) -> Tables:
     # Torch and the tiles of a large dictionary, only where they are wanted.
     from actlake.analytics.dictionaries.logit_effects import logit_effects
     from actlake.analytics.dictionaries.weight_facts import weight_facts
@@ -94,18 +118,49 @@ def _tables(
     columns["nearest_decoder"] = np.where(nearest < 0, np.nan, nearest)
     columns |= {f"logit_{name}": np.full(file.n_features, np.nan) for name in LOGITS}
     key = {"dictionary": file.name, "run": run}
-    extremes = []
-    if facts is not None:
-        unembedding = load_unembedding(facts)
-        decoder = file.arrays.get("W_dec", np.eye(file.width, dtype=np.float32))
-        with progress(f"effects of {file.name} on logits", file.n_features) as advance:
-            for shape, extreme in logit_effects(decoder, unembedding, k):
-                here = shape.pop("feature")
-                for name, values in shape.items():
-                    columns[name][here] = values
-                extremes.append(feature_table("feature_logits", extreme, key))
-                advance(len(here))
-    found = {"features": feature_table("features", columns, key)}
-    if extremes:
-        found["feature_logits"] = pa.concat_tables(extremes)
+    if facts is None:
+        return {"features": feature_table("features", columns, key)}
+    unembedding = load_unembedding(facts)
+    asked = sets.among(len(unembedding.weight))
+    decoder = file.arrays.get("W_dec", np.eye(file.width, dtype=np.float32))
+    extremes, scores = [], []
+    with progress(f"effects of {file.name} on logits", file.n_features) as advance:
+        for block in logit_effects(decoder, unembedding, k, asked):
+            here = block.features.pop("feature")
+            for name, values in block.features.items():
+                columns[name][here] = values
+            extremes.append(feature_table("feature_logits", block.tokens, key))
+            scores.append(block.scores)
+            advance(len(here))
+    found = {
+        "features": feature_table("features", columns, key),
+        "feature_logits": pa.concat_tables(extremes),
+    }
+    if asked is not None:
+        enriched = _enriched(np.concatenate(scores), unembedding, asked)
+        enriched["token_set"] = np.tile(np.array(sets.names, object), file.n_features)
+        found["feature_token_sets"] = feature_table("feature_token_sets", enriched, key)
     return found
+
+
+def _enriched(
+    scores: NDArray[np.float64], unembedding: "Unembedding", sets: "TokenSets"
+) -> dict[str, NDArray[Any]]:
+    """Columns of feature_token_sets but the names; scores of shape (features, sets)."""
+    from actlake.analytics.dictionaries.enrichment import enrichment_p
+    from actlake.analytics.dictionaries.logit_effects import random_scores
+
+    by_chance = random_scores(unembedding, sets, directions=DIRECTIONS, seed=SEED)
+    size, tokens = sets.members.sum(axis=1), sets.members.shape[1]
+    p = enrichment_p(scores, size, tokens).ravel()
+    features, count = scores.shape
+    return {
+        "feature": np.repeat(np.arange(features), count),
+        "n_set": np.tile(size, features),
+        "n_tokens": np.full(scores.size, tokens),
+        "score": scores.ravel(),
+        "random_score": np.tile(np.quantile(np.abs(by_chance), BELOW, axis=0), features),
+        "p": p,
+        "q": benjamini_hochberg(p),
+        "n_tests": np.full(scores.size, scores.size),
+    }

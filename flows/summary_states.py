@@ -11,20 +11,35 @@ from numpy.typing import NDArray
 from actlake.analytics.features.bottom_rows import BottomRows
 from actlake.analytics.features.documents import FeatureDocuments
 from actlake.analytics.features.examples import STRATA
+from actlake.analytics.features.gaps import FeatureGaps
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
 from actlake.analytics.features.postings import Postings
+from actlake.analytics.features.sources import FeatureSources
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
+from actlake.analytics.features.windows import REACH, windows
 from actlake.analytics.statistic import Statistic
+from actlake.flows.codes_blocks import documents_of
+from actlake.flows.document_labels import document_label, numbers_of
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
+from actlake.storage.errors import InputError
 from actlake.storage.keys import fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 
-__all__ = ["Block", "block_of", "blocks_of", "per_stratum", "statistics_of", "versions_of"]
+__all__ = [
+    "Block",
+    "block_of",
+    "blocks_of",
+    "contexts_of",
+    "per_stratum",
+    "sources_of",
+    "statistics_of",
+    "versions_of",
+]
 
 VERSIONS = {
     "moments": 2,
@@ -34,16 +49,19 @@ VERSIONS = {
     "tokens": 1,
     "previous_tokens": 1,
     "next_tokens": 1,
+    "gaps": 1,
 }
 """Rises whenever a state's meaning or its bits change: partials of other states stay valid."""
 VERSIONS_OF_ROWS = {
-    "top_rows": 1,
-    "random_rows": 1,
-    "value_rows": 1,
-    "silent_rows": 1,
-    "token_rows": 1,
+    "top_rows": 2,
+    "random_rows": 2,
+    "value_rows": 2,
+    "silent_rows": 2,
+    "token_rows": 2,
 }
 """The same, of states that keep as many rows as are asked for."""
+VERSION_OF_SOURCES = 1
+"""The same, of the state of a label's values; there is none without a label."""
 FIRING_SEED, SILENT_SEED = 1, 2
 SILENT_SAMPLE, TOKEN_SAMPLE = 16, 2
 """Rows to choose silent ones from, of all rows and of each token, for each example to keep."""
@@ -65,32 +83,55 @@ class Block:
     previous_token: NDArray[np.int32]
     """Of the row before, in the same document; -1 where there is none."""
     next_token: NDArray[np.int32]
+    context: NDArray[np.int64]
+    """What rows of the same window of tokens share."""
+    source: NDArray[np.int64] | None
+    """The source of each row's document, -1 for none; None where none are asked for."""
 
     @cached_property
     def postings(self) -> Postings:
         return Postings.of(self.codes, self.mask)
 
 
-def block_of(lake: Lake, codes: Codes, mask: Mask, shard: int) -> Block:
+def sources_of(lake: Lake, codes: Codes, label: str) -> NDArray[np.int64]:
+    """A number for the value of ``label`` of each document of the codes' corpus; -1 for none."""
+    documents = documents_of(lake, codes)
+    return numbers_of(document_label(lake, codes.rowset.corpus, label, documents))[0]
+
+
+def block_of(
+    lake: Lake, codes: Codes, mask: Mask, shard: int, source: NDArray[np.int64] | None = None
+) -> Block:
     """What the statistics of one shard are made of."""
-    [block] = blocks_of(lake, codes, mask, [shard])
+    [block] = blocks_of(lake, codes, mask, [shard], source)
     return block
 
 
-def blocks_of(lake: Lake, codes: Codes, mask: Mask, shards: Sequence[int]) -> Iterator[Block]:
-    """The same of consecutive ``shards``, of whose rows the mask is asked once."""
+def blocks_of(
+    lake: Lake,
+    codes: Codes,
+    mask: Mask,
+    shards: Sequence[int],
+    source: NDArray[np.int64] | None = None,
+) -> Iterator[Block]:
+    """The same of consecutive ``shards``, of whose rows the mask is asked once.
+
+    ``source`` is a number for each document of the corpus, or -1.
+    """
     start, (_, stop) = codes.grid.span(shards[0])[0], codes.grid.span(shards[-1])
     kept = lake.mask_rows(mask, codes.rowset, start, stop)
     for shard in shards:
         first, last = codes.grid.span(shard)
-        yield _block(codes, shard, kept[first - start : last - start])
+        yield _block(codes, shard, kept[first - start : last - start], source)
 
 
-def _block(codes: Codes, shard: int, mask: NDArray[np.bool_]) -> Block:
+def _block(
+    codes: Codes, shard: int, mask: NDArray[np.bool_], source: NDArray[np.int64] | None
+) -> Block:
     start, stop = codes.grid.span(shard)
     rowset = codes.rowset
-    # One row more on each side: a token's neighbour, and where a document ends.
-    first, last = max(start - 1, 0), min(stop + 1, rowset.rows)
+    # Some rows more on each side: a token's neighbours, and where a document ends.
+    first, last = max(start - REACH, 0), min(stop + REACH, rowset.rows)
     document = rowset.column("document", first, last)
     token = rowset.column("token_id", first, last)
     position = rowset.column("position", first, last)
@@ -111,6 +152,8 @@ def _block(codes: Codes, shard: int, mask: NDArray[np.bool_]) -> Block:
         token_id=token[own],
         previous_token=before[own],
         next_token=after[own],
+        context=windows(token, document, own, start),
+        source=None if source is None else source[document[own]],
     )
 
 
@@ -119,11 +162,16 @@ def per_stratum(examples: int) -> int:
     return -(-examples // STRATA)
 
 
-def statistics_of(examples: int) -> dict[str, Callable[[Block], Statistic]]:
+def statistics_of(examples: int, source: str | None) -> dict[str, Callable[[Block], Statistic]]:
     """How each statistic is made of a block, by its name in ``partials``."""
 
+    def sources(block: Block) -> Statistic:
+        if block.source is None:
+            raise InputError("a block without sources has no statistic of them")
+        return FeatureSources.of(block.postings, source=block.source)
+
     def rows(block: Block) -> dict[str, Any]:
-        return {"row_start": block.row_start, "seed": FIRING_SEED}
+        return {"row_start": block.row_start, "seed": FIRING_SEED, "context": block.context}
 
     def silent_rows(block: Block) -> Statistic:
         return _sample(block, np.zeros(len(block.mask), np.int64), SILENT_SAMPLE * examples)
@@ -131,11 +179,12 @@ def statistics_of(examples: int) -> dict[str, Callable[[Block], Statistic]]:
     def token_rows(block: Block) -> Statistic:
         return _sample(block, block.token_id.astype(np.int64), TOKEN_SAMPLE * examples)
 
-    return {
+    of_label = {"sources": sources} if source is not None else {}
+    return of_label | {
         "moments": lambda block: FeatureMoments.of_postings(block.postings),
         "histogram": lambda block: FeatureHistogram.of_postings(block.postings),
         "top_rows": lambda block: TopRows.of_postings(
-            block.postings, row_start=block.row_start, k=examples
+            block.postings, row_start=block.row_start, k=examples, context=block.context
         ),
         "documents": lambda block: FeatureDocuments.of(
             block.postings, document=block.document, size=block.document_rows
@@ -148,6 +197,9 @@ def statistics_of(examples: int) -> dict[str, Callable[[Block], Statistic]]:
         "next_tokens": lambda block: FeatureTokens.of_postings(
             block.postings, token_id=block.next_token
         ),
+        "gaps": lambda block: FeatureGaps.of(
+            block.postings, row_start=block.row_start, rows=len(block.mask)
+        ),
         "random_rows": lambda block: BottomRows.firing(block.postings, k=examples, **rows(block)),
         "value_rows": lambda block: BottomRows.by_value(
             block.postings, k=per_stratum(examples), **rows(block)
@@ -157,17 +209,28 @@ def statistics_of(examples: int) -> dict[str, Callable[[Block], Statistic]]:
     }
 
 
-def versions_of(examples: int) -> dict[str, str]:
+def versions_of(examples: int, source: str | None) -> dict[str, str]:
     """The ``code_version`` of each statistic's partials."""
     plain = {name: fingerprint(name, version) for name, version in VERSIONS.items()}
     kept = {
         name: fingerprint(name, version, examples) for name, version in VERSIONS_OF_ROWS.items()
     }
-    return plain | kept
+    if source is None:
+        return plain | kept
+    return plain | kept | {"sources": fingerprint("sources", VERSION_OF_SOURCES, source)}
 
 
 def _sample(block: Block, group: NDArray[np.int64], k: int) -> BottomRows:
     """Of the rows under the mask, by group; those of a negative group are left out."""
     at = np.flatnonzero(block.mask & (group >= 0))
     row = block.row_start + at
-    return BottomRows.of(group[at], row, np.zeros(len(at)), k=k, seed=SILENT_SEED)
+    none, context = np.zeros(len(at)), block.context[at]
+    return BottomRows.of(group[at], row, none, k=k, seed=SILENT_SEED, context=context)
+
+
+def contexts_of(codes: Codes, shard: int) -> NDArray[np.int64]:
+    """``Block.context`` of a shard by itself."""
+    start, stop = codes.grid.span(shard)
+    first, last = max(start - REACH, 0), min(stop + REACH, codes.rowset.rows)
+    token, document = (codes.rowset.column(one, first, last) for one in ("token_id", "document"))
+    return windows(token, document, slice(start - first, stop - first), start)

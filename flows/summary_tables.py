@@ -16,16 +16,19 @@ from actlake.analytics.features.examples import (
     random_examples,
     silent_examples,
 )
+from actlake.analytics.features.gaps import FeatureGaps
 from actlake.analytics.features.grouping import distinct
 from actlake.analytics.features.histogram import FeatureHistogram
 from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
+from actlake.analytics.features.sources import FeatureSources
 from actlake.analytics.features.token_shapes import SHAPES, token_shapes
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.statistic import Arrays, Statistic, Wide, merge_in_order, merge_wide
+from actlake.flows.codes_blocks import masked_shards
 from actlake.flows.feature_table import feature_table
-from actlake.flows.summary_states import per_stratum
+from actlake.flows.summary_states import contexts_of, per_stratum
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
 from actlake.storage.durable import Digest
@@ -64,7 +67,9 @@ class Merging:
             yield from_arrays(read_partial(self.lake.store, *self.partials[name, shard]))
 
 
-def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[str, pa.Table]:
+def tables_of(
+    merging: Merging, run: str, examples: int, tokens: int, *, with_sources: bool
+) -> dict[str, pa.Table]:
     """Every table of a summary; ``examples`` and ``tokens`` as given to ``summarize``."""
     histogram = merging.merged_wide("histogram", FeatureHistogram.from_arrays)
     positions = merging.merged("positions", FeaturePositions.from_arrays)
@@ -73,9 +78,11 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
         **{name: histogram.quantile(share) for name, share in QUANTILES_ACTIVE.items()},
         **{name: histogram.quantile_all(share) for name, share in QUANTILES_ALL.items()},
         **merging.merged("documents", FeatureDocuments.from_arrays).finish(),
+        **_sources(merging, with_sources),
     }
     profiles, rankings = _tokens(merging, tokens)
     profiles = {"feature": statistics["feature"], **profiles, **positions.finish()}
+    profiles |= merging.merged("gaps", FeatureGaps.from_arrays).finish()
     found: dict[str, Columns] = {
         "feature_statistics": statistics,
         "feature_profiles": profiles,
@@ -86,6 +93,14 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
     }
     key = {"codes": merging.codes.name, "mask": merging.mask, "run": run}
     return {name: feature_table(name, columns, key) for name, columns in found.items()}
+
+
+def _sources(merging: Merging, asked: bool) -> Columns:
+    """Columns of feature_statistics; NaN where no sources were asked for."""
+    if asked:
+        return merging.merged("sources", FeatureSources.from_arrays).finish()
+    none = np.full(merging.codes.n_features, np.nan)
+    return dict.fromkeys(("n_sources", "n_sources_fires", "gini_sources"), none)
 
 
 def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:
@@ -125,9 +140,22 @@ def _examples(merging: Merging, histogram: FeatureHistogram, tokens: Columns, k:
         "silent": silent_examples(silent, in_sample, k),
         "negative": hard_negatives(top, by_token, codes, rows, k),
     }
-    return _joined(
+    joined = _joined(
         [{"kind": np.full(len(one["rank"]), kind), **one} for kind, one in found.items()]
     )
+    return {**joined, "n_alike": _alike(merging, joined["context"])}
+
+
+def _alike(merging: Merging, context: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows under the mask whose context is each of ``context``; reads the tokens once."""
+    wanted, place = np.unique(context, return_inverse=True)
+    counted = np.zeros(len(wanted), np.int64)
+    shards = masked_shards(merging.lake, merging.codes, merging.lake.mask(merging.mask))
+    for shard, kept, _ in shards if len(wanted) else ():
+        mine = contexts_of(merging.codes, shard)[kept]
+        at = np.minimum(np.searchsorted(wanted, mine), len(wanted) - 1)
+        counted += np.bincount(at[wanted[at] == mine], minlength=len(wanted))
+    return counted[place]
 
 
 def _codes_of(codes: Codes, rows: NDArray[np.int64]) -> Csr:

@@ -1,7 +1,7 @@
 """Contexts: what a feature fired on, as text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,12 +43,14 @@ class Context:
     stop: int
     spans: tuple[Span, ...]
     """Where the feature fires in ``text``, in order."""
+    n_alike: int | None = None
+    """Rows with the same tokens on and around them, itself counted; None where none were."""
 
 
 def example_rows(
     reading: Reading, codes: Codes, feature: int, mask: str, limit: int, kind: str
-) -> list[tuple[int, float]]:
-    """Row and value of the examples of a kind, as summarized under ``mask``.
+) -> list[tuple[int, float, int | None]]:
+    """Row, value and ``n_alike`` of the examples of a kind, as summarized under ``mask``.
 
     Without a summary the strongest come from postings where the mask is all; InputError otherwise.
     """
@@ -64,7 +66,7 @@ def example_rows(
     named = {"codes": codes.name, "feature": feature}
     parameters = named | {"mask": mask, "limit": limit, "kind": kind}
     summarized = """
-        SELECT "row", value FROM feature_examples
+        SELECT "row", value, n_alike FROM feature_examples
         WHERE codes = $codes AND mask = $mask AND feature = $feature AND kind = $kind
         ORDER BY rank LIMIT $limit
     """
@@ -81,7 +83,7 @@ def example_rows(
             )
         return []
     every = """
-        SELECT "row", value FROM postings WHERE codes = $codes AND feature = $feature
+        SELECT "row", value, NULL FROM postings WHERE codes = $codes AND feature = $feature
         ORDER BY value DESC, "row" LIMIT $limit
     """
     reading.table("postings", codes=(codes.name,) * 2, feature=(feature,) * 2)
@@ -92,12 +94,14 @@ def contexts_of_rows(
     reading: Reading,
     codes: Codes,
     feature: int,
-    rows: Sequence[tuple[int, float]],
+    rows: Sequence[tuple[int, float, int | None]],
     *,
     before: int,
     after: int,
 ) -> list[Context]:
-    """The contexts of (row, value), in order: ``before`` and ``after`` rows of the same document.
+    """The contexts of (row, value, n_alike), in order.
+
+    Each reaches over ``before`` and ``after`` rows of the same document.
 
     A row of a document rowset is its whole text.
     """
@@ -105,12 +109,13 @@ def contexts_of_rows(
         raise InputError("contexts reach 0 or more rows before and after a row")
     if not rows:
         return []
-    documents = codes.rowset.at("document", np.array([row for row, _ in rows]))
+    documents = codes.rowset.at("document", np.array([row for row, *_ in rows]))
     texts = _texts(reading, codes.rowset.corpus, sorted(set(documents.tolist())))
-    return [
+    found = (
         _context(codes, feature, row, value, int(document), *texts[int(document)], before, after)
-        for (row, value), document in zip(rows, documents, strict=True)
-    ]
+        for (row, value, _), document in zip(rows, documents, strict=True)
+    )
+    return [replace(one, n_alike=alike) for one, (*_, alike) in zip(found, rows, strict=True)]
 
 
 def _context(

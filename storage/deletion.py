@@ -54,6 +54,7 @@ PARTS: dict[str, dict[str, str]] = {
         "evaluations": "dictionary",
         "features": "dictionary",
         "feature_logits": "dictionary",
+        "feature_token_sets": "dictionary",
     },
     "codes": {"postings": "codes"},
 }

@@ -30,6 +30,9 @@ FEATURE_COLUMNS = {
         q90_all DOUBLE? 90 % quantile over all rows, zeros counted, within 1 %
         q99_all DOUBLE? 99 % quantile over all rows, within 1 %
         q999_all DOUBLE? 99.9 % quantile over all rows, within 1 %
+        n_sources BIGINT? sources with a row under the mask; NULL where no label is taken for them
+        n_sources_fires BIGINT? sources in which the feature fires
+        gini_sources DOUBLE? Gini of its firing rows against the rows of each source; 0: one rate
     """,
     "feature_profiles": """
         codes VARCHAR name of the codes
@@ -52,6 +55,7 @@ FEATURE_COLUMNS = {
         position_peak_share DOUBLE? share of its firings in that bin, in (0, 1]
         position_lift DOUBLE? (firings + 1) / (expected firings + 1) there
         run VARCHAR run that wrote this row
+        burstiness DOUBLE? of gaps between firings, in [-1, 1]; 0: at random; NULL for 2 or fewer
     """,
     "feature_histograms": """
         codes VARCHAR name of the codes
@@ -77,6 +81,7 @@ FEATURE_COLUMNS = {
         rank BIGINT from 1
         row BIGINT index in the rowset
         value FLOAT stored value on that row; 0 where it is silent
+        n_alike BIGINT? rows under the mask with the same tokens up to 8 away, of which one is shown
     """,
     "feature_tokens": """
         codes VARCHAR name of the codes
@@ -118,5 +123,18 @@ FEATURE_COLUMNS = {
         rank BIGINT from 1
         token_id INTEGER vocabulary index
         effect DOUBLE what a value of 1 adds to the token's logit, less the mean over tokens
+    """,
+    "feature_token_sets": """
+        dictionary VARCHAR name of the dictionary
+        feature INTEGER feature in [0, n_features)
+        token_set VARCHAR name of the set: of how its tokens look, or as the user named it
+        n_set BIGINT tokens in the set
+        n_tokens BIGINT tokens of the vocabulary, among which the set stands
+        score DOUBLE? enrichment in [-1, 1]; 1: all of it raised above all others; NULL for a 0 row
+        random_score DOUBLE what the scores of 99 % of random directions stay below, either sign
+        p DOUBLE chance that a random set of n_set tokens scores so: Kolmogorov-Smirnov
+        q DOUBLE p after Benjamini-Hochberg over n_tests
+        n_tests BIGINT features times sets
+        run VARCHAR run that wrote this row
     """,
 }

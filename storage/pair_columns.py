@@ -73,6 +73,10 @@ PAIR_COLUMNS: dict[str, str] = {
         q DOUBLE? p after Benjamini-Hochberg over n_tests
         n_tests BIGINT features times values tested together, in one subset
         run VARCHAR run that wrote this row
+        p_fisher DOUBLE? Fisher's exact test of firing or not; NULL for rows, or from before it
+        q_fisher DOUBLE? p_fisher after Benjamini-Hochberg over n_tests
+        information DOUBLE? nats that silent, weak or strong (above the median) tells of the value
+        information_by_chance DOUBLE? its mean over all ways to deal the value out; NULL for rows
     """,
     "feature_changes": """
         codes_a VARCHAR codes over one corpus

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actlake.analytics.dictionaries.enrichment import enrichment
 from actlake.storage.errors import InputError
 
 BLOCK_VALUES = 1 << 22
@@ -26,10 +27,35 @@ class Unembedding:
     """Whether the final norm takes the mean of a row away first."""
 
 
+@dataclass(frozen=True, slots=True)
+class TokenSets:
+    """Sets of tokens to look for in effects, among the tokens that a vocabulary names."""
+
+    token_id: NDArray[np.int64]
+    """Rows of the unembedding that stand for a token, shape (tokens,)."""
+    members: NDArray[np.bool_]
+    """Shape (sets, tokens); each set holds one token at least, and not all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What is told of the effects of a block of features."""
+
+    features: dict[str, NDArray[Any]]
+    """Columns of the table features."""
+    tokens: dict[str, NDArray[Any]]
+    """Columns of feature_logits."""
+    scores: NDArray[np.float64]
+    """``enrichment`` of each feature and set, shape (features, sets)."""
+
+
 def logit_effects(
-    decoder: NDArray[np.float32], unembedding: Unembedding, k: int
-) -> Iterator[tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]:
-    """Columns of features and of feature_logits, block by block of features.
+    decoder: NDArray[np.float32],
+    unembedding: Unembedding,
+    k: int,
+    sets: TokenSets | None = None,
+) -> Iterator[Effects]:
+    """Columns of features and of feature_logits and scores of ``sets``, block by block of features.
 
     Effects are ``(w ⊙ scale) Wᵀ`` for each row w of ``decoder``, shape (features, width): what a
     value of 1 adds, up to the norm of the row, which the final norm divides by, and apart from all
@@ -42,41 +68,74 @@ def logit_effects(
     Source: nostalgebraist (2020), "interpreting GPT: the logit lens"; Elhage et al. (2021), "A
     mathematical framework for transformer circuits", for the direct path.
     """
-    vocabulary = len(unembedding.weight)
+    k = min(k, len(unembedding.weight))
+    for feature, effects in _blocks(decoder, unembedding):
+        yield Effects(
+            {"feature": feature, **_shape(effects)},
+            _extremes(feature, effects, k),
+            _scores(effects, sets),
+        )
+
+
+def random_scores(
+    unembedding: Unembedding, sets: TokenSets, *, directions: int, seed: int
+) -> NDArray[np.float64]:
+    """``enrichment`` of random directions, shape (directions, sets): what no feature need mean.
+
+    Tokens of a set are often alike in the unembedding, so that any direction raises or lowers many
+    of them together; a random set of tokens would not tell that.
+    """
+    width = unembedding.weight.shape[1]
+    drawn = np.random.default_rng(seed).standard_normal((directions, width)).astype(np.float32)
+    found = [_scores(effects, sets) for _, effects in _blocks(drawn, unembedding)]
+    return np.concatenate(found)
+
+
+def _scores(effects: torch.Tensor, sets: TokenSets | None) -> NDArray[np.float64]:
+    if sets is None:
+        return np.zeros((len(effects), 0))
+    return enrichment(effects.numpy()[:, sets.token_id], sets.members)
+
+
+def _blocks(
+    decoder: NDArray[np.float32], unembedding: Unembedding
+) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+    """Features and their effects, shape (features, vocabulary)."""
     if decoder.shape[1] != unembedding.weight.shape[1]:
         raise InputError(
             f"directions of width {decoder.shape[1]} are no rows of a residual stream of width "
             f"{unembedding.weight.shape[1]}, so they have no effects on logits"
         )
-    k = min(k, vocabulary)
     weight = torch.from_numpy(unembedding.weight)
-    many = max(BLOCK_VALUES // vocabulary, 1)
+    many = max(BLOCK_VALUES // len(weight), 1)
     for start in range(0, len(decoder), many):
         rows = decoder[start : start + many]
         if unembedding.centres:
             rows = rows - rows.mean(axis=1, keepdims=True)
         effects = torch.from_numpy(rows * unembedding.scale) @ weight.T
-        feature = np.arange(start, start + len(rows))
-        yield {"feature": feature, **_shape(effects)}, _extremes(feature, effects, k)
+        yield np.arange(start, start + len(rows)), effects
 
 
 def _shape(effects: torch.Tensor) -> dict[str, NDArray[np.float64]]:
     wide = effects.double()
-    mean = wide.mean(dim=1, keepdim=True)
-    log_share = torch.log_softmax(wide, dim=1)
-    entropy = -(log_share.exp() * log_share).sum(dim=1) / np.log(2)
-    wide = wide - mean
-    square = wide * wide
+    most = wide.amax(dim=1)
+    share = torch.exp(wide - most[:, None])
+    total = share.sum(dim=1)
+    entropy = (most + total.log() - torch.linalg.vecdot(share, wide) / total) / np.log(2)
+    mean = wide.mean(dim=1)
+    wide -= mean[:, None]
+    square = torch.mul(wide, wide, out=share)
     variance = square.mean(dim=1)
     spread = torch.where(variance > 0, variance, torch.nan)
+    count = wide.shape[1]
     return {
         name: values.numpy()
         for name, values in {
-            "logit_mean": mean[:, 0],
+            "logit_mean": mean,
             "logit_std": variance.sqrt(),
-            "logit_skew": (square * wide).mean(dim=1) / spread**1.5,
-            "logit_kurtosis": (square * square).mean(dim=1) / spread**2 - 3,
-            "logit_max": wide.amax(dim=1),
+            "logit_skew": torch.linalg.vecdot(square, wide) / count / spread**1.5,
+            "logit_kurtosis": torch.linalg.vecdot(square, square) / count / spread**2 - 3,
+            "logit_max": most - mean,
             "logit_entropy": entropy,
         }.items()
     }

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import distinct, may_be_first, ordered_by, within_group
+from actlake.analytics.features.grouping import distinct, first_contexts, leading
 from actlake.analytics.features.histogram import BIN_OFFSET, BINS, bins_of
 from actlake.analytics.features.postings import Ints, Postings
 from actlake.analytics.splitmix import splitmix64
@@ -20,10 +20,11 @@ STRATUM_BINS = 8
 
 @dataclass(frozen=True, slots=True)
 class BottomRows:
-    """Of each group the ``k`` rows whose hash is smallest, in order of the hash.
+    """Of each group the ``k`` rows of different contexts whose hash is smallest, in its order.
 
-    The hash is of the row alone, so which rows are kept depends on which there are and on the
-    seed, never on how they were cut or ordered; of a group, every row is as likely as another.
+    Rows of one context, such as a text that the corpus holds many times, count once. The hash is of
+    the row alone, so which rows are kept depends on which there are and on the seed, never on how
+    they were cut or ordered; of a group, every row is as likely as another.
 
     Source: Cohen & Kaplan (2007), "Summarizing data using bottom-k sketches", PODC.
     """
@@ -35,49 +36,79 @@ class BottomRows:
     row: Ints
     value: NDArray[np.float64]
     """The feature's value on the row; 0 where the group is no feature's."""
+    context: Ints
+    """What rows of one context share: see ``windows``."""
 
     @classmethod
     def empty(cls, k: int, seed: int) -> Self:
         none = np.zeros(0, np.int64)
-        return cls(k, seed, none, none, np.zeros(0))
+        return cls(k, seed, none, none, np.zeros(0), none)
 
     @classmethod
-    def of(cls, group: Ints, row: Ints, value: NDArray[Any], *, k: int, seed: int) -> Self:
-        """Of ``row`` with its ``value``, each in ``group`` >= 0; shapes (n,).
+    def of(
+        cls,
+        group: Ints,
+        row: Ints,
+        value: NDArray[Any],
+        *,
+        k: int,
+        seed: int,
+        context: Ints | None = None,
+    ) -> Self:
+        """Of ``row`` with its ``value``, each in ``group`` >= 0 and ``context``; shapes (n,).
 
-        Raises InputError if k < 1.
+        Without contexts each row is one of its own. Raises InputError if k < 1.
         """
         _require_rows(k)
+        context = row if context is None else context
         hashes = splitmix64(row, seed)
         high = (hashes >> np.uint64(32)).astype(np.uint32)
-        dense = np.searchsorted(distinct(group), group)
-        near = np.flatnonzero(may_be_first(dense, high, k))
-        keys = (dense[near].astype(np.uint64) << np.uint64(32)) | high[near]
-        order = near[ordered_by(keys, hashes[near])]
-        order = order[within_group(group[order]) < k]
-        return cls(k, seed, group[order], row[order], value[order].astype(np.float64))
+        order = leading(np.searchsorted(distinct(group), group), high, hashes, context, k)
+        of_order = (group[order], row[order], value[order].astype(np.float64), context[order])
+        return cls(k, seed, *of_order)
 
     @classmethod
-    def firing(cls, postings: Postings, *, row_start: int, k: int, seed: int) -> Self:
-        """Groups are features; rows are those on which they fire."""
+    def firing(
+        cls,
+        postings: Postings,
+        *,
+        row_start: int,
+        k: int,
+        seed: int,
+        context: Ints | None = None,
+    ) -> Self:
+        """Groups are features; rows are those on which they fire.
+
+        ``context``, shape (rows of the block,), as in ``of``.
+        """
         _require_rows(k)
         # An order by feature and hash that costs no sort of the values.
         place, value = postings.in_order(np.argsort(splitmix64(row_start + postings.kept, seed)))
         feature = postings.feature.astype(np.int64)
-        kept = np.flatnonzero(within_group(feature) < k)
-        row = row_start + postings.kept[place[kept]]
-        return cls(k, seed, feature[kept], row, value[kept].astype(np.float64))
+        row, contexts = _of_place(postings, place, row_start, context)
+        kept = first_contexts(feature, contexts, k)
+        values = value[kept].astype(np.float64)
+        return cls(k, seed, feature[kept], row[kept], values, contexts[kept])
 
     @classmethod
-    def by_value(cls, postings: Postings, *, row_start: int, k: int, seed: int) -> Self:
+    def by_value(
+        cls,
+        postings: Postings,
+        *,
+        row_start: int,
+        k: int,
+        seed: int,
+        context: Ints | None = None,
+    ) -> Self:
         """Groups are ``stratum_keys``: rows on which a feature fires about as strongly."""
         _require_rows(k)
         place, value = postings.in_order(np.argsort(splitmix64(row_start + postings.kept, seed)))
         group = stratum_keys(postings.feature.astype(np.int64), value)
         order = np.argsort(group, kind="stable")  # its runs of features make that cheap
-        kept = order[within_group(group[order]) < k]
-        row = row_start + postings.kept[place[kept]]
-        return cls(k, seed, group[kept], row, value[kept].astype(np.float64))
+        row, contexts = _of_place(postings, place, row_start, context)
+        kept = order[first_contexts(group[order], contexts[order], k)]
+        values = value[kept].astype(np.float64)
+        return cls(k, seed, group[kept], row[kept], values, contexts[kept])
 
     def merge(self, other: Self) -> Self:
         return self.merge_all((self, other))
@@ -93,6 +124,7 @@ class BottomRows:
             np.concatenate([one.value for one in states]),
             k=states[0].k,
             seed=states[0].seed,
+            context=np.concatenate([one.context for one in states]),
         )
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -106,6 +138,14 @@ class BottomRows:
 def _require_rows(k: int) -> None:
     if k < 1:
         raise InputError(f"k is {k}; keep at least 1 row a group")
+
+
+def _of_place(
+    postings: Postings, place: Ints, row_start: int, context: Ints | None
+) -> tuple[Ints, Ints]:
+    """Row and context of places among the rows under the mask."""
+    row = row_start + postings.kept[place]
+    return row, row if context is None else context[postings.kept[place]]
 
 
 def stratum_keys(feature: Ints, value: NDArray[np.floating[Any]]) -> Ints:

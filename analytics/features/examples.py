@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.analytics.features.bottom_rows import STRATUM_BINS, BottomRows, strata_of
-from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.grouping import first_contexts, within_group
 from actlake.analytics.features.histogram import BIN_OFFSET, FeatureHistogram
 from actlake.analytics.features.postings import Ints
 from actlake.analytics.splitmix import splitmix64
@@ -22,13 +22,13 @@ PIECE_FEATURES = 1 << 15
 """Features that are looked at together: 40 MiB for a sample of 256 rows."""
 
 Columns = dict[str, NDArray[Any]]
-"""Columns of feature_examples without kind: feature, rank (from 1), row, value."""
+"""Of feature_examples: feature, rank (from 1), row, value; and the context of the row."""
 
 
 def random_examples(sample: BottomRows) -> Columns:
     """The rows of ``BottomRows.firing``, in the order of their hash."""
     rank = within_group(sample.group) + 1
-    return _columns(sample.group, rank, sample.row, sample.value)
+    return _columns(sample.group, rank, sample.row, sample.value, sample.context)
 
 
 def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_stratum: int) -> Columns:
@@ -45,18 +45,22 @@ def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_strat
         histogram.feature << 32 | (histogram.bin + BIN_OFFSET) // STRATUM_BINS, return_index=True
     )
     if len(keys) == 0:
-        return _columns(feature, feature, sample.row, sample.value)
+        return _columns(feature, feature, sample.row, sample.value, sample.context)
     count = np.add.reduceat(histogram.count, first)
     below = np.cumsum(count) - count - (np.cumsum(fires) - fires)[keys >> 32]
     tenth_of = np.floor(STRATA * (below + count / 2) / fires[keys >> 32]).astype(np.int64)
     tenth = tenth_of[np.searchsorted(keys, feature << 32 | stratum)]
-    chosen = np.lexsort((splitmix64(sample.row, sample.seed), tenth, feature))
+    # Of a context that two tenths hold, the row that is first by its hash.
+    chosen = np.lexsort((splitmix64(sample.row, sample.seed), feature))
+    chosen = chosen[first_contexts(feature[chosen], sample.context[chosen], len(chosen))]
+    chosen = chosen[np.lexsort((tenth[chosen], feature[chosen]))]
     of_tenth = feature[chosen] * STRATA + tenth[chosen]
     chosen = chosen[within_group(of_tenth) < per_stratum]
     hashes = splitmix64(sample.row[chosen], sample.seed)
     chosen = chosen[np.lexsort((hashes, -sample.value[chosen], feature[chosen]))]
     rank = within_group(feature[chosen]) + 1
-    return _columns(feature[chosen], rank, sample.row[chosen], sample.value[chosen])
+    entries = (sample.row[chosen], sample.value[chosen], sample.context[chosen])
+    return _columns(feature[chosen], rank, *entries)
 
 
 def silent_examples(sample: BottomRows, codes: Csr, k: int) -> Columns:
@@ -73,9 +77,9 @@ def silent_examples(sample: BottomRows, codes: Csr, k: int) -> Columns:
         silent[codes.indices[here].astype(np.int64) - start, codes.row_of_value()[here]] = False
         place = np.cumsum(silent, axis=1, dtype=np.int32)
         feature, at = np.nonzero(silent & (place <= k))
-        pieces.append((feature + start, place[feature, at].astype(np.int64), sample.row[at]))
-    feature, rank, row = (np.concatenate(column) for column in zip(*pieces, strict=True))
-    return _columns(feature, rank, row, np.zeros(len(row)))
+        pieces.append((feature + start, place[feature, at].astype(np.int64), at))
+    feature, rank, at = (np.concatenate(column) for column in zip(*pieces, strict=True))
+    return _columns(feature, rank, sample.row[at], np.zeros(len(at)), sample.context[at])
 
 
 def hard_negatives(top: Columns, sample: BottomRows, codes: Csr, rows: Ints, k: int) -> Columns:
@@ -93,17 +97,20 @@ def hard_negatives(top: Columns, sample: BottomRows, codes: Csr, rows: Ints, k: 
     length = np.searchsorted(sample.group, top["token_id"], side="right") - start
     feature = np.repeat(top["feature"], length)
     at = np.arange(len(feature)) + np.repeat(start - (np.cumsum(length) - length), length)
-    row = sample.row[at]
-    place = np.searchsorted(rows, row)
+    place = np.searchsorted(rows, sample.row[at])
     # Ascending, as rows and the features in them are; no pair has the last one's number.
     fires = np.append(codes.row_of_value() * codes.n_features + codes.indices, -1)
     pairs = place * codes.n_features + feature
     silent = fires[np.searchsorted(fires[:-1], pairs)] != pairs
-    feature, row = feature[silent], row[silent]
+    feature, at = feature[silent], at[silent]
     rank = within_group(feature) + 1
     kept = rank <= k
-    return _columns(feature[kept], rank[kept], row[kept], np.zeros(int(kept.sum())))
+    at = at[kept]
+    none = np.zeros(len(at))
+    return _columns(feature[kept], rank[kept], sample.row[at], none, sample.context[at])
 
 
-def _columns(feature: Ints, rank: Ints, row: Ints, value: NDArray[np.float64]) -> Columns:
-    return {"feature": feature, "rank": rank, "row": row, "value": value}
+def _columns(
+    feature: Ints, rank: Ints, row: Ints, value: NDArray[np.float64], context: Ints
+) -> Columns:
+    return {"feature": feature, "rank": rank, "row": row, "value": value, "context": context}

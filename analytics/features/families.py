@@ -83,6 +83,7 @@ def families(
     place = np.empty(len(edges))
     place[order] = np.arange(1, len(edges) + 1)
     found: list[Family] = []
+    members: list[frozenset[int]] = []
     for number in range(1, ROUNDS + 1):
         children = _forest(edges, place, len(fires))
         inner = {child for below in children.values() for child in below}
@@ -93,8 +94,10 @@ def families(
         )
         for root in roots:
             one = _below(root, children, shares, number)
-            if all(_overlap(one.features, other.features) <= SAME_MEMBERS for other in found):
+            mine = frozenset(one.features.tolist())
+            if all(_overlap(mine, other) <= SAME_MEMBERS for other in members):
                 found.append(one)
+                members.append(mine)
         left = ~np.isin(edges, roots).any(axis=1)
         edges, place = edges[left], place[left]
     return found
@@ -129,6 +132,6 @@ def _below(
     )
 
 
-def _overlap(a: Counts, b: Counts) -> float:
-    both = len(np.intersect1d(a, b))
+def _overlap(a: frozenset[int], b: frozenset[int]) -> float:
+    both = len(a & b)
     return both / (len(a) + len(b) - both)

@@ -64,3 +64,62 @@ def ordered_by(keys: NDArray[np.uint64], ties: NDArray[np.uint64]) -> NDArray[np
         some = order[tied]
         order[tied] = some[np.lexsort((ties[some], keys[some]))]
     return order
+
+
+def first_contexts(
+    group: NDArray[np.integer[Any]], context: NDArray[np.int64], k: int
+) -> NDArray[np.int64]:
+    """Places of the ``k`` first entries of each group, an entry of a context that it has left out.
+
+    ``group`` is ordered, and the entries of a group stand in the order that is to be kept.
+    """
+    place = within_group(group)
+    starts = place == 0
+    number = np.cumsum(starts) - 1
+    length = np.diff(np.flatnonzero(starts), append=len(group))
+    chosen = np.flatnonzero(place < 2 * k)
+    chosen = chosen[_new(number[chosen], context[chosen])]
+    # Few groups repeat so much that fewer than k of twice as many are left: those are read whole.
+    short = (np.bincount(number[chosen], minlength=len(length)) < k) & (length > 2 * k)
+    if short.any():
+        whole = np.flatnonzero(short[number])
+        whole = whole[_new(number[whole], context[whole])]
+        chosen = np.sort(np.concatenate((chosen[~short[number[chosen]]], whole)))
+    found: NDArray[np.int64] = chosen[within_group(number[chosen]) < k]
+    return found
+
+
+def _new(group: NDArray[np.int64], context: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each entry is the first of its group and context."""
+    order = np.lexsort((context, group))  # stable, so the first of equal ones stays first
+    again = (np.diff(group[order]) == 0) & (np.diff(context[order]) == 0)
+    found = np.ones(len(group), np.bool_)
+    found[order[1:][again]] = False
+    return found
+
+
+def leading(
+    group: NDArray[np.int64],
+    high: NDArray[np.uint32],
+    ties: NDArray[np.uint64],
+    context: NDArray[np.int64],
+    k: int,
+) -> NDArray[np.int64]:
+    """Which entries are the ``k`` first of their group by ``high``, then ``ties``, in that order.
+
+    Of the entries of a group that share a context only the first counts. Groups lie in [0, 2^32),
+    and come out ascending.
+    """
+
+    def first(some: NDArray[np.int64]) -> NDArray[np.int64]:
+        keys = (group[some].astype(np.uint64) << np.uint64(32)) | high[some]
+        order = some[ordered_by(keys, ties[some])]
+        found: NDArray[np.int64] = order[first_contexts(group[order], context[order], k)]
+        return found
+
+    near = may_be_first(group, high, 2 * k)
+    chosen = first(np.flatnonzero(near))
+    many = int(group.max(initial=-1)) + 1
+    short = np.bincount(group[chosen], minlength=many) < k
+    short &= np.bincount(group, ~near, many) > 0
+    return first(np.flatnonzero(near | short[group])) if short.any() else chosen

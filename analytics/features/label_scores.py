@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.information import information
 from actlake.storage.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -54,7 +55,8 @@ class RankedFeatures:
 
         ``classes``, shape (units, classes), says which units have each value; a unit may have one
         value, several or none. AUROC counts silent units, as zeros, and ties by a half; average
-        precision and the best threshold are of distinct values, all silent units coming last. p of
+        precision and the best threshold are of distinct values, all silent units coming last;
+        information is of the ``levels`` and the class, in nats. p of
         Mann-Whitney: normal with the variance of the ties, no continuity correction, 1 for a
         feature that is constant. InputError for a class of no unit or of all.
         """
@@ -70,9 +72,10 @@ class RankedFeatures:
         columns |= self._both("sum", self._value, self._matrix(self._value) @ y, silent)
         squares = self._value**2
         columns |= self._both("square", squares, self._matrix(squares) @ y, silent)
-        top = self._top(place).astype(np.float64)
+        top = self._top().astype(np.float64)
         columns["top_positive"] = np.rint(self._matrix(top) @ y).astype(np.int64)
         columns["top_n"] = np.broadcast_to(self._per_feature(top)[:, None], fires.shape)
+        columns["information"] = self._information(positive, fires, y)
         columns |= self._auroc(positive, fires, place, y)
         columns |= self._curves(classes, positive)
         shape = fires.shape
@@ -98,12 +101,33 @@ class RankedFeatures:
         others[silent] = 0  # where a difference would leave rounding
         return {f"{name}_positive": positive, f"{name}_negative": others}
 
-    def _top(self, place: Counts) -> NDArray[np.bool_]:
+    def _top(self) -> NDArray[np.bool_]:
         """Values above the threshold that ``TOP_SHARE`` of all units reach; ties stay out."""
-        most = int(TOP_SHARE * self.n)
-        end_of_run = np.repeat(self._first + self._length, self._length)
-        begin = np.repeat(self._starts[:-1], self.fires)
-        return end_of_run - begin <= most if most else place < 0
+        return self._above(np.full(self.n_features, int(TOP_SHARE * self.n)))
+
+    def _above(self, most: Counts) -> NDArray[np.bool_]:
+        """The ``most`` largest values of each feature, without those that tie with another."""
+        ends = self._first + self._length - self._starts[self._of_run]
+        return np.repeat(ends <= most[self._of_run], self._length)
+
+    def _strong(self) -> Floats:
+        """1 for values above the median of their feature, 0 for others, and for ties with it."""
+        return self._above(self.fires // 2).astype(np.float64)
+
+    def levels(self) -> Counts:
+        """Units on which each feature is silent, weak and strong, shape (features, 3).
+
+        Strong is above the median of its firing values, so both levels are as frequent but for
+        ties, which are weak.
+        """
+        strong = np.rint(self._per_feature(self._strong())).astype(np.int64)
+        return np.stack((self.n - self.fires, self.fires - strong, strong), axis=1)
+
+    def _information(self, positive: Counts, fires: Floats, y: Floats) -> Floats:
+        """In nats, of silent, weak and strong and each class."""
+        strong = self._matrix(self._strong()) @ y
+        levels = np.stack((positive - fires, fires - strong, strong), axis=2)
+        return information(levels, self.levels()[:, None, :])
 
     def _auroc(
         self, positive: Counts, fires: Floats, place: Counts, y: Floats

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import may_be_first, ordered_by, within_group
+from actlake.analytics.features.grouping import leading, within_group
 from actlake.analytics.features.postings import Postings
 from actlake.analytics.splitmix import splitmix64
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
@@ -17,10 +17,11 @@ from actlake.storage.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class TopRows:
-    """For each feature the ``k`` largest (value, row), strongest first.
+    """For each feature the ``k`` largest (value, row) of different contexts, strongest first.
 
-    Equal values are ordered by a fixed hash of the row, not by the row: the choice among ties is
-    the same under any chunking and does not prefer the corpus's beginning.
+    Of the rows of one context, such as a text that the corpus holds many times, the strongest
+    stands for all. Equal values are ordered by a fixed hash of the row, not by the row: the choice
+    among ties is the same under any chunking and does not prefer the corpus's beginning.
     """
 
     k: int
@@ -29,31 +30,61 @@ class TopRows:
     """Shape (entries,), ascending; at most ``k`` entries a feature."""
     value: NDArray[np.float64]
     row: NDArray[np.int64]
+    context: NDArray[np.int64]
+    """What rows of one context share: see ``windows``."""
 
     @classmethod
     def empty(cls, n_features: int, k: int) -> Self:
         none = np.zeros(0, np.int64)
-        return cls(k, n_features, none, np.zeros(0), none)
+        return cls(k, n_features, none, np.zeros(0), none, none)
 
     @classmethod
-    def of(cls, codes: Csr, mask: NDArray[np.bool_], *, row_start: int, k: int) -> Self:
+    def of(
+        cls,
+        codes: Csr,
+        mask: NDArray[np.bool_],
+        *,
+        row_start: int,
+        k: int,
+        context: NDArray[np.int64] | None = None,
+    ) -> Self:
         """Top rows among those of ``codes`` where ``mask``, shape (rows,), is true.
 
-        Row i of ``codes`` is row ``row_start + i`` of the rowset. Raises InputError if k < 1.
+        Row i of ``codes`` is row ``row_start + i`` of the rowset, in ``context`` i; without them
+        each row is one of its own. Raises InputError if k < 1.
         """
-        return cls.of_postings(Postings.of(codes, mask), row_start=row_start, k=k)
+        postings = Postings.of(codes, mask)
+        return cls.of_postings(postings, row_start=row_start, k=k, context=context)
 
     @classmethod
-    def of_postings(cls, postings: Postings, *, row_start: int, k: int) -> Self:
+    def of_postings(
+        cls,
+        postings: Postings,
+        *,
+        row_start: int,
+        k: int,
+        context: NDArray[np.int64] | None = None,
+    ) -> Self:
         if k < 1:
             raise InputError(f"k is {k}; keep at least 1 row a feature")
-        codes = postings.codes
-        # Few values reach the k-th largest, and only those are put in order.
-        strong = np.flatnonzero(codes.values >= postings.at_least(k)[codes.indices])
-        place = np.searchsorted(codes.indptr, strong, side="right") - 1
-        feature, value = codes.indices[strong].astype(np.int64), codes.values[strong]
-        row = row_start + postings.kept[place]
-        return cls._largest(k, codes.n_features, feature, value.astype(np.float64), row)
+        codes, of_row = postings.codes, row_start + postings.kept
+        contexts = of_row if context is None else context[postings.kept]
+
+        def largest(which: NDArray[np.bool_]) -> Self:
+            at = np.flatnonzero(which)
+            place = np.searchsorted(codes.indptr, at, side="right") - 1
+            feature, value = codes.indices[at].astype(np.int64), codes.values[at].astype(np.float64)
+            entries = (feature, value, of_row[place], contexts[place])
+            return cls._largest(k, codes.n_features, *entries)
+
+        # Few values reach the 2k-th largest, and only those are put in order, unless so many are
+        # of one context that fewer than k contexts are among them.
+        strong = codes.values >= postings.at_least(2 * k)[codes.indices]
+        found = largest(strong)
+        many = codes.n_features
+        short = np.bincount(found.feature, minlength=many) < k
+        short &= np.bincount(codes.indices[~strong], minlength=many) > 0
+        return largest(strong | short[codes.indices]) if short.any() else found
 
     def merge(self, other: Self) -> Self:
         return self.merge_all((self, other))
@@ -69,6 +100,7 @@ class TopRows:
             np.concatenate([one.feature for one in states]),
             np.concatenate([one.value for one in states]),
             np.concatenate([one.row for one in states]),
+            np.concatenate([one.context for one in states]),
         )
 
     @classmethod
@@ -79,19 +111,22 @@ class TopRows:
         feature: NDArray[np.int64],
         value: NDArray[np.float64],
         row: NDArray[np.int64],
+        context: NDArray[np.int64],
     ) -> Self:
         # Bits of positive float32 numbers rise with the numbers; inverted, the strongest is first.
         falling = ~value.astype(np.float32).view(np.uint32)
-        near = np.flatnonzero(may_be_first(feature, falling, k))
-        keys = (feature[near].astype(np.uint64) << np.uint64(32)) | falling[near]
-        order = near[ordered_by(keys, splitmix64(row[near]))]
-        order = order[within_group(feature[order]) < k]
-        return cls(k, n_features, feature[order], value[order], row[order])
+        order = leading(feature, falling, splitmix64(row), context, k)
+        return cls(k, n_features, feature[order], value[order], row[order], context[order])
 
     def finish(self) -> dict[str, NDArray[Any]]:
-        """Columns of feature_examples: feature, rank (1 = strongest), row, value."""
-        rank = within_group(self.feature) + 1
-        return {"feature": self.feature, "rank": rank, "row": self.row, "value": self.value}
+        """Columns of feature_examples: feature, rank (1 = strongest), row, value, context."""
+        return {
+            "feature": self.feature,
+            "rank": within_group(self.feature) + 1,
+            "row": self.row,
+            "value": self.value,
+            "context": self.context,
+        }
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return pack(self)

@@ -1,4 +1,4 @@
--- examples_disagree: feature_examples that are not postings of the same value, or that are although the feature is to be silent; the strongest whose values rise with the rank, or that leave out the strongest row.
+-- examples_disagree: feature_examples that are not postings of the same value, or that are although the feature is to be silent; the strongest whose values rise with the rank, or that leave out the strongest row; those that do not count themselves among rows alike.
 -- in:  feature_examples, feature_statistics, postings
 -- out: owner (codes and mask), what is wrong
 WITH compared AS (
@@ -9,6 +9,7 @@ WITH compared AS (
         e.kind,
         e.rank,
         e.value,
+        e.n_alike,
         p.value AS posted,
         s.max_active,
         lag(e.value) OVER (
@@ -34,7 +35,8 @@ counted AS (
         count(*) FILTER (WHERE kind IN ('top', 'quantile') AND value > stronger) AS n_rising,
         count(*) FILTER (
             WHERE kind = 'top' AND rank = 1 AND value <> max_active::FLOAT
-        ) AS n_not_strongest
+        ) AS n_not_strongest,
+        count(*) FILTER (WHERE n_alike < 1) AS n_not_counted
     FROM compared
     GROUP BY codes, mask
 ),
@@ -63,6 +65,12 @@ faults AS (
         n_not_strongest || ' features have a first example that is not their max_active'
     FROM counted
     WHERE n_not_strongest > 0
+    UNION ALL
+    SELECT
+        owner,
+        n_not_counted || ' examples are not among the rows alike to them'
+    FROM counted
+    WHERE n_not_counted > 0
 )
 SELECT
     owner,

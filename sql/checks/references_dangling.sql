@@ -90,6 +90,13 @@ WITH named AS (
     FROM feature_logits
     UNION ALL
     SELECT DISTINCT
+        'feature_token_sets',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM feature_token_sets
+    UNION ALL
+    SELECT DISTINCT
         'codes',
         codes,
         'dictionary',

@@ -1,11 +1,12 @@
 -- contexts_of_feature: the examples of a feature of one kind with the text around them.
 -- in:  feature_examples, codes, tokens, tokens_text, documents; $codes, $mask text; $feature; $kind text: top (the strongest rows), quantile (of each tenth by value), random (it fires), silent, or negative (silent on a token of its own); $limit; $before and $after, rows of the same document
--- out: rank (1 = strongest where kind is top or quantile), row, value (0 where silent), document, source_id, before, token, after (text; a document row is all token)
+-- out: rank (1 = strongest where kind is top or quantile), row, value (0 where silent), n_alike (rows under the mask with the same tokens on and around them, of which this one stands for all), document, source_id, before, token, after (text; a document row is all token)
 WITH examples AS (
     SELECT
         e.rank,
         e."row",
         e.value,
+        e.n_alike,
         t.rowset,
         t.corpus,
         t.document,
@@ -53,6 +54,7 @@ placed AS (
         x.rank,
         x."row",
         x.value,
+        x.n_alike,
         x.document,
         x.source_id,
         x.text AS token,
@@ -70,6 +72,7 @@ SELECT
     rank,
     "row",
     value,
+    n_alike,
     document,
     source_id,
     substring(whole, first_char + 1, coalesce(own_start, first_char) - first_char) AS before,

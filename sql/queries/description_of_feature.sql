@@ -12,6 +12,9 @@ WITH one AS (
         s.n_documents,
         s.n_documents_fires,
         s.consistent_activation,
+        s.n_sources,
+        s.n_sources_fires,
+        s.gini_sources,
         s.q50_active,
         s.max_active,
         s.token_entropy,
@@ -19,6 +22,7 @@ WITH one AS (
         s.position_bits,
         s.position_peak,
         s.position_lift,
+        s.burstiness,
         s.nearest_decoder,
         s.nearest_decoder_cosine,
         s.nearest_decoder_p,
@@ -95,6 +99,11 @@ facts AS (
         'in documents',
         n_documents_fires || ' of ' || n_documents || ', '
         || format('{:.3g}', consistent_activation) || ' rows each'
+        || coalesce(
+            ', in ' || n_sources_fires || ' of ' || n_sources || ' sources, Gini '
+            || format('{:.3g}', gini_sources),
+            ''
+        )
     FROM one
     UNION ALL
     SELECT
@@ -126,6 +135,7 @@ facts AS (
         'position',
         format('{:.3g}', position_bits) || ' bits, most from position ' || position_peak || ', ×'
         || format('{:.3g}', position_lift)
+        || coalesce(', burstiness ' || format('{:.3g}', burstiness), '')
     FROM one
     UNION ALL
     SELECT

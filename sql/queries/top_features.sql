@@ -16,6 +16,8 @@ WITH asked AS (
                 'document_density',
                 'consistent_activation',
                 'gini_documents',
+                'n_sources_fires',
+                'gini_sources',
                 'mean_active',
                 'std_active',
                 'min_active',
@@ -46,6 +48,7 @@ WITH asked AS (
                 'position_peak',
                 'position_peak_share',
                 'position_lift',
+                'burstiness',
                 'decoder_norm',
                 'encoder_decoder_cosine',
                 'nearest_decoder_cosine',
@@ -61,12 +64,13 @@ WITH asked AS (
             ELSE error(
                 'cannot rank features by ' || $by || '; $by is '
                 || 'n_fires, density, n_documents, n_documents_fires, document_density, '
-                || 'consistent_activation, gini_documents, mean_active, std_active, min_active, '
+                || 'consistent_activation, gini_documents, n_sources_fires, gini_sources, '
+                || 'mean_active, std_active, min_active, '
                 || 'max_active, q50_active, q90_active, q99_active, skew_active, kurtosis_active, '
                 || 'mean_all, std_all, skew_all, kurtosis_all, q90_all, q99_all, q999_all, '
                 || 'n_tokens, token_entropy, token_bits, top_token_share, previous_token_share, '
                 || 'next_token_share, space_share, capital_share, digit_share, punctuation_share, '
-                || 'position_bits, position_peak, position_peak_share, position_lift, '
+                || 'position_bits, position_peak, position_peak_share, position_lift, burstiness, '
                 || 'decoder_norm, encoder_decoder_cosine, nearest_decoder_cosine, '
                 || 'nearest_decoder_p, participation_ratio, logit_skew, logit_kurtosis, '
                 || 'top_token_count, top_token_lift, lift_token_count or lift_token_lift'
@@ -85,6 +89,8 @@ ranked AS (
             WHEN 'document_density' THEN s.document_density
             WHEN 'consistent_activation' THEN s.consistent_activation
             WHEN 'gini_documents' THEN s.gini_documents
+            WHEN 'n_sources_fires' THEN s.n_sources_fires
+            WHEN 'gini_sources' THEN s.gini_sources
             WHEN 'mean_active' THEN s.mean_active
             WHEN 'std_active' THEN s.std_active
             WHEN 'min_active' THEN s.min_active
@@ -115,6 +121,7 @@ ranked AS (
             WHEN 'position_peak' THEN s.position_peak
             WHEN 'position_peak_share' THEN s.position_peak_share
             WHEN 'position_lift' THEN s.position_lift
+            WHEN 'burstiness' THEN s.burstiness
             WHEN 'decoder_norm' THEN s.decoder_norm
             WHEN 'encoder_decoder_cosine' THEN s.encoder_decoder_cosine
             WHEN 'nearest_decoder_cosine' THEN s.nearest_decoder_cosine

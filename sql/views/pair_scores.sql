@@ -2,35 +2,6 @@
 -- in:  feature_pairs
 -- out: the key codes, mask, level, feature_a, rank; feature_b; n, fires_a, fires_b, joint; expected (joint firings by chance); lift = joint / expected; pmi = ln(lift) in nats; npmi in [-1, 1]; jaccard, overlap (of the rarer), given_a = P(b fires | a fires), given_b = P(a fires | b fires), all in [0, 1]; phi (Pearson of firing or not); cosine and pearson of values, silent units as zeros; decoder_cosine, weight, redundancy_a, p, q, n_tests, run
 CREATE OR REPLACE VIEW pair_scores AS
-WITH counted AS (
-    SELECT
-        codes,
-        mask,
-        level,
-        feature_a,
-        rank,
-        feature_b,
-        n,
-        fires_a,
-        fires_b,
-        joint,
-        fires_a::DOUBLE * fires_b / n AS expected,
-        sqrt(fires_a::DOUBLE * fires_b * (n - fires_a) * (n - fires_b)) AS spread,
-        product,
-        square_a,
-        square_b,
-        n * product - sum_a * sum_b AS covariance,
-        n * square_a - sum_a ** 2 AS variance_a,
-        n * square_b - sum_b ** 2 AS variance_b,
-        decoder_cosine,
-        weight,
-        redundancy_a,
-        p,
-        q,
-        n_tests,
-        run
-    FROM feature_pairs
-)
 SELECT
     codes,
     mask,
@@ -42,7 +13,7 @@ SELECT
     fires_a,
     fires_b,
     joint,
-    expected,
+    fires_a::DOUBLE * fires_b / n AS expected,
     joint / expected AS lift,
     ln(joint / expected) AS pmi,
     -- Both always on: ln 1 over ln 1, which is as much as chance.
@@ -52,12 +23,17 @@ SELECT
     joint / fires_a AS given_a,
     joint / fires_b AS given_b,
     -- NULL for a feature that fires on every unit.
-    (joint * n - fires_a::DOUBLE * fires_b) / nullif(spread, 0) AS phi,
+    (joint * n - fires_a::DOUBLE * fires_b)
+    / nullif(sqrt(fires_a::DOUBLE * fires_b * (n - fires_a) * (n - fires_b)), 0) AS phi,
     product / sqrt(square_a * square_b) AS cosine,
     -- What rounding leaves of a constant is no spread.
     CASE
-        WHEN variance_a > 1e-12 * n * square_a AND variance_b > 1e-12 * n * square_b
-            THEN covariance / sqrt(variance_a * variance_b)
+        WHEN
+            n * square_a - sum_a ** 2 > 1e-12 * n * square_a
+            AND n * square_b - sum_b ** 2 > 1e-12 * n * square_b
+            THEN
+                (n * product - sum_a * sum_b)
+                / sqrt((n * square_a - sum_a ** 2) * (n * square_b - sum_b ** 2))
     END AS pearson,
     decoder_cosine,
     weight,
@@ -66,4 +42,4 @@ SELECT
     q,
     n_tests,
     run
-FROM counted;
+FROM feature_pairs;

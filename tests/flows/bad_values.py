@@ -179,7 +179,12 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "codes": NO_NAME[:2],
         "dtype": (("int8", "float16 or float32"), ("", "float16 or float32")),
     },
-    "summarize": {"codes": _CODES, "mask": (*_MASK, ("nobody", "no row of"))},
+    "summarize": {
+        "codes": _CODES,
+        "mask": (*_MASK, ("nobody", "no row of")),
+        "source": (("nothing", "no label 'nothing'"), ("", "no label ''")),
+        "token_sets": (("nothing.toml", "no token sets in nothing.toml"), ("", "no token sets in")),
+    },
     "summarize-pairs": {"codes": _CODES, "mask": (*_MASK, ("nobody", "no row of"))},
     "summarize-labels": {
         "codes": _CODES,

@@ -38,6 +38,8 @@ PARENT, CHILDREN, TWINS = 0, (1, 2, 3), (4, 5)
 EVERYWHERE, IN_ONE, CHANGED, BURSTY, DEAD = 6, 7, 8, 9, 15
 """Features: fires in documents of side x; of side x and party A only; more often in ``then``; in
 few documents, often; never. Those between fire at random."""
+IN_PARTY, CROSSED = 11, 12
+"""Fires in documents of party A; of x and A, or of y and B, so only both together tell the side."""
 DOCUMENTS = {NOW: 60, THEN: 50}
 
 
@@ -179,6 +181,8 @@ def planted(corpus: str) -> NDArray[np.float32]:
     fires[..., IN_ONE] = once & np.where(in_a, x, by_chance)[:, None]
     fires[..., CHANGED] = rng.random(shape) < (0.1 if corpus == NOW else 0.3)
     fires[..., BURSTY] = (rng.random(documents) < 0.2)[:, None] & (rng.random(shape) < 0.5)
+    fires[..., IN_PARTY] = once & in_a[:, None]
+    fires[..., CROSSED] = once & (x == in_a)[:, None]
     fires[..., DEAD] = False
     values = rng.lognormal(0, 0.5, fires.shape)
     values[..., TWINS[1]] = 2 * values[..., TWINS[0]]

@@ -252,7 +252,16 @@ def _weights(name: str, run: str) -> dict[str, pa.Table]:
         for feature, word in PLANTED.items()
         for kind, sign, one in (("top", 1, word), ("bottom", -1, "the"))
     ]
+    rows = [
+        {"dictionary": name, "feature": feature, "token_set": token_set, "n_set": n, "run": run}
+        | {"n_tokens": len(VOCABULARY), "random_score": 0.8, "q": 2 * p, "n_tests": 8}
+        | {"score": score, "p": p}
+        for feature in PLANTED
+        for token_set, n, score, p in (("space", 4, 0.6, 0.02), ("nouns", 2, 1 - feature / 9, 0.01))
+    ]
+    sets = pa.Table.from_pylist(rows, arrow_schema("feature_token_sets"))
     return {
+        "feature_token_sets": sets,
         "features": feature_table("features", facts, {"dictionary": name, "run": run}),
         "feature_logits": pa.Table.from_pylist(words, arrow_schema("feature_logits")),
     }
@@ -281,7 +290,7 @@ def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
 
 def _summarize(lake: Lake, run: Run, codes: Codes) -> None:
     whole = _Whole(lake, codes, MASK, {})
-    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS)
+    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS, with_sources=False)
     run.append(tables, f"summary of {codes.name}")
 
 
@@ -289,5 +298,5 @@ class _Whole(Merging):
     """The states of a summary that keeps no partials."""
 
     def states(self, name: str, from_arrays: Callable[[Arrays], Any]) -> Iterator[Any]:
-        make, shards = statistics_of(SHOWN_TOKENS)[name], range(len(self.codes.grid))
+        make, shards = statistics_of(SHOWN_TOKENS, None)[name], range(len(self.codes.grid))
         return map(make, blocks_of(self.lake, self.codes, self.lake.mask(self.mask), shards))

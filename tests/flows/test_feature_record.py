@@ -2,13 +2,18 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
 
 from actlake.flows import summary_states
+from actlake.flows.document_labels import document_label
+from actlake.flows.repair import repair
 from actlake.flows.summarize import summarize
+from actlake.storage.errors import NotFoundError
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok
 from tests.flows.counted import CODES, MASKS, stored, table, under
@@ -46,6 +51,15 @@ def test_documents_and_profiles__equal_a_dense_count(lake: Lake, mask: str) -> N
         if not fired.any():
             assert (found["gini_documents"], found["top_token_share"]) == (None, None)
             continue
+        place = np.flatnonzero(fired[rows])
+        if len(place) > 2:
+            ratio = np.diff(place).std() / np.diff(place).mean()
+            up, down = np.sqrt(len(place)), np.sqrt(len(place) - 2)
+            right = (up * ratio - down) / ((up - 2) * ratio + down)
+            assert found["burstiness"] == pytest.approx(right, abs=1e-9)
+        else:
+            assert found["burstiness"] is None
+        assert found["gini_sources"] is None
         mean_gap = np.abs(counts[:, None] - counts).mean()
         assert found["gini_documents"] == pytest.approx(mean_gap / 2 / counts.mean())
         assert found["top_token_share"] == pytest.approx(
@@ -61,11 +75,28 @@ def test_documents_and_profiles__equal_a_dense_count(lake: Lake, mask: str) -> N
                 assert found[f"{kind}_token_share"] == pytest.approx(share)
 
 
+def contexts(lake: Lake) -> NDArray[np.int64]:
+    """A number for what stands up to 8 tokens before and behind each row, in its document."""
+    rowset = lake.codes(CODES).rowset
+    token, document = rowset.column("token_id"), rowset.column("document")
+    seen: dict[tuple[object, ...], int] = {}
+    found = []
+    for row in range(len(token)):
+        around = range(row - 8, row + 9)
+        inside = (0 <= at < len(token) and document[at] == document[row] for at in around)
+        held = (int(token[at]) if ok else None for at, ok in zip(around, inside, strict=True))
+        found.append(seen.setdefault(tuple(held), len(seen)))
+    return np.array(found)
+
+
 @pytest.mark.parametrize("mask", MASKS)
 def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> None:
     rows, matrix = under(lake, mask), stored(lake)
     token = lake.codes(CODES).rowset.column("token_id")
+    context = contexts(lake)
     found = table(lake, "feature_examples", mask)
+    alike = np.bincount(context[rows], minlength=context.max() + 1)
+    assert found["n_alike"].to_list() == alike[context[found["row"].to_numpy()]].tolist()
     tokens = table(lake, "feature_tokens", mask)
     for feature in range(matrix.shape[1]):
         fired, silent = matrix[:, feature] > 0, matrix[:, feature] == 0
@@ -73,11 +104,14 @@ def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> No
             str(kind): held.sort("rank")
             for (kind,), held in found.filter(pl.col("feature") == feature).group_by("kind")
         }
-        for kind, where in (("quantile", fired), ("random", fired), ("silent", silent)):
-            many = int((rows & where).sum())
+        for kind, where in (
+            ("top", fired), ("quantile", fired), ("random", fired), ("silent", silent),
+        ):  # fmt: skip
+            many = len(set(context[rows & where].tolist()))
             held = of[kind]["row"].to_numpy() if kind in of else np.zeros(0, int)
             assert (rows & where)[held].all()
-            assert len(set(held)) == len(held) == min(many, 5) or kind == "quantile"
+            assert len(set(context[held].tolist())) == len(held)
+            assert len(held) == min(many, 5) or kind == "quantile"
             assert (many > 0) == (len(held) > 0)
         if "negative" in of:
             held = of["negative"]["row"].to_numpy()
@@ -85,6 +119,7 @@ def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> No
                 (pl.col("feature") == feature) & (pl.col("kind") == "count") & (pl.col("rank") <= 3)
             )
             assert (rows & silent)[held].all()
+            assert len(set(context[held].tolist())) == len(held)
             assert set(token[held]) <= set(best["token_id"])
 
 
@@ -105,6 +140,40 @@ def test_summary__computes_again_only_the_state_whose_code_changed(
     summarize(copied, codes=CODES, mask="late", examples=5, tokens=2)  # nothing but a merge
     assert made() == before | {"positions": 2 * shards}
     assert table(copied, "feature_tokens", "late")["rank"].max() == 2
+
+
+@pytest.mark.slow
+def test_sources__are_the_values_of_a_label_and_their_partials_are_kept(
+    lake: Lake, tmp_path: Path
+) -> None:
+    copied = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
+    given: dict[str, Any] = {"codes": CODES, "mask": "late", "examples": 5, "tokens": 4}
+    with pytest.raises(NotFoundError, match="no label 'nobody'"):
+        summarize(copied, **given, source="nobody")
+    newest = copied.newest_snapshot()
+    summarize(copied, **given, source="side")
+    found = table(copied, "feature_statistics", "late").sort("feature")
+    rows, matrix, rowset = under(copied, "late"), stored(copied), copied.codes(CODES).rowset
+    side = document_label(copied, rowset.corpus, "side", rowset.column("document").max() + 1)
+    names, number = np.unique(side[rowset.column("document")].astype(str), return_inverse=True)
+    assert found["n_sources"].to_list() == [len(names)] * 32
+    for feature, one in enumerate(found.iter_rows(named=True)):
+        fires = (matrix[:, feature] > 0) & rows
+        rate = np.bincount(number, fires) / np.bincount(number, rows)
+        assert one["n_sources_fires"] == (rate > 0).sum()
+        each = rate[number[rows]]
+        if fires.any():
+            right = np.abs(each[:, None] - each).mean() / 2 / each.mean()
+            assert one["gini_sources"] == pytest.approx(right, abs=1e-9)
+    shards = len(copied.codes(CODES).grid)
+    made = "SELECT statistic, count(*) FROM partials WHERE mask = 'late' GROUP BY ALL"
+    assert ("sources", shards) in copied.sql(made).rows()
+    path = copied.sql("SELECT min(path) FROM partials WHERE statistic = 'sources'").rows()[0][0]
+    before = (copied.root / str(path)).read_bytes()
+    (copied.root / str(path)).write_bytes(before[:-1])
+    repair(copied)
+    assert (copied.root / str(path)).read_bytes() == before
+    assert copied.newest_snapshot() > newest
 
 
 def test_summarize__with_weights_tells_them_too(lake: Lake, tmp_path: Path, cli: Cli) -> None:

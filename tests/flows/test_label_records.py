@@ -4,16 +4,20 @@ import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
+from sklearn.metrics import mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
 from actlake.storage.lake import Lake
 from tests.flows.record_lake import (
     BURSTY,
     CHANGED,
     CODES,
+    CROSSED,
     DEAD,
     EVERYWHERE,
     FEATURES,
     IN_ONE,
+    IN_PARTY,
     MASK,
     NOW,
     THEN,
@@ -56,11 +60,24 @@ def test_label_scores__are_those_of_scipy(record_lake: Lake) -> None:
             g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood").statistic
             right["mutual_information"] = g / (2 * len(y))
             right["mutual_information_corrected"] = (g - 1) / (2 * len(y))  # analytics.C8
+            right["p_fisher"] = stats.fisher_exact(table).pvalue
         else:
             assert row["chi2"] is None
+            assert row["p_fisher"] == 1
             assert row["mutual_information_corrected"] == row["mutual_information"] == 0
+        levels = fires.astype(int) + (a > np.median(a[fires]))
+        right["information"] = mutual_info_score(levels, y)
+        table = contingency_matrix(levels, y)
+        right["information_by_chance"] = expected_mutual_information(table, len(y))
+        right["information_corrected"] = right["information"] - right["information_by_chance"]
         for name, value in right.items():
             assert row[name] == pytest.approx(value, rel=1e-9, abs=1e-10), name
+    both = rows(record_lake, "label_scores", level="document", subset="")
+    q = stats.false_discovery_control(both["p_fisher"].to_numpy())
+    assert both["q_fisher"].to_list() == pytest.approx(q.tolist())
+    by_row = rows(record_lake, "label_scores", level="token")
+    assert by_row["p_fisher"].null_count() == by_row["information_corrected"].null_count()
+    assert by_row["p_fisher"].null_count() == len(by_row) > by_row["information"].null_count() == 0
 
 
 def test_features_of_label__hold_in_every_subset_or_in_one(record_lake: Lake) -> None:
@@ -77,8 +94,36 @@ def test_features_of_label__hold_in_every_subset_or_in_one(record_lake: Lake) ->
     # The smallest over subsets ranks the general one first; the largest has both (analytics.C3).
     subsets = rows(record_lake, "label_subsets", value="x")
     assert subsets.sort("auroc_min")["feature"][-1] == EVERYWHERE
-    assert set(subsets.filter(pl.col("auroc_max") == 1)["feature"]) == {EVERYWHERE, IN_ONE}
+    assert set(subsets.filter(pl.col("auroc_max") == 1)["feature"]) == {
+        *(EVERYWHERE, IN_ONE, CROSSED)
+    }
     assert {row["holds"] for row in found.filter(level="token").to_dicts()} <= {None}
+    # analytics.G33: nothing alone, ln 2 where the party is known.
+    [crossed] = [row for row in within if row["feature"] == CROSSED]
+    assert crossed["holds"] == "in opposite ways"
+    assert abs(crossed["information"]) < 0.02
+    assert crossed["information_within"] > 0.6
+    assert subsets.row(by_predicate=pl.col("feature") == CROSSED, named=True)["auroc_min"] == 0
+
+
+def test_interaction__is_told_by_both_features_and_by_neither(record_lake: Lake) -> None:
+    """analytics.G32 and G33: of two crossed bits the score is n / 4, and information is ln 2."""
+    given = {"codes": CODES, "label": "side", "value": "x"}
+    [both] = ask(
+        record_lake, "interaction_of_features", feature=CROSSED, other=IN_PARTY, **given
+    ).to_dicts()
+    assert both["cells"] == [[0, 0, 15, 15], [0, 1, 15, 0], [1, 0, 15, 0], [1, 1, 15, 15]]
+    assert both["influence"] == pytest.approx(60 / 4)
+    assert both["influence_by_chance"] == pytest.approx(0.75)
+    assert both["information_feature"] == pytest.approx(-1 / 120)  # 0, less its bias
+    assert both["information_given_other"] == pytest.approx(np.log(2) - 2 / 120)
+    assert both["interaction"] == pytest.approx(np.log(2) - 1 / 120)
+    [copy] = ask(
+        record_lake, "interaction_of_features", feature=CROSSED, other=CROSSED, **given
+    ).to_dicts()
+    assert copy["information_given_other"] == pytest.approx(0)  # a copy tells nothing more
+    nothing = {"codes": CODES, "label": "side", "value": "z", "feature": 1, "other": 2}
+    assert ask(record_lake, "interaction_of_features", **nothing).is_empty()
 
 
 def test_token_labels__take_documents_for_clusters(record_lake: Lake) -> None:

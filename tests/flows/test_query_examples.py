@@ -32,8 +32,10 @@ def test_examples__answer_every_question_of_the_record() -> None:
         "controls_of_feature",
         "description_of_feature",
         "duplicate_features",
+        "features_of_token_set",
         "health_of_codes",
         "logits_of_feature",
         "positional_features",
         "token_features",
+        "token_sets_of_feature",
     }

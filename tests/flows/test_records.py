@@ -131,6 +131,7 @@ def test_examples__of_the_document_are_what_is_printed(record_lake: Lake, cli: C
         "partners_of_feature",
         "families_of_codes",
         "features_of_label",
+        "interaction_of_features",
         "changes_between_corpora",
     }
     for command, shown in blocks:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy.stats import false_discovery_control, ks_2samp
 
 from actlake.analytics.dictionaries.logit_effects import Unembedding
 from actlake.flows.extract_again import Extraction
@@ -43,21 +44,46 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
     summarize_weights(lake, dictionary="d")
     assert lake.newest_snapshot() == newest
 
-    weight = np.random.default_rng(0).standard_normal((24, decoder.shape[1])).astype(np.float32)
+    assert lake.table("feature_token_sets").collect().is_empty()
+    named = ["SELECT token_id, text FROM vocabulary ORDER BY token_id"]
+    texts = [str(text) for _, text in lake.sql(*named).rows()]
+    words = (len(texts), decoder.shape[1])
+    weight = np.random.default_rng(0).standard_normal(words).astype(np.float32)
     head = Unembedding(weight, np.ones(decoder.shape[1], np.float32), centres=False)
     monkeypatch.setattr(unembedding, "has_unembedding", lambda _facts: True)
     monkeypatch.setattr(unembedding, "load_unembedding", lambda _facts: head)
-    summarize_weights(lake, dictionary="d", tokens=3)
     effects = decoder @ weight.T
+    order = np.argsort(-effects[0])
+    mine = {"first": [texts[one] for one in order[:4]], "some": [*texts[5:9], "no token"]}
+    with pytest.raises(InputError, match="'space' is there for every vocabulary"):
+        summarize_weights(lake, dictionary="d", token_sets={"space": [" a"]})
+    summarize_weights(lake, dictionary="d", tokens=3, token_sets=mine)
+    assert "token set some: 1 of 5 entries are no token: 'no token'" in capsys.readouterr().err
     found = features(lake)
     assert len(found) == len(decoder)  # replaced, not added
     assert found["logit_std"].to_numpy() == pytest.approx(effects.std(axis=1), abs=1e-5)
     top = lake.table("feature_logits").filter(pl.col("kind") == "top", pl.col("rank") == 1)
     best = top.sort("feature").collect()["token_id"].to_list()
     assert best == effects.argmax(axis=1).tolist()
+    sets = lake.table("feature_token_sets").collect()
+    names = sets["token_set"].unique().to_list()
+    assert {"first", "some"} <= set(names)
+    assert len(sets) == len(names) * len(decoder)
+    assert set(sets["n_tokens"]) == {len(texts)}
+    assert set(sets["n_tests"]) == {len(sets)}
+    whole = sets.filter(feature=0, token_set="first").row(0, named=True)
+    inside = np.isin(texts, [one for text in mine["first"] for one in (text, f" {text}")])
+    right = ks_2samp(-effects[0][inside], -effects[0][~inside], method="asymp")
+    assert whole["n_set"] == inside.sum()
+    assert abs(whole["score"]) == pytest.approx(right.statistic, abs=1e-6)
+    assert whole["random_score"] < 1
+    assert sets["q"].to_numpy() == pytest.approx(false_discovery_control(sets["p"].to_numpy()))
     assert [*lake.verify()] == []
 
     monkeypatch.setattr(Extraction, "facts", lambda *_: (_ for _ in ()).throw(InputError("x")))
     summarize_weights(lake, dictionary="d", tokens=3)
     assert "no effects of d on logits: x" in capsys.readouterr().err
     assert features(lake)["logit_std"].null_count() == len(decoder)
+    assert lake.table("feature_token_sets").collect().is_empty()  # nor what was told before
+    with pytest.raises(InputError, match="none of the 1 entries of the token set 'x'"):
+        summarize_weights(lake, dictionary="d", token_sets={"x": ["no token"]})

@@ -194,6 +194,11 @@ def build(path: Path) -> Lake:
         for kind, sign in (("top", 1), ("bottom", -1))
         for rank, token, effect in ((1, 2 + sign, sign * 4.0), (2, 4 + sign, sign * 2.0))
     ]
+    merged["feature_token_sets"] = [
+        {"dictionary": "topk:toy:resid", "feature": THE, "token_set": "space", "run": ""}
+        | {"n_set": 2, "n_tokens": 9, "score": -0.5, "random_score": 0.4, "p": 0.02, "q": 0.04}
+        | {"n_tests": 2}
+    ]
     merged["similarities"] = [similarity("toy:resid@tiny", "toy:pooled@tiny", p=0.03)]
     write(lake, merged, "summaries")
     return lake
@@ -229,7 +234,8 @@ def label_score(subset: str, auroc: float) -> dict[str, Any]:
     """A row of ``feature_labels``: feature CAT tells documents of the party red."""
     counts = {"n_positive": 2, "n_negative": 1, "fires_positive": 1, "fires_negative": 0}
     sums = {"sum_positive": 1.0, "sum_negative": 0.0, "square_positive": 1.0}
-    scores = dict.fromkeys(("auprc", "threshold", "precision", "f1", "p", "q"), 1.0)
+    ones = ("auprc", "threshold", "precision", "f1", "p", "q", "p_fisher", "q_fisher")
+    scores = dict.fromkeys((*ones, "information", "information_by_chance"), 1.0)
     return {
         "codes": CODES,
         "mask": "all",

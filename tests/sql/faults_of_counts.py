@@ -57,6 +57,11 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             ALL,
             "2 examples of silence are rows on which the feature fires",
         ),
+        (
+            f"UPDATE feature_examples SET n_alike = 0 WHERE {TOP}",
+            ALL,
+            "2 examples are not among the rows alike to them",
+        ),
     ],
     "postings_disagree": [
         (

@@ -22,7 +22,8 @@ RECORDS = {
     "NULL, NULL, 0.5, 0.5, 1, 'gone'",
     "feature_families": "'gone', 'gone', 'token', 0, 1, 1, NULL, 0, 9, NULL, 'gone'",
     "feature_labels": "'gone', 'gone', 'party', 'red', '', '', 'document', 'max', 1, 2, 2, 1, 1, "
-    "1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.5, 1.0, 0.6, 0, 0, 1.0, 1.0, 1, 'gone'",
+    "1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.0, 0.5, 1.0, 0.6, 0, 0, 1.0, 1.0, 1, 'gone', "
+    "1.0, 1.0, 0.0, 0.0",
     "feature_changes": "'gone', 'gone', 'gone', 1, 9, 9, 3, 3, 3, 3, 1, 1, 0.0, 0.1, 1.0, 1.0, 1, "
     "'gone'",
 }
@@ -38,6 +39,7 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "feature_positions": CODES,
             "features": "topk:toy:resid",
             "feature_logits": "topk:toy:resid",
+            "feature_token_sets": "topk:toy:resid",
             "feature_examples": CODES,
             "feature_tokens": CODES,
             "evaluations": "topk:toy:resid",

@@ -190,3 +190,19 @@ def test_contexts__refuse_a_kind_that_is_none(tiny: Lake) -> None:
     with pytest.raises(InputError, match="no examples of the kind 'weak'; choose one of top, "):
         tiny.contexts(CODES, CAT, kind="weak")
     assert tiny.contexts(CODES, CAT, kind="negative") == []
+
+
+def test_token_sets__say_whether_random_directions_would_do_as_much(tiny: Lake) -> None:
+    [found] = ask(tiny, "token_sets_of_feature", codes=CODES, feature=THE, q=0.05)
+    assert (found["token_set"], found["effect"], found["beyond_random"]) == (
+        "space",
+        "lowers",
+        True,
+    )
+    assert ask(tiny, "token_sets_of_feature", codes=CODES, feature=THE, q=0.01) == []
+    given = {"codes": CODES, "q": 0.05, "limit": 9}
+    [one] = ask(tiny, "features_of_token_set", token_set="space", **given)
+    assert (one["feature"], one["effect"], one["n_set"]) == (THE, "lowers", 2)
+    raised = [row["token"] for row in ask(tiny, "logits_of_feature", feature=THE, **GIVEN)]
+    assert one["first_tokens"] == raised[2:]  # those that it lowers
+    assert ask(tiny, "features_of_token_set", token_set="digit", **given) == []

@@ -65,6 +65,8 @@ def test_query__of_unknown_codes_is_empty(name: str, tiny: Lake) -> None:
         "level": "token",
         "value": "red",
         "kind": "top",
+        "token_set": "space",
+        "other": 1,
     }
     wanted = set(re.findall(r"\$(\w+)", header(sql.text("queries", name), "in")))
     assert ask(tiny, name, **{key: given[key] for key in wanted}) == []
@@ -101,7 +103,7 @@ def test_top_features__takes_every_numeric_column_of_the_summary(tiny: Lake) -> 
     table = tiny.sql(select, codes=CODES).arrow()
     summary = table.to_pylist()
     numeric = [field.name for field in table.schema if str(field.type) in ("double", "int64")]
-    for by in set(numeric) - {"n_rows", "log10_density"}:
+    for by in set(numeric) - {"n_rows", "log10_density", "n_sources"}:
         found = ask(tiny, "top_features", codes=CODES, mask="all", by=by, order="asc", limit=99)
         ranked = {row["feature"]: row["by_value"] for row in found}
         assert ranked == {row["feature"]: row[by] for row in summary}, by

@@ -22,10 +22,10 @@ def unembedding() -> Unembedding:
 def collected(
     decoder: NDArray[Any], unembedding: Unembedding, k: int
 ) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    shapes, extremes = zip(*logit_effects(decoder.astype(np.float32), unembedding, k), strict=True)
+    blocks = [*logit_effects(decoder.astype(np.float32), unembedding, k)]
     return tuple(  # type: ignore[return-value] # two
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        for parts in (shapes, extremes)
+        for parts in ([one.features for one in blocks], [one.tokens for one in blocks])
     )
 
 

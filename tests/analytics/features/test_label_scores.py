@@ -5,7 +5,12 @@ import pytest
 import scipy.sparse
 from numpy.typing import NDArray
 from scipy import stats
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    mutual_info_score,
+    precision_recall_curve,
+    roc_auc_score,
+)
 
 from actlake.analytics.features.label_scores import TOP_SHARE, RankedFeatures
 from actlake.storage.errors import InputError
@@ -55,6 +60,19 @@ def test_scores__are_those_of_scikit_learn_and_scipy() -> None:
                 assert of[f"square_{side}"] == (a[inside] ** 2).sum()
     assert found["p"][6].tolist() == [1, 1, 1]
     assert found["auroc"][6].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_levels__are_silent_and_the_halves_of_what_fires() -> None:
+    x, classes = some()
+    levels = RankedFeatures(scipy.sparse.csr_array(x)).levels()
+    found = scores(x, classes)["information"]
+    for feature, a in enumerate(x.T):
+        fires = a > 0
+        strong = a > (np.median(a[fires]) if fires.any() else 0)
+        assert levels[feature].tolist() == [(~fires).sum(), (fires & ~strong).sum(), strong.sum()]
+        for column, y in enumerate(classes.T):
+            right = mutual_info_score(fires + strong.astype(int), y)
+            assert found[feature, column] == pytest.approx(right, abs=1e-12)
 
 
 def test_auroc__of_a_feature_that_only_fires_or_not_is_that_of_its_rates() -> None:

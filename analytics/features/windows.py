@@ -1,0 +1,38 @@
+"""What stands around a row, as one number: rows of one context are examples of one thing."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.analytics.splitmix import splitmix64
+
+REACH = 8
+"""Tokens on each side that make a context, of the same document."""
+STEP = np.uint64(0x9E3779B97F4A7C15)
+EDGE = np.uint64(0xD1B54A32D192ED03)
+"""Stands for what lies outside the document."""
+
+
+def windows(
+    token_id: NDArray[np.integer[Any]],
+    document: NDArray[np.integer[Any]],
+    own: slice,
+    row_start: int,
+) -> NDArray[np.int64]:
+    """A number for the tokens up to ``REACH`` away from each of the rows ``own``; shape (rows,).
+
+    Rows have the same number if the tokens on and around them are the same, and the ends of their
+    documents as near; but for one chance in 10^19, only then. A row without a token, of which
+    ``token_id`` is negative, is a context of its own. ``token_id`` and ``document`` reach as far
+    beyond ``own`` as there are rows; ``row_start`` is the row in the rowset that ``own`` begins at.
+    """
+    rows = np.arange(own.start, own.stop)
+    mixed = splitmix64(token_id.astype(np.int64), 3)
+    found = np.zeros(len(rows), np.uint64)
+    for offset in range(-REACH, REACH + 1):
+        at = np.clip(rows + offset, 0, len(token_id) - 1)
+        inside = (at == rows + offset) & (document[at] == document[own])
+        found = found * STEP + np.where(inside, mixed[at], EDGE)
+    alone = splitmix64(row_start + np.arange(len(rows)), 4)
+    return np.where(token_id[own] < 0, alone, splitmix64(found)).view(np.int64)

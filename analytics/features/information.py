@@ -66,7 +66,7 @@ def _share(size: NDArray[np.int64], marked: int, n: int) -> Floats:
     mean = size * share
     variance = mean * (1 - share) * (n - size) / max(n - 1, 1)
     # E[x ln x] to second order, for x units with the value and for those without.
-    found = variance / (2 * n * np.maximum(mean, 1)) / (1 - share)
+    found: Floats = variance / (2 * n * np.maximum(mean, 1)) / (1 - share)
     narrow = np.flatnonzero(variance <= WIDEST)
     reach = np.ceil(REACH * np.sqrt(variance[narrow])).astype(np.int64) + REACH
     low = np.maximum(np.floor(mean[narrow]).astype(np.int64) - reach, 0)

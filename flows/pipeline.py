@@ -11,7 +11,7 @@ from actlake.flows.progress import say
 from actlake.flows.token_sets import read_token_sets
 from actlake.storage.lake import Lake
 
-__all__ = ["pipeline"]
+__all__ = ["pipeline", "record"]
 
 Call = Callable[[str, Lake, Mapping[str, Any]], Any]
 TRAINED = frozenset(
@@ -45,7 +45,7 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
             _summarize(lake, asked.summary, call, name)
         named = asked.summary.records
         told = codes.values() if named is None else [codes.get(name, name) for name in named]
-        _record(lake, asked.summary, call, [*dict.fromkeys(told)], sets)
+        record(lake, asked.summary, call, [*dict.fromkeys(told)], sets)
     _ask(lake, asked, call, tensors | codes)
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
@@ -165,7 +165,7 @@ def _masks(lake: Lake, asked: Summary, codes: str) -> tuple[str, ...]:
     return ("all",) if lake.codes(codes).rowset.kind == "document" else asked.masks
 
 
-def _record(
+def record(
     lake: Lake,
     asked: Summary,
     call: Call,

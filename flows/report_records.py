@@ -61,7 +61,7 @@ def _flags(lake: Lake, mask: str | None) -> Rows:
         return []
     found = []
     for one in shown:
-        asked = {"codes": one.codes, "mask": one.mask}
+        asked: dict[str, Any] = {"codes": one.codes, "mask": one.mask}
         health = lake.query("health_of_codes", **asked).arrow().to_pylist()
         flags = {row["flag"]: row for row in health}
         found.append(asked | {"n_features": one.n_features, "n_rows": one.n_rows, "flags": flags})

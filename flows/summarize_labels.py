@@ -209,7 +209,9 @@ def _parts(
         if not here:
             continue
         ranked = RankedFeatures(units.values[used][:, features])
-        found = ranked.scores(of_unit[:, None] == np.array(here))
+        place = np.full(len(classes), -1)
+        place[here] = np.arange(len(here))
+        found = ranked.scores(place[of_unit], len(here))
         shape = (len(features), len(here))
         if units.fires is not None:
             found["p"] = _clustered(units, units.fires, features, of_document, inside, here)

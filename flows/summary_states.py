@@ -179,7 +179,9 @@ def statistics_of(examples: int, source: str | None) -> dict[str, Callable[[Bloc
     def token_rows(block: Block) -> Statistic:
         return _sample(block, block.token_id.astype(np.int64), TOKEN_SAMPLE * examples)
 
-    of_label = {"sources": sources} if source is not None else {}
+    of_label: dict[str, Callable[[Block], Statistic]] = {}
+    if source is not None:
+        of_label["sources"] = sources
     return of_label | {
         "moments": lambda block: FeatureMoments.of_postings(block.postings),
         "histogram": lambda block: FeatureHistogram.of_postings(block.postings),

@@ -58,7 +58,7 @@ class _Set:
         mine = member if sign > 0 else ~member
         token = np.flatnonzero(mine)
         fall = 1 / (tokens - len(token))
-        risen = np.arange(len(token) + 1) * (1 / len(token) + fall)
+        risen = np.arange(len(token) + 1, dtype=np.float64) * (1 / len(token) + fall)
         return cls(sign, mine, token, risen, fall)
 
 

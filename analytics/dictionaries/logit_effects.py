@@ -1,6 +1,7 @@
 """What a feature's decoder direction adds to the logits of every token, were it read at the end."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,9 @@ def random_scores(
 def _scores(effects: torch.Tensor, sets: TokenSets | None) -> NDArray[np.float64]:
     if sets is None:
         return np.zeros((len(effects), 0))
-    return enrichment(effects.numpy()[:, sets.token_id], sets.members)
+    parts = np.array_split(effects.numpy()[:, sets.token_id], torch.get_num_threads())
+    with ThreadPoolExecutor(len(parts)) as pool:  # as many as torch itself would use here
+        return np.concatenate([*pool.map(lambda part: enrichment(part, sets.members), parts)])
 
 
 def _blocks(

@@ -8,7 +8,7 @@ from scipy.special import gammaln, xlogy
 
 Floats = NDArray[np.float64]
 
-WIDEST = 400.0
+WIDEST = 50.0
 """Variance up to which every table that chance may give is counted."""
 REACH = 10
 """Standard deviations around the mean beyond which none is."""
@@ -52,13 +52,15 @@ def chance_information(total: NDArray[Any], positive: NDArray[Any]) -> Floats:
     n = int(total.sum(axis=-1).ravel()[0])
     sizes, place = np.unique(total, return_inverse=True)
     place = place.reshape(np.shape(total))
+    factorial = gammaln(np.arange(n + 1) + 1)
     found = np.empty((*np.shape(total)[:-1], len(positive)))
     for column, marked in enumerate(np.asarray(positive, np.int64).tolist()):
-        found[..., column] = _share(sizes.astype(np.int64), marked, n)[place].sum(axis=-1)
+        shares = _share(sizes.astype(np.int64), marked, n, factorial)
+        found[..., column] = shares[place].sum(axis=-1)
     return np.maximum(found, 0)
 
 
-def _share(size: NDArray[np.int64], marked: int, n: int) -> Floats:
+def _share(size: NDArray[np.int64], marked: int, n: int, factorial: Floats) -> Floats:
     """What a level of each ``size`` adds to the mean; ``marked`` of the n units have the value."""
     if marked in (0, n):
         return np.zeros(len(size))
@@ -66,7 +68,7 @@ def _share(size: NDArray[np.int64], marked: int, n: int) -> Floats:
     mean = size * share
     variance = mean * (1 - share) * (n - size) / max(n - 1, 1)
     # E[x ln x] to second order, for x units with the value and for those without.
-    found = variance / (2 * n * np.maximum(mean, 1)) / (1 - share)
+    found: Floats = variance / (2 * n * np.maximum(mean, 1)) / (1 - share)
     narrow = np.flatnonzero(variance <= WIDEST)
     reach = np.ceil(REACH * np.sqrt(variance[narrow])).astype(np.int64) + REACH
     low = np.maximum(np.floor(mean[narrow]).astype(np.int64) - reach, 0)
@@ -80,25 +82,30 @@ def _share(size: NDArray[np.int64], marked: int, n: int) -> Floats:
         piece = narrow[start:stop]
         x = low[start:stop, None] + np.arange(width)
         inside = x <= high[start:stop, None]
-        found[piece] = _mean(np.minimum(x, high[start:stop, None]), inside, size[piece], marked, n)
+        x = np.minimum(x, high[start:stop, None])
+        found[piece] = _mean(x, inside, size[piece], marked, factorial)
         start = stop
     return found
 
 
 def _mean(
-    x: NDArray[np.int64], inside: NDArray[np.bool_], size: NDArray[np.int64], marked: int, n: int
+    x: NDArray[np.int64],
+    inside: NDArray[np.bool_],
+    size: NDArray[np.int64],
+    marked: int,
+    factorial: Floats,
 ) -> Floats:
-    drawn = size[:, None]
+    """Σ chance · x ln(x / expected), with and without the value, over n."""
+    n = len(factorial) - 1
+    without = size[:, None] - x
     log = -(
-        gammaln(x + 1)
-        + gammaln(drawn - x + 1)
-        + gammaln(marked - x + 1)
-        + gammaln(n - marked - drawn + x + 1)
+        factorial[x] + factorial[without] + factorial[marked - x] + factorial[n - marked - without]
     )
     chance = np.where(inside, np.exp(log - log.max(axis=1, keepdims=True)), 0)
     chance /= chance.sum(axis=1, keepdims=True)
     share = marked / n
-    told = xlogy(x, x / np.maximum(drawn * share, 1e-300))
-    told += xlogy(drawn - x, (drawn - x) / np.maximum(drawn * (1 - share), 1e-300))
-    found: Floats = (chance * told).sum(axis=1) / n
+    told = xlogy(x, x) + xlogy(without, without)
+    # The expected counts come out of the logarithm, since the mean of x is known.
+    expected = xlogy(size * share, size * share) + xlogy(size * (1 - share), size * (1 - share))
+    found: Floats = ((chance * told).sum(axis=1) - expected) / n
     return found

@@ -44,46 +44,49 @@ class RankedFeatures:
         self._length = np.diff(self._first, append=len(order))
         self._run_starts = np.searchsorted(self._of_run, np.arange(self.n_features + 1))
 
-    def _matrix(self, data: NDArray[Any]) -> scipy.sparse.csr_array:
-        """``data`` at the places of the values, shape (features, units)."""
-        return scipy.sparse.csr_array(
-            (data, self._unit, self._starts), shape=(self.n_features, self.n)
-        )
-
-    def scores(self, classes: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    def scores(self, number: NDArray[np.integer[Any]], classes: int) -> dict[str, NDArray[Any]]:
         """Columns of feature_labels of each feature and class, shape (features, classes) each.
 
-        ``classes``, shape (units, classes), says which units have each value; a unit may have one
-        value, several or none. AUROC counts silent units, as zeros, and ties by a half; average
-        precision and the best threshold are of distinct values, all silent units coming last;
-        information is of the ``levels`` and the class, in nats. p of
-        Mann-Whitney: normal with the variance of the ties, no continuity correction, 1 for a
-        feature that is constant. InputError for a class of no unit or of all.
+        ``number``, shape (units,), says which of ``classes`` values each unit has; -1 for none of
+        them. AUROC counts silent units, as zeros, and ties by a half; average precision and the
+        best threshold are of distinct values, all silent units coming last; information is of the
+        ``levels`` and the class, in nats. p of Mann-Whitney: normal with the variance of the ties,
+        no continuity correction, 1 for a feature that is constant. InputError for a class of no
+        unit or of all.
         """
-        positive = classes.sum(axis=0)
+        positive = np.bincount(number[number >= 0], minlength=classes)
         if not ((positive > 0) & (positive < self.n)).all():
             raise InputError("a class that no unit has, or all, cannot be told from others")
-        y = classes.astype(np.float64)
-        ones = np.ones(len(self._value))
-        fires = self._matrix(ones) @ y
-        place = within_group(np.repeat(np.arange(self.n_features), self.fires))
+        # Of each value the feature and its unit's class in one number; the last column is of none.
+        of_unit = np.where(number >= 0, number, classes)[self._unit]
+        feature = np.repeat(np.arange(self.n_features), self.fires)
+        self._cell = feature * (classes + 1) + of_unit
+        self._classes = classes
+        place = within_group(feature)
+        fires = self._sums(None)
         silent = self.fires[:, None] == fires
-        columns: dict[str, NDArray[Any]] = self._both("fires", ones, fires, silent)
-        columns |= self._both("sum", self._value, self._matrix(self._value) @ y, silent)
+        columns: dict[str, NDArray[Any]] = self._both("fires", np.ones(len(of_unit)), fires, silent)
+        columns |= self._both("sum", self._value, self._sums(self._value), silent)
         squares = self._value**2
-        columns |= self._both("square", squares, self._matrix(squares) @ y, silent)
+        columns |= self._both("square", squares, self._sums(squares), silent)
         top = self._top().astype(np.float64)
-        columns["top_positive"] = np.rint(self._matrix(top) @ y).astype(np.int64)
+        columns["top_positive"] = np.rint(self._sums(top)).astype(np.int64)
         columns["top_n"] = np.broadcast_to(self._per_feature(top)[:, None], fires.shape)
-        columns["information"] = self._information(positive, fires, y)
-        columns |= self._auroc(positive, fires, place, y)
-        columns |= self._curves(classes, positive)
+        columns["information"] = self._information(positive, fires)
+        columns |= self._auroc(positive, fires, place)
+        columns |= self._curves(of_unit, positive)
         shape = fires.shape
         columns["n_positive"] = np.broadcast_to(positive, shape)
         columns["n_negative"] = np.broadcast_to(self.n - positive, shape)
         for name in ("fires_positive", "fires_negative", "top_n"):
             columns[name] = np.rint(columns[name]).astype(np.int64)
         return columns
+
+    def _sums(self, data: Floats | None) -> Floats:
+        """``data`` of the values, or how many they are, by feature and class of their unit."""
+        cells = self.n_features * (self._classes + 1)
+        found = np.bincount(self._cell, data, cells).reshape(self.n_features, -1)[:, :-1]
+        return found.astype(np.float64)
 
     def _per_feature(self, data: Floats) -> Floats:
         # Not differences of a running sum, whose rounding would be that of all features together.
@@ -123,21 +126,19 @@ class RankedFeatures:
         strong = np.rint(self._per_feature(self._strong())).astype(np.int64)
         return np.stack((self.n - self.fires, self.fires - strong, strong), axis=1)
 
-    def _information(self, positive: Counts, fires: Floats, y: Floats) -> Floats:
+    def _information(self, positive: Counts, fires: Floats) -> Floats:
         """In nats, of silent, weak and strong and each class."""
-        strong = self._matrix(self._strong()) @ y
+        strong = self._sums(self._strong())
         levels = np.stack((positive - fires, fires - strong, strong), axis=2)
         return information(levels, self.levels()[:, None, :])
 
-    def _auroc(
-        self, positive: Counts, fires: Floats, place: Counts, y: Floats
-    ) -> dict[str, Floats]:
+    def _auroc(self, positive: Counts, fires: Floats, place: Counts) -> dict[str, Floats]:
         silent = self.n - self.fires
         # Mean ranks from the bottom: 1 to n, equal values sharing theirs.
         first_place = np.repeat(place[self._first], self._length)
         length = np.repeat(self._length, self._length)
         rank = self.n - first_place - (length - 1) / 2
-        ranks = self._matrix(rank) @ y + (positive - fires) * ((silent + 1) / 2)[:, None]
+        ranks = self._sums(rank) + (positive - fires) * ((silent + 1) / 2)[:, None]
         negative = self.n - positive
         auroc = (ranks - positive * (positive + 1) / 2) / (positive * negative)
         tied = np.bincount(
@@ -151,51 +152,44 @@ class RankedFeatures:
         p = np.where(deviation > 0, 2 * ndtr(-z), 1.0)
         return {"auroc": auroc, "p": np.maximum(p, np.finfo(np.float64).tiny)}
 
-    def _curves(self, classes: NDArray[np.bool_], positive: Counts) -> dict[str, Floats]:
-        """AUPRC and the threshold of the largest F1, class by class."""
+    def _curves(self, of_unit: Counts, positive: Counts) -> dict[str, Floats]:
+        """AUPRC and the threshold of the largest F1, class by class.
+
+        Both change only where a unit of the class comes in, so its own values are all that is seen.
+        """
         names = ("auprc", "threshold", "precision", "recall", "f1")
         found = {name: np.empty((self.n_features, len(positive))) for name in names}
+        by_class = np.argsort(of_unit, kind="stable")  # and by value within a class
+        ends = np.cumsum(np.bincount(of_unit, minlength=len(positive) + 1))
+        of_value = np.repeat(np.arange(len(self._first)), self._length)
         last = self._first + self._length
-        base = self._starts[self._of_run]
-        above = last - base  # units at or above each distinct value
-        some = self.fires > 0
-        of_class = np.ascontiguousarray(classes.T)
         for column, n_positive in enumerate(positive.tolist()):
-            hits = np.concatenate(([0], np.cumsum(of_class[column][self._unit], dtype=np.int32)))
-            true = hits[last] - hits[base]
-            new = hits[last] - hits[self._first]
+            hits = by_class[ends[column - 1] if column else 0 : ends[column]]
+            run, new = np.unique(of_value[hits], return_counts=True)
+            feature = self._of_run[run]
+            begin = np.searchsorted(hits, self._starts)  # hits before each feature
+            true = np.cumsum(new) - begin[feature]
+            above = last[run] - self._starts[feature]  # units at or above each distinct value
             precision = true / above
-            gained = np.zeros(self.n_features)
-            if some.any():
-                gained[some] = np.add.reduceat(new * precision, self._run_starts[:-1][some])
+            gained = np.bincount(feature, new * precision, self.n_features)
             all_share = n_positive / self.n  # precision where every unit is taken
-            missed = n_positive - (hits[self._starts[1:]] - hits[self._starts[:-1]])
+            missed = n_positive - np.diff(begin)
             found["auprc"][:, column] = (gained + missed * all_share) / n_positive
             f1 = 2 * true / (n_positive + above)
             everything = 2 * n_positive / (n_positive + self.n)
-            best = np.full(self.n_features, everything)
-            where = np.full(self.n_features, -1)
-            if len(f1):
-                largest = np.maximum.reduceat(f1, self._run_starts[:-1][some])
-                at = np.flatnonzero(f1 == np.repeat(largest, np.diff(self._run_starts)[some]))
-                feature, first = np.unique(self._of_run[at], return_index=True)
-                better = largest >= everything
-                best[feature[better]] = largest[better]
-                where[feature[better]] = at[first[better]]
-            fired = where >= 0
-            run = where[fired]
+            # The largest of each feature, of equal ones that of the largest value.
+            order = np.lexsort((-f1, feature))
+            fired, first = np.unique(feature[order], return_index=True)
+            best = order[first]
+            better = f1[best] >= everything
+            fired, best = fired[better], best[better]
             values = {
-                "f1": best,
-                "threshold": _filled(fired, self._value[self._first][run], 0.0),
-                "precision": _filled(fired, precision[run], all_share),
-                "recall": _filled(fired, true[run] / n_positive, 1.0),
+                "f1": (f1[best], everything),
+                "threshold": (self._value[self._first[run[best]]], 0.0),
+                "precision": (precision[best], all_share),
+                "recall": (true[best] / n_positive, 1.0),
             }
-            for name, one in values.items():
-                found[name][:, column] = one
+            for name, (one, other) in values.items():
+                found[name][:, column] = other
+                found[name][fired, column] = one
         return found
-
-
-def _filled(where: NDArray[np.bool_], values: Floats, other: float) -> Floats:
-    result = np.full(len(where), other)
-    result[where] = values
-    return result

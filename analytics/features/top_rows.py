@@ -38,44 +38,42 @@ class TopRows:
         none = np.zeros(0, np.int64)
         return cls(k, n_features, none, np.zeros(0), none, none)
 
-    @classmethod
+    @staticmethod
     def of(
-        cls,
         codes: Csr,
         mask: NDArray[np.bool_],
         *,
         row_start: int,
         k: int,
         context: NDArray[np.int64] | None = None,
-    ) -> Self:
+    ) -> "TopRows":
         """Top rows among those of ``codes`` where ``mask``, shape (rows,), is true.
 
         Row i of ``codes`` is row ``row_start + i`` of the rowset, in ``context`` i; without them
         each row is one of its own. Raises InputError if k < 1.
         """
         postings = Postings.of(codes, mask)
-        return cls.of_postings(postings, row_start=row_start, k=k, context=context)
+        return TopRows.of_postings(postings, row_start=row_start, k=k, context=context)
 
-    @classmethod
+    @staticmethod
     def of_postings(
-        cls,
         postings: Postings,
         *,
         row_start: int,
         k: int,
         context: NDArray[np.int64] | None = None,
-    ) -> Self:
+    ) -> "TopRows":
         if k < 1:
             raise InputError(f"k is {k}; keep at least 1 row a feature")
         codes, of_row = postings.codes, row_start + postings.kept
         contexts = of_row if context is None else context[postings.kept]
 
-        def largest(which: NDArray[np.bool_]) -> Self:
+        def largest(which: NDArray[np.bool_]) -> "TopRows":
             at = np.flatnonzero(which)
             place = np.searchsorted(codes.indptr, at, side="right") - 1
             feature, value = codes.indices[at].astype(np.int64), codes.values[at].astype(np.float64)
             entries = (feature, value, of_row[place], contexts[place])
-            return cls._largest(k, codes.n_features, *entries)
+            return TopRows._largest(k, codes.n_features, *entries)
 
         # Few values reach the 2k-th largest, and only those are put in order, unless so many are
         # of one context that fewer than k contexts are among them.

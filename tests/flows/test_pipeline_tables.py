@@ -14,6 +14,7 @@ from actlake.flows.encode import encode
 from actlake.flows.extract import extract
 from actlake.flows.hypothesize import hypothesize
 from actlake.flows.ingest import ingest_tokens
+from actlake.flows.pipeline import record
 from actlake.flows.pipeline_file import PipelineFile, read_pipeline
 from actlake.flows.pipeline_tables import (
     Autoencoder,
@@ -24,10 +25,14 @@ from actlake.flows.pipeline_tables import (
     Model,
     Pca,
     Random,
+    Summary,
     Table,
 )
 from actlake.flows.summarize import summarize
 from actlake.flows.train import train
+from actlake.storage.lake import Lake
+from tests.flows.small_lake import IDENTITY, TOPK, codes_name
+from tests.flows.small_lake import shared_small_lake as shared_small_lake
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "pipeline.md"
@@ -167,3 +172,30 @@ def test_page__every_example_is_a_pipeline(tmp_path: Path) -> None:
         tomllib.loads(block)
         (tmp_path / "example.toml").write_text(block, "utf-8")
         read_pipeline(tmp_path / "example.toml")
+
+
+def test_summary__tells_the_records_of_the_codes_that_it_names(small_lake: Lake) -> None:
+    calls: list[tuple[str, Mapping[str, Any]]] = []
+
+    def call(verb: str, _lake: Lake, given: Mapping[str, Any]) -> None:
+        calls.append((verb, given))
+
+    one = codes_name(TOPK)
+    asked = Summary(masks=("all", "x"), pairs=("token",), labels=("party",), subset_by="year")
+    record(small_lake, asked, call, [one], None)
+    masks = [{"codes": one, "mask": mask} for mask in ("all", "x")]
+    label = {"label": "party", "subset_by": "year"}
+    assert calls == [
+        step
+        for of in masks
+        for step in (
+            ("summarize_pairs", of | {"level": "token"}),
+            ("summarize_labels", of | label),
+        )
+    ]
+    calls.clear()
+    record(small_lake, Summary(weights=True), call, [one, codes_name(IDENTITY)], {"x": ["y"]})
+    assert calls == [
+        ("summarize_weights", {"dictionary": name, "token_sets": {"x": ["y"]}})
+        for name in (TOPK, IDENTITY)
+    ]

@@ -16,7 +16,7 @@ def test_fisher__is_that_of_scipy_for_every_table_of_small_margins() -> None:
     both, fires, positive = np.array(tables).T
     found = fisher_exact(both, fires, positive, n)
     for p, a, k, m in zip(found, both, fires, positive, strict=True):
-        right = stats.fisher_exact([[a, m - a], [k - a, n - m - k + a]]).pvalue
+        right = stats.fisher_exact(np.array([[a, m - a], [k - a, n - m - k + a]])).pvalue
         assert p == pytest.approx(right, rel=1e-9), (a, k, m)
 
 
@@ -29,7 +29,7 @@ def test_fisher__of_large_and_one_sided_tables_keeps_its_digits() -> None:
     both[40:60] = np.minimum(fires, positive)[40:60]
     found = fisher_exact(both, fires, positive, n)
     for p, a, k, m in zip(found, both, fires, positive, strict=True):
-        right = stats.fisher_exact([[a, m - a], [k - a, n - m - k + a]]).pvalue
+        right = stats.fisher_exact(np.array([[a, m - a], [k - a, n - m - k + a]])).pvalue
         assert p == pytest.approx(max(right, np.finfo(float).tiny), rel=1e-6), (a, k, m)
 
 
@@ -37,5 +37,5 @@ def test_fisher__broadcasts_features_against_values() -> None:
     both = np.array([[0, 2, 3], [5, 1, 0]])
     found = fisher_exact(both, np.array([[3], [5]]), np.array([10, 7, 5]), 20)
     assert found.shape == (2, 3)
-    right = stats.fisher_exact([[5, 5], [0, 10]]).pvalue
+    right = stats.fisher_exact(np.array([[5, 5], [0, 10]])).pvalue
     assert found[1, 0] == pytest.approx(right, rel=1e-12)

@@ -30,7 +30,9 @@ def some(n: int = 300) -> tuple[Dense, NDArray[np.bool_]]:
 
 
 def scores(x: Dense, classes: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-    return RankedFeatures(scipy.sparse.csr_array(x)).scores(classes)
+    """Of ``classes``, shape (units, values), of which a unit has one or none."""
+    number = np.where(classes.any(axis=1), classes.argmax(axis=1), -1)
+    return RankedFeatures(scipy.sparse.csr_array(x)).scores(number, classes.shape[1])
 
 
 def test_scores__are_those_of_scikit_learn_and_scipy() -> None:

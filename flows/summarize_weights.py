@@ -60,13 +60,15 @@ def summarize_weights(
         raise InputError("summarize keeps at least 1 token of each feature")
     file = lake.dictionary(dictionary)
     facts = _model(lake, file)
-    if token_sets and facts is None:
+    given = token_sets or {}
+    if given and facts is None:
         say(f"summarize: {dictionary} has no effects on logits that token sets could be seen in")
-    sets = named_members(lake, lake.tensor(file.tensor).rowset.tokenizer, token_sets or {})
+    tokenizer = lake.tensor(file.tensor).rowset.tokenizer
+    sets = named_members(lake, tokenizer, given if facts is not None else {})
     parameters: dict[str, Json] = {
         "dictionary": dictionary,
         "tokens": tokens,
-        "token_sets": {name: [*texts] for name, texts in (token_sets or {}).items()},
+        "token_sets": {name: [*texts] for name, texts in given.items()},
     }
     inputs = {
         "dictionary": file.fingerprint,

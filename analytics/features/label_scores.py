@@ -42,7 +42,6 @@ class RankedFeatures:
         self._first = np.flatnonzero(changed)  # of each run of equal values
         self._of_run = feature[self._first]
         self._length = np.diff(self._first, append=len(order))
-        self._run_starts = np.searchsorted(self._of_run, np.arange(self.n_features + 1))
 
     def scores(self, number: NDArray[np.integer[Any]], classes: int) -> dict[str, NDArray[Any]]:
         """Columns of feature_labels of each feature and class, shape (features, classes) each.

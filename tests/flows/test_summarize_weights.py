@@ -57,6 +57,8 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
     mine = {"first": [texts[one] for one in order[:4]], "some": [*texts[5:9], "no token"]}
     with pytest.raises(InputError, match="'space' is there for every vocabulary"):
         summarize_weights(lake, dictionary="d", token_sets={"space": [" a"]})
+    with pytest.raises(InputError, match="none of the 1 entries of the token set 'x'"):
+        summarize_weights(lake, dictionary="d", token_sets={"x": ["no token"]})
     summarize_weights(lake, dictionary="d", tokens=3, token_sets=mine)
     assert "token set some: 1 of 5 entries are no token: 'no token'" in capsys.readouterr().err
     found = features(lake)
@@ -85,5 +87,5 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
     assert "no effects of d on logits: x" in capsys.readouterr().err
     assert features(lake)["logit_std"].null_count() == len(decoder)
     assert lake.table("feature_token_sets").collect().is_empty()  # nor what was told before
-    with pytest.raises(InputError, match="none of the 1 entries of the token set 'x'"):
-        summarize_weights(lake, dictionary="d", token_sets={"x": ["no token"]})
+    summarize_weights(lake, dictionary="d", token_sets={"x": ["no token"]})
+    assert "d has no effects on logits that token sets" in capsys.readouterr().err

@@ -13,12 +13,12 @@ from actlake.flows.progress import progress, say
 from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, SourceReport, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
-from actlake.storage.errors import NameTakenError, NotFoundError
+from actlake.storage.errors import InputError, NameTakenError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.guard import check_predicate
 from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
-from actlake.storage.masks import Mask
+from actlake.storage.masks import Mask, rows_where
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
@@ -27,6 +27,8 @@ from actlake.storage.shards import WIDTH_HINT
 __all__ = ["check_model", "ingest", "ingest_documents", "ingest_tokens"]
 
 BLOCK_DOCUMENTS = 256
+SAID = ("token_id", "char_start", "char_stop")
+"""Columns that are emptied when a document is taken back."""
 
 
 def ingest(lake: Lake, *, corpus: str, source: Source) -> None:
@@ -150,7 +152,8 @@ def ingest_tokens(
 def mask_asked(lake: Lake, rows: str) -> Mask:
     """The mask NAME, or NAME=CONDITION, which need not be in the lake yet.
 
-    NotFoundError for a name alone that is not there, NameTakenError for one of another condition.
+    NotFoundError for a name alone that is not there, NameTakenError for one of another condition,
+    InputError for a condition on what documents say.
     """
     name, equals, condition = rows.partition("=")
     try:
@@ -159,7 +162,12 @@ def mask_asked(lake: Lake, rows: str) -> Mask:
         if not equals:
             raise
         check_predicate(condition, "tokens", con=lake.reading.connection())
-        return Mask(check_name("mask", name), condition)
+        known = Mask(check_name("mask", name), condition)
+    if said := next((one for one in SAID if one in known.predicate.lower()), None):
+        raise InputError(
+            f"the mask {name} asks for {said}, and rows that are chosen by what a document says "
+            "would tell it when the document is taken back; choose by where they stand"
+        )
     if equals and condition != known.predicate:
         raise NameTakenError(
             f"the mask {name} means {known.predicate}, not {condition}; choose another name"
@@ -188,7 +196,8 @@ def _choose_rows(lake: Lake, whole: RowsetPlan, mask: Mask) -> str:
 def _chosen_blocks(lake: Lake, whole: Rowset, mask: Mask) -> Iterator[dict[str, NDArray[Any]]]:
     for shard in range(len(whole.grid)):
         span = whole.grid.span(shard)
-        kept = lake.mask_rows(mask, whole, *span)
+        # Also of documents that were taken back: which rows these are must not depend on when.
+        kept = rows_where(lake.reading, mask, whole, *span)
         yield {name: whole.column(name, *span)[kept] for name in ROW_COLUMNS}
 
 

@@ -17,6 +17,7 @@ from actlake.storage.errors import CorruptError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.merging import merge_small_files
+from actlake.storage.migrations import tune_catalog
 from actlake.storage.retention import end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import Run
 from actlake.storage.verify import Fault, Part
@@ -194,6 +195,7 @@ def _compact(run: Run) -> Work:
 
 
 def _merge(run: Run) -> Work:
+    tune_catalog(run.catalog)
     merged = [*merge_small_files(run)]
     files, rows = sum(one.files for one in merged), sum(one.rows for one in merged)
     what = f"{files} small files became {len(merged)}"

@@ -152,7 +152,7 @@ def _block(
         token_id=token[own],
         previous_token=before[own],
         next_token=after[own],
-        context=windows(token, document, own, start),
+        context=windows(token, document, position, own, start),
         source=None if source is None else source[document[own]],
     )
 
@@ -234,5 +234,6 @@ def contexts_of(codes: Codes, shard: int) -> NDArray[np.int64]:
     """``Block.context`` of a shard by itself."""
     start, stop = codes.grid.span(shard)
     first, last = max(start - REACH, 0), min(stop + REACH, codes.rowset.rows)
-    token, document = (codes.rowset.column(one, first, last) for one in ("token_id", "document"))
-    return windows(token, document, slice(start - first, stop - first), start)
+    names = ("token_id", "document", "position")
+    token, document, position = (codes.rowset.column(one, first, last) for one in names)
+    return windows(token, document, position, slice(start - first, stop - first), start)

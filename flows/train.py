@@ -161,8 +161,10 @@ def _train_autoencoder(
 
     set_threads(torch_threads or default_threads())
     path = _checkpoint_file(run)
+    # No split is empty, so so many epochs have a batch for every step.
+    batches = split.batches("train", batch_rows, seed=settings.seed, epochs=settings.steps)
     try:
-        saved = _load_checkpoint(path)
+        saved = _load_checkpoint(path, batches.fingerprint)
         trainer = None if saved is None else Trainer(saved)
     except (OSError, MemoryError):  # no fault of what it holds
         raise
@@ -172,8 +174,6 @@ def _train_autoencoder(
             "training begins anew"
         ) from error
     trainer = trainer or Trainer.start(settings, split.sample(SAMPLE_ROWS))
-    # No split is empty, so so many epochs have a batch for every step.
-    batches = split.batches("train", batch_rows, seed=settings.seed, epochs=settings.steps)
     label = f"train {settings.selection} {split.tensor.name}"
     if trainer.steps_done:
         say(f"{label}: goes on after {trainer.steps_done:,} steps")
@@ -184,7 +184,7 @@ def _train_autoencoder(
             trainer.step(batch)
             advance(len(batch))
             if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                _save_checkpoint(run, trainer.checkpoint())
+                _save_checkpoint(run, trainer.checkpoint(), batches.fingerprint)
                 saved_at = time.monotonic()
     return trainer.finish(), trainer.log
 
@@ -193,14 +193,15 @@ def _checkpoint_file(run: Run) -> Path:
     return run.root / "checkpoints" / f"{run.key}.safetensors"
 
 
-def _save_checkpoint(run: Run, checkpoint: Checkpoint) -> None:
-    facts = {"facts": json.dumps(checkpoint.facts), "hash": _hash(checkpoint)}
+def _save_checkpoint(run: Run, checkpoint: Checkpoint, batches: str) -> None:
+    facts = {"facts": json.dumps(checkpoint.facts), "hash": _hash(checkpoint), "batches": batches}
     replace_file(
         _checkpoint_file(run), safetensors.numpy.save(dict(checkpoint.arrays), metadata=facts)
     )
 
 
-def _load_checkpoint(path: Path) -> Checkpoint | None:
+def _load_checkpoint(path: Path, batches: str) -> Checkpoint | None:
+    """What was saved while training on the batches of that fingerprint, if it was."""
     if not path.exists():
         return None
     with safetensors.safe_open(path, framework="numpy") as file:
@@ -209,7 +210,7 @@ def _load_checkpoint(path: Path) -> Checkpoint | None:
     checkpoint = Checkpoint(arrays, json.loads(facts["facts"]))
     if _hash(checkpoint) != facts["hash"]:
         raise ValueError("not what was saved")
-    return checkpoint
+    return checkpoint if facts.get("batches") == batches else None
 
 
 def _hash(checkpoint: Checkpoint) -> str:

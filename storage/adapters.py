@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -84,14 +85,21 @@ class TorchBatches:
     def __iter__(self) -> Iterator[TorchBatch]:
         import torch
 
+        if self.position == len(self.batches) > 0:
+            raise InputError(
+                "the stream is at its end; make Batches of more epochs, or go back with "
+                "load_state_dict"
+            )
         pin = torch.cuda.is_available() if self.pin is None else self.pin
         for batch in self._by_workers(pin) if self.workers else self._by_thread(pin):
             self.position += 1  # before it is handed out: whoever has it has been given it
             yield batch
 
     def _by_thread(self, pin: bool) -> Iterator[TorchBatch]:
+        batches = copy(self.batches)  # whoever else reads them is in another thread
+
         def read(number: int) -> TorchBatch:
-            batch = as_torch(self.batches[number])
+            batch = as_torch(batches[number])
             if not pin:
                 return batch
             return TorchBatch(batch.rows.pin_memory(), tuple(v.pin_memory() for v in batch.values))
@@ -99,7 +107,7 @@ class TorchBatches:
         pool = ThreadPoolExecutor(1)
         try:
             waiting = deque[Future[TorchBatch]]()
-            for number in range(self.position, len(self.batches)):
+            for number in range(self.position, len(batches)):
                 waiting.append(pool.submit(read, number))
                 if len(waiting) > self.prefetch:
                     yield waiting.popleft().result()

@@ -96,6 +96,17 @@ class Appender:
         ):
             return None
         files = sorted(files, key=lambda one: tables[one.table].id)  # as DuckLake numbers them
+        query = f"""
+            SELECT table_id, next_row_id, column_id, contains_null, min_value, max_value
+            FROM {META}.ducklake_table_stats
+            INNER JOIN {META}.ducklake_table_column_stats USING (table_id)
+            WHERE table_id IN (SELECT unnest($ids))
+        """  # noqa: S608
+        known = self._rows(query, {"ids": _ids(files, tables)})
+        told = {(one[0], one[2]): Range.told(*one[3:]) for one in known}
+        of_files = (tables[one.table] for one in files)
+        if any((one.id, id_) not in told for one in of_files for id_, _ in one.columns.values()):
+            return None  # a column that came to a table with rows
         snapshot = newest + 1  # also the key of whoever has committed since: then this fails
         changes = [f"inserted_into_table:{id_}" for id_ in _ids(files, tables)]
         self._execute(
@@ -106,15 +117,8 @@ class Appender:
             f"INSERT INTO {META}.ducklake_snapshot_changes VALUES ($s, $c, $a, $m, NULL)",  # noqa: S608
             {"s": snapshot, "c": ",".join(changes), "a": author, "m": message},
         )
-        query = f"""
-            SELECT table_id, next_row_id, column_id, contains_null, min_value, max_value
-            FROM {META}.ducklake_table_stats
-            INNER JOIN {META}.ducklake_table_column_stats USING (table_id)
-            WHERE table_id IN (SELECT unnest($ids))
-        """  # noqa: S608
-        known = self._rows(query, {"ids": _ids(files, tables)})
         self._add_files(files, tables, snapshot, next_file, {one[0]: one[1] for one in known})
-        self._widen(files, tables, {(one[0], one[2]): Range.told(*one[3:]) for one in known})
+        self._widen(files, tables, told)
         return snapshot
 
     def may_hold(self, table: str, **wanted: Bounds) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "Batches", "Keep"]
 
 Keep = Callable[[int, int], NDArray[np.bool_]]
+DEALING = 1
+"""Version of which rows a batch holds, for who goes on in the middle."""
 MIXED_SHARDS = 8
 """Shards whose rows are mixed with each other."""
 
@@ -44,7 +46,8 @@ class Batches(Sequence[Batch]):
     ``overhead_bytes``; shards are mapped, so what stays of them is the system's choice, but where
     the lake verifies always those that are being mixed are copies.
 
-    It pickles: in another process it reads the same committed shards, and asks no catalog.
+    It is for one thread; ``copy.copy`` is for another. It pickles: in another process it reads the
+    same committed shards, and asks no catalog.
     """
 
     def __init__(
@@ -72,10 +75,11 @@ class Batches(Sequence[Batch]):
             raise InputError("batches of no tensor cannot be drawn; name one or more")
         rowset = tensors[0].rowset
         for other in tensors[1:]:
-            if other.rowset.fingerprint != rowset.fingerprint:
+            if other.rowset.fingerprint != rowset.fingerprint or other.grid != tensors[0].grid:
                 raise InputError(
                     f"tensor {other.name} has the rows of {other.rowset.name} and tensor "
-                    f"{tensors[0].name} those of {rowset.name}; take tensors of one rowset"
+                    f"{tensors[0].name} those of {rowset.name}, or in other shards; take tensors "
+                    "of one rowset"
                 )
         self.tensors = tuple(tensors)
         self.size = size
@@ -111,7 +115,15 @@ class Batches(Sequence[Batch]):
         for shard in range(len(self._grid)):
             span = self._grid.span(shard)
             under = mask_rows(reading, named, rowset, *span)
-            found.append(np.packbits(under if keep is None else under & keep(*span)))
+            if keep is not None:
+                wanted = keep(*span)
+                if wanted.shape != under.shape or wanted.dtype != bool:
+                    raise InputError(
+                        f"keep({span[0]}, {span[1]}) gave {wanted.dtype} of shape {wanted.shape}; "
+                        f"let it give a bool for each of the {len(under)} rows"
+                    )
+                under = under & wanted
+            found.append(np.packbits(under))
         return found
 
     @property
@@ -132,7 +144,8 @@ class Batches(Sequence[Batch]):
         """The same for two that deal the same batches."""
         kept = xxhash.xxh3_128_hexdigest(b"".join(one.tobytes() for one in self._kept or ()))
         ids = [tensor.id for tensor in self.tensors]
-        return fingerprint("batches", ids, self.size, self.seed, kept)
+        dealt = [DEALING, MIXED_SHARDS, self.size, self.seed]
+        return fingerprint("batches", ids, dealt, kept)
 
     @property
     def epoch_batches(self) -> int:

@@ -14,7 +14,15 @@ from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
-__all__ = ["BUILT_IN", "Mask", "mask_named", "mask_rows", "write_built_in", "write_mask"]
+__all__ = [
+    "BUILT_IN",
+    "Mask",
+    "mask_named",
+    "mask_rows",
+    "rows_where",
+    "write_built_in",
+    "write_mask",
+]
 
 BUILT_IN = {
     "all": "TRUE",
@@ -23,6 +31,10 @@ BUILT_IN = {
 }
 """Masks that every lake has. The first row of a window is where attention parks what it does not
 need: its norm is far from all others'."""
+ASKED_ROWS = 1 << 20
+"""Rows that are asked for at once, and kept as a bit each: a question costs as much for a shard."""
+MOST_ASKED = 64
+"""Of such answers, which are kept for each lake."""
 
 
 class Mask:
@@ -52,9 +64,30 @@ def mask_rows(
 
     No row of a document that was taken back is under any mask.
     """
-    kept = np.zeros(stop - start, bool)
+    return rows_where(reading, mask, rowset, start, stop) & rowset.present(start, stop)
+
+
+def rows_where(
+    reading: Reading, mask: Mask, rowset: Rowset, start: int, stop: int
+) -> NDArray[np.bool_]:
+    """As ``mask_rows``, also of documents that were taken back."""
     if mask.predicate == BUILT_IN["all"]:
-        return rowset.present(start, stop)
+        return np.ones(stop - start, bool)
+    parts = []
+    for first in range(start - start % ASKED_ROWS, stop, ASKED_ROWS):
+        bits = _asked(reading, mask, rowset, first)
+        inside = slice(max(start - first, 0), stop - first)
+        parts.append(np.unpackbits(bits, count=min(ASKED_ROWS, rowset.rows - first))[inside])
+    return np.concatenate(parts).view(bool) if parts else np.zeros(0, bool)
+
+
+def _asked(reading: Reading, mask: Mask, rowset: Rowset, start: int) -> NDArray[np.uint8]:
+    """A bit for each of the ``ASKED_ROWS`` rows from ``start`` on, asked for once."""
+    key = rowset.id, mask.predicate, start
+    if key in reading.masked:
+        return reading.masked[key]
+    stop = min(start + ASKED_ROWS, rowset.rows)
+    kept = np.zeros(stop - start, bool)
     # SQL by definition, and maybe from a lake that somebody else made.
     check_predicate(mask.predicate, "tokens")
     query = f"""
@@ -65,7 +98,12 @@ def mask_rows(
     parameters = {"rowset": rowset.name, "start": start, "stop": stop}
     rows = reading.connection().execute(query, parameters)
     kept[rows.fetchnumpy()["row"].astype(np.int64) - start] = True
-    return kept & rowset.present(start, stop)
+    bits = np.packbits(kept)
+    if reading.mode != "always":  # which reads again whenever it is asked
+        if len(reading.masked) >= MOST_ASKED:
+            reading.masked.clear()
+        reading.masked[key] = bits
+    return bits
 
 
 def write_mask(run: Run, name: str, predicate: str) -> None:

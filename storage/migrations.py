@@ -13,7 +13,7 @@ from actlake.storage.settings import actlake_version
 from actlake.storage.transaction import Transaction
 from actlake.storage.tuning import tune
 
-__all__ = ["applied", "migrate"]
+__all__ = ["applied", "migrate", "tune_catalog"]
 
 
 def applied(connection: duckdb.DuckDBPyConnection) -> int:
@@ -62,4 +62,9 @@ def migrate(catalog: Catalog) -> None:
         )
 
     catalog.commit(change, f"schema {len(files)}")
-    catalog.commit(lambda now: tune(now, catalog.schema), "tuning")  # makes no snapshot
+    tune_catalog(catalog)
+
+
+def tune_catalog(catalog: Catalog) -> None:
+    """Add what makes the catalog answer fast, where it is missing; makes no snapshot."""
+    catalog.commit(lambda now: tune(now, catalog.schema), "tuning")

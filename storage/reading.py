@@ -83,6 +83,8 @@ class Reading:
         self._receipts: dict[str, dict[tuple[str, int], int]] = {}
         """CRC-32C of each chunk before its trailer, by array and shard, by owner."""
         self._listed: dict[tuple[int, str, tuple[str, ...]], list[Any]] = {}
+        self.masked: dict[tuple[str, str, int], NDArray[np.uint8]] = {}
+        """What ``masks`` has asked for: a bit a row, by rowset, predicate and first row."""
         self._sound: set[Path] = set()
         """Files that were found to be what was committed."""
         self._mapped: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}

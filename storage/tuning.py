@@ -45,14 +45,15 @@ def _count_nothing(transaction: Transaction) -> None:
             AND table_id NOT IN (SELECT table_id FROM {META}.ducklake_table_stats)
         """  # noqa: S608 - ours, as is the next
     )
-    # Without these DuckLake would never keep what it learns of the columns. That they have no null
-    # is true; whether they have a NaN, files do not say, so that it stays unknown.
+    # Without these DuckLake would never keep what it learns of the columns, and of one that came
+    # to a table with rows it never does. Of no rows it is true that none is null; whether one is a
+    # NaN, files do not say, so that it stays unknown.
     transaction.connection.execute(
         f"""
         INSERT INTO {META}.ducklake_table_column_stats (table_id, column_id, contains_null)
-        SELECT table_id, column_id, false
+        SELECT table_id, column_id, CASE WHEN next_row_id = 0 THEN false END
         FROM {META}.ducklake_column INNER JOIN {META}.ducklake_table_stats USING (table_id)
-        WHERE end_snapshot IS NULL AND next_row_id = 0 AND (table_id, column_id) NOT IN (
+        WHERE end_snapshot IS NULL AND (table_id, column_id) NOT IN (
             SELECT (table_id, column_id) FROM {META}.ducklake_table_column_stats
         )
         """  # noqa: S608

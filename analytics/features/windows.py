@@ -17,6 +17,7 @@ EDGE = np.uint64(0xD1B54A32D192ED03)
 def windows(
     token_id: NDArray[np.integer[Any]],
     document: NDArray[np.integer[Any]],
+    position: NDArray[np.integer[Any]],
     own: slice,
     row_start: int,
 ) -> NDArray[np.int64]:
@@ -24,15 +25,18 @@ def windows(
 
     Rows have the same number if the tokens on and around them are the same, and the ends of their
     documents as near; but for one chance in 10^19, only then. A row without a token, of which
-    ``token_id`` is negative, is a context of its own. ``token_id`` and ``document`` reach as far
-    beyond ``own`` as there are rows; ``row_start`` is the row in the rowset that ``own`` begins at.
+    ``token_id`` is negative, or beside which rows were not chosen, is a context of its own. The
+    columns reach as far beyond ``own`` as there are rows; ``row_start`` is the row in the rowset
+    that ``own`` begins at.
     """
     rows = np.arange(own.start, own.stop)
     mixed = splitmix64(token_id.astype(np.int64), 3)
     found = np.zeros(len(rows), np.uint64)
+    torn = token_id[own] < 0
     for offset in range(-REACH, REACH + 1):
         at = np.clip(rows + offset, 0, len(token_id) - 1)
         inside = (at == rows + offset) & (document[at] == document[own])
+        torn |= inside & (position[at] - position[own] != offset)
         found = found * STEP + np.where(inside, mixed[at], EDGE)
     alone = splitmix64(row_start + np.arange(len(rows)), 4)
-    return np.where(token_id[own] < 0, alone, splitmix64(found)).view(np.int64)
+    return np.where(torn, alone, splitmix64(found)).view(np.int64)

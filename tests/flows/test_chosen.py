@@ -195,6 +195,20 @@ def test_withdrawn__documents_leave_their_neighbours_rows(
         seen += others.sum()
         assert np.allclose(rows[others], before[start:stop][others], atol=1e-4)
     assert seen
+    # The same condition chooses the same rows after it.
+    again = copy.rowset(
+        ingest_tokens(
+            copy,
+            corpus="c",
+            source=str(tiny("llama")),
+            windowing="document",
+            overlap=CUTS["document"],
+            rowset="document",
+            rows="later=position % 3 = 1",
+        )
+    )
+    assert again.fingerprint == copy.rowset("document:third").fingerprint
+    np.testing.assert_array_equal(again.column("document"), tensor.rowset.column("document"))
     copy.close()
 
 
@@ -246,6 +260,7 @@ def test_bad_choices__are_refused(whole: Lake, tiny: Callable[[str], Path]) -> N
         ("new=1; DROP TABLE x", QueryError, "predicate|condition|one"),
         ("new=no_column > 1", QueryError, "no_column"),
         ("../x=position > 1", InputError, "is no name for a mask"),
+        ("said=token_id = 9", InputError, "asks for token_id, and rows that are chosen by what"),
     ):
         with pytest.raises(error, match=message):
             ingest_tokens(whole, corpus="c", source=model, rows=rows)

@@ -4,6 +4,7 @@ import gc
 import json
 import sys
 import threading
+from copy import copy
 from typing import Any
 
 import dask
@@ -45,7 +46,21 @@ def test_torch__goes_on_at_the_very_batch(planted: Planted) -> None:
         second.load_state_dict(state)
         assert len(second) == 16 - state["batch"]
         assert begun == whole[:taken]
-        assert [one.rows.tolist() for one in second] == whole[state["batch"] :]
+        if taken < 15:
+            assert [one.rows.tolist() for one in second] == whole[state["batch"] :]
+        with pytest.raises(InputError, match="the stream is at its end"):
+            next(iter(second))
+
+
+def test_torch__reads_ahead_while_others_read_the_batches(planted: Planted) -> None:
+    batches = Batches([planted.lake.tensor("t:float32")], 2, seed=1, epochs=40)
+    right = [one.rows.tolist() for one in copy(batches)]
+    stream, wrong = to_torch(batches, prefetch=8), 0
+    for number, one in enumerate(stream):
+        wrong += one.rows.tolist() != right[number]
+        other = number * 37 % len(right)
+        wrong += batches[other].rows.tolist() != right[other]
+    assert not wrong
 
 
 def test_torch__reads_ahead_in_a_thread_that_ends(

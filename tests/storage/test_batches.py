@@ -137,6 +137,19 @@ def test_memory__stays_within_what_is_said(bench: Lake) -> None:
         assert peak < batches.peak_bytes < 3 * peak
 
 
+def test_the_same_rows__in_other_shards_are_refused(bench: Lake) -> None:
+    document = {"document": np.zeros(3_000, np.int64)}
+    names = [fresh_name(), fresh_name()]
+    for name, width in zip(names, (4_096, 1 << 20), strict=True):
+        bench.create_rowset(name, corpus="c", columns=document, width_hint=width)
+        with bench.create_tensor(f"t{name}", rowset=name, width=1) as writer:
+            writer.append(np.ones((3_000, 1)))
+    one, other = (bench.tensor(f"t{name}") for name in names)
+    assert one.rowset.fingerprint == other.rowset.fingerprint
+    with pytest.raises(InputError, match="or in other shards; take tensors of one rowset"):
+        Batches([one, other], 5, seed=0)
+
+
 def test_bad_questions__are_refused(tensors: Pair, bench: Lake) -> None:
     refused: list[tuple[dict[str, object], str]] = [
         ({"size": 0}, "batches of 0 rows"),
@@ -162,5 +175,8 @@ def test_bad_questions__are_refused(tensors: Pair, bench: Lake) -> None:
     writer.append(np.ones((9, 2)))
     with pytest.raises(IncompleteError, match="lacks 8 of 10 shards"):
         Batches([bench.tensor(f"u{name}")], 5, seed=0)
+    for keep in (lambda a, b: np.arange(a, b), lambda a, b: np.ones(1, bool)):
+        with pytest.raises(InputError, match="a bool for each of the 4 rows"):
+            dealt(tensors, 5, keep=keep)
     first = Batches([bench.tensor(f"u{name}")], 5, seed=0, keep=lambda a, b: np.arange(a, b) < 8)
     assert sorted(np.concatenate([one.rows for one in first])) == [*range(8)]

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from actlake import sql
@@ -11,7 +12,7 @@ from actlake.storage import Lake, migrations
 from actlake.storage.appending import META
 from actlake.storage.errors import FormatError
 from actlake.storage.fields import TABLES, arrow_schema
-from actlake.storage.migrations import applied, migrate
+from actlake.storage.migrations import applied, migrate, tune_catalog
 from tests.storage.conformance.appending import any_rows, append_rows
 from tests.storage.conftest import content
 
@@ -97,3 +98,35 @@ def test_create__so_that_ducklake_goes_on_as_if_it_had_said_nothing(
         told.append([(of_tables[table], of_columns[table]) for table in ("labels", "runs")])
     silent.close()
     assert told[0] == told[1]
+
+
+def test_columns__that_came_to_a_table_with_rows_are_appended_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = sql.names
+    older = [file for file in names("schema") if int(file[:4]) < 49]  # the first of a column
+    random = np.random.default_rng(0)
+    before = any_rows("rowsets", random).drop_columns(["parent", "mask"])
+    with monkeypatch.context() as patch:
+        patch.setattr(sql, "names", lambda kind: older if kind == "schema" else names(kind))
+        lake = Lake.create(tmp_path / "lake")
+        path = lake.root / "tables" / "main" / "rowsets" / "old.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(before, path)
+        added = f"CALL ducklake_add_data_files('lake', 'rowsets', '{path}')"
+        lake._catalog.commit(lambda now: now.execute(added), "old rows")
+        lake.close()
+    lake = Lake.open(tmp_path / "lake")
+    for _ in range(3):  # the first is DuckLake's, which learns the columns
+        append_rows(lake, [("rowsets", any_rows("rowsets", random))])
+    assert lake.table("rowsets").collect().height == 4 * before.num_rows
+    # As it was before there was tuning: DuckLake takes them all.
+    meta = lake._catalog._writing()
+    meta.execute(f"DELETE FROM {META}.ducklake_table_column_stats WHERE contains_null IS NULL")
+    for _ in range(2):
+        append_rows(lake, [("rowsets", any_rows("rowsets", random))])
+    assert lake.table("rowsets").collect().height == 6 * before.num_rows
+    tune_catalog(lake._catalog)
+    count = f"SELECT count(*) FROM ({OF_COLUMNS}) WHERE table_name = 'rowsets'"
+    assert lake._connection().execute(count).fetchall() == [(len(arrow_schema("rowsets").names),)]
+    lake.close()

@@ -17,7 +17,8 @@ def test_windows__are_equal_exactly_where_tokens_and_edges_are() -> None:
     document = np.repeat(np.arange(40), lengths)
     token = rng.integers(0, 3, len(document))
     token[rng.random(len(document)) < 0.02] = -1
-    found = windows(token, document, slice(0, len(token)), 100)
+    position = np.concatenate([np.arange(length) for length in lengths])
+    found = windows(token, document, position, slice(0, len(token)), 100)
     seen: dict[object, int] = {}
     for row, (own, of) in enumerate(zip(token, document, strict=True)):
         around = range(row - REACH, row + REACH + 1)
@@ -32,11 +33,15 @@ def test_windows__are_equal_exactly_where_tokens_and_edges_are() -> None:
 def test_windows__are_those_of_one_pass_where_rows_are_cut() -> None:
     token = np.random.default_rng(1).integers(0, 2, 100)
     document = np.repeat([0, 1, 2], [30, 50, 20])
-    whole = windows(token, document, slice(0, 100), 0)
+    position = np.concatenate([np.arange(length) for length in (30, 50, 20)])
+    position[60:80] += 1  # a row was not chosen
+    whole = windows(token, document, position, slice(0, 100), 0)
+    assert len(np.unique(whole[60 - REACH : 60 + REACH])) == 2 * REACH
     for start, stop in ((0, 17), (17, 64), (64, 100)):
         first, last = max(start - REACH, 0), min(stop + REACH, 100)
         own = slice(start - first, stop - first)
-        part = windows(token[first:last], document[first:last], own, start)
+        columns = (one[first:last] for one in (token, document, position))
+        part = windows(*columns, own, start)
         np.testing.assert_array_equal(part, whole[start:stop])
 
 

@@ -1,11 +1,12 @@
 """The lock file under which commits are made, one at a time."""
 
 import fcntl
-import random
-import time
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
+from typing import IO
 
 from actlake.storage.errors import BusyError, LakeError
 
@@ -21,7 +22,6 @@ def locked(path: Path) -> Iterator[None]:
     BusyError if it is not free for two minutes; LakeError if the file cannot be written. The
     operating system frees it when its holder ends, however that ends.
     """
-    deadline = time.monotonic() + LOCK_SECONDS
     try:
         file = path.open("ab")
     except OSError as error:
@@ -29,15 +29,31 @@ def locked(path: Path) -> Iterator[None]:
             f"{path.parent} cannot be written ({error.strerror}); see who owns it"
         ) from error
     with file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BusyError(
-                        f"{path} has been locked for {LOCK_SECONDS:.0f} s; see which process "
-                        "holds it, and try again"
-                    ) from None
-                time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - jitter
+        if not _taken(file):
+            raise BusyError(
+                f"{path} has been locked for {LOCK_SECONDS:.0f} s; see which process holds it, and "
+                "try again"
+            )
         yield
+
+
+def _taken(file: IO[bytes]) -> bool:
+    """Whether the lock came to us in time.
+
+    Who asks again and again gets it by luck, so a thread waits where the system keeps a queue. Of a
+    lock that comes too late it holds the last descriptor, with which it is free again.
+    """
+    with suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    taken, own = Event(), os.dup(file.fileno())
+
+    def take() -> None:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            taken.set()
+        finally:
+            os.close(own)
+
+    Thread(target=take, daemon=True).start()
+    return taken.wait(LOCK_SECONDS)

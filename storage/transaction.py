@@ -49,11 +49,11 @@ class Transaction:
         appender
             Takes in what is registered, if nothing else happens; else DuckLake does.
         """
+        self.connection = connection
         if appender is not None:
             appender.begin()
         else:
             current_snapshot(connection)
-        self.connection = connection
         self.registered: list[StagedRows] = []
         self.committing = False
         """Whether COMMIT was said, so that it may have landed whatever was answered."""

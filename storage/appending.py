@@ -86,23 +86,33 @@ class Appender:
     def append(self, files: Sequence[Parquet], author: str, message: str) -> int | None:
         """The snapshot that has ``files``, once the transaction is committed; None, and nothing is
         written, if DuckLake must do it."""
-        newest, schema, next_catalog, next_file = self._start
+        newest, version, next_catalog, next_file = self._start
         if not self._known or not files:
             return None
-        tables = self._known_tables(schema, {one.table for one in files})
+        tables = self._known_tables(version, {one.table for one in files})
         if tables is None or any(
             [column.name for column in one.facts.columns] != [*tables[one.table].columns]
             for one in files
         ):
             return None
         files = sorted(files, key=lambda one: tables[one.table].id)  # as DuckLake numbers them
-        query = f"""
-            SELECT table_id, next_row_id, column_id, contains_null, min_value, max_value
-            FROM {META}.ducklake_table_stats
-            INNER JOIN {META}.ducklake_table_column_stats USING (table_id)
-            WHERE table_id IN (SELECT unnest($ids))
-        """  # noqa: S608
-        known = self._rows(query, {"ids": _ids(files, tables)})
+        schema, ids = self._database.schema, ", ".join(map(str, _ids(files, tables)))
+        stats = self._answer(
+            f"""
+            SELECT c.table_id, t.next_row_id, c.column_id, c.contains_null, c.min_value, c.max_value
+            FROM {schema}.ducklake_table_stats AS t
+            INNER JOIN {schema}.ducklake_table_column_stats AS c ON c.table_id = t.table_id
+            WHERE t.table_id IN ({ids})
+            """  # noqa: S608
+        )
+        known = self._rows(
+            f"""
+            SELECT
+                table_id::BIGINT, next_row_id::BIGINT, column_id::BIGINT, contains_null::BOOLEAN,
+                min_value, max_value
+            FROM {stats}
+            """  # noqa: S608
+        )
         told = {(one[0], one[2]): Range.told(*one[3:]) for one in known}
         of_files = (tables[one.table] for one in files)
         if any((one.id, id_) not in told for one in of_files for id_, _ in one.columns.values()):
@@ -111,7 +121,7 @@ class Appender:
         changes = [f"inserted_into_table:{id_}" for id_ in _ids(files, tables)]
         self._execute(
             f"INSERT INTO {META}.ducklake_snapshot VALUES ($s, now(), $v, $c, $f)",  # noqa: S608
-            {"s": snapshot, "v": schema, "c": next_catalog, "f": next_file + len(files)},
+            {"s": snapshot, "v": version, "c": next_catalog, "f": next_file + len(files)},
         )
         self._execute(
             f"INSERT INTO {META}.ducklake_snapshot_changes VALUES ($s, $c, $a, $m, NULL)",  # noqa: S608
@@ -233,20 +243,16 @@ class Appender:
             "BIGINT BIGINT BIGINT BIGINT BIGINT BIGINT VARCHAR VARCHAR",
             columns,
         )
-        self._with_rows(
-            f"""
-            UPDATE {META}.ducklake_table_stats AS s SET
-                record_count = s.record_count + n.c1,
-                next_row_id = s.next_row_id + n.c1,
-                file_size_bytes = s.file_size_bytes + n.c2
-            FROM (
-                SELECT c0, sum(c1)::BIGINT AS c1, sum(c2)::BIGINT AS c2 FROM ROWS GROUP BY c0
-            ) AS n
-            WHERE s.table_id = n.c0
-            """,  # noqa: S608
-            "BIGINT BIGINT BIGINT",
-            [(tables[one.table].id, one.facts.rows, one.bytes) for one in files],
-        )
+        update = f"""
+            UPDATE {META}.ducklake_table_stats SET
+                record_count = record_count + $rows, next_row_id = next_row_id + $rows,
+                file_size_bytes = file_size_bytes + $bytes
+            WHERE table_id = $table
+        """  # noqa: S608
+        for id_ in _ids(files, tables):
+            those = [one for one in files if tables[one.table].id == id_]
+            rows, size = sum(one.facts.rows for one in those), sum(one.bytes for one in those)
+            self._execute(update, {"table": id_, "rows": rows, "bytes": size})
 
     def _widen(
         self,

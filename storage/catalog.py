@@ -131,9 +131,11 @@ class Catalog:
         """
         attempted: list[Transaction] = []
         results: list[T] = []
+        # Before the commit, so that no crash leaves a file without its hash; not under the lock.
+        self._claims.record_files({**self._digests(staged), **(files or {})})
         try:
             return self._insist(
-                lambda: self._attempt(change, message, claims, files or {}, attempted, results),
+                lambda: self._attempt(change, message, claims, staged, attempted, results),
                 attempted,
             )
         except BaseException:
@@ -145,9 +147,11 @@ class Catalog:
             raise
         finally:
             registered = attempted[-1].registered if attempted else []
-            for one in staged:
-                if one not in registered:
+            if left := [one for one in staged if one not in registered]:
+                for one in left:
                     one.discard()
+                with suppress(LakeError):  # a hash of nothing is none of anything
+                    self._claims.forget_files(self._digests(left))
 
     def examine(self, look: Callable[[Transaction], T], *, claims: Sequence[Claim] = ()) -> T:
         """Run ``look`` under the commit lock, at the newest snapshot, and roll back."""
@@ -208,7 +212,7 @@ class Catalog:
         change: Callable[[Transaction], T],
         message: str,
         claims: Sequence[Claim],
-        files: Mapping[str, Digest],
+        staged: Sequence[StagedRows],
         attempted: list[Transaction],
         results: list[T],
     ) -> tuple[T, int | None]:
@@ -225,8 +229,8 @@ class Catalog:
             if snapshot is None:
                 attempted.append(transaction)
                 result = change(transaction)
-                # Before the commit, so that no crash leaves a file without its hash.
-                self._claims.record_files({**self._digests(transaction.registered), **files})
+                others = [one for one in transaction.registered if one not in staged]
+                self._claims.record_files(self._digests(others))
                 results.append(result)
                 made = transaction.commit(author(), message)
             else:

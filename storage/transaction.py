@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from actlake.storage.appending import Appender, Bounds, Parquet
+from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest
 from actlake.storage.errors import CorruptError
 from actlake.storage.parquet import FileFacts
@@ -50,9 +51,13 @@ class Transaction:
             Takes in what is registered, if nothing else happens; else DuckLake does.
         """
         self.connection = connection
+        self._among_tables = False
         if appender is not None:
+            # Where names are looked up in the lake, DuckLake asks its catalog first.
+            connection.execute("SET search_path = 'memory.main'")
             appender.begin()
         else:
+            self._go_among_tables()
             current_snapshot(connection)
         self.registered: list[StagedRows] = []
         self.committing = False
@@ -66,6 +71,7 @@ class Transaction:
     def rows(self, query: str, **parameters: object) -> list[tuple[object, ...]]:
         """The rows of a query, as of this transaction."""
         self._take_in()
+        self._go_among_tables()
         return self.connection.execute(query, parameters or None).fetchall()
 
     def may_hold(self, table: str, **wanted: Bounds) -> bool:
@@ -76,6 +82,7 @@ class Transaction:
         """Run an INSERT, UPDATE or DELETE."""
         self._appender = None
         self._take_in()
+        self._go_among_tables()
         self.connection.execute(statement, parameters or None)
 
     def register(self, staged: StagedRows) -> None:
@@ -115,3 +122,9 @@ class Transaction:
                 {"table": staged.table, "path": staged.uri},
             )
         self._waiting.clear()
+
+    def _go_among_tables(self) -> None:
+        """Let names of the lake's tables be understood."""
+        if not self._among_tables:
+            self.connection.execute(f"SET search_path = '{LAKE}.main'")
+            self._among_tables = True

@@ -29,10 +29,10 @@ from tests.soak.outcome import Outcome
 
 SECONDS = 300.0
 WRITERS, READERS = 8, 4
-LOOK_SECONDS = 2.0
-"""From one look of a reader to its next. Readers that never wait take the processor from writers,
+LOOK_SECONDS = 10.0
+"""From two looks of a reader to its next two. Readers that never wait take the processor from writers,
 which are to be measured."""
-MERGE_SECONDS = 20.0
+MERGE_SECONDS = 60.0
 WIDTH = 4
 SHARDS = 256
 """Of a tensor; a writer begins another when one is full."""
@@ -72,7 +72,7 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
     fast = found.rate >= LEAST_RATE and slowest <= MOST_SECONDS
     commits = len(found.latencies)
     yield Outcome(
-        attack=f"{WRITERS} writers, {READERS} readers, a look each {LOOK_SECONDS:.0f} s, "
+        attack=f"{WRITERS} writers, {READERS} readers, two looks each {LOOK_SECONDS:.0f} s, "
         f"and a merge, {SECONDS:.0f} s",
         attempts=commits,
         survived=commits if fast and not found.errors else 0,
@@ -235,9 +235,8 @@ def _read(lake: Lake, index: int, resources: ExitStack) -> Job:
 
     def step() -> None:
         started = time.monotonic()
-        turn = index + seen.looks // 2
-        seen.torn += _torn_snapshot(lake, turn) if seen.looks % 2 else _torn_query(lake)
-        seen.looks += 1
+        seen.torn += [*_torn_query(lake), *_torn_snapshot(lake, index + seen.looks // 2)]
+        seen.looks += 2
         time.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - started)))
 
     return step, seen

@@ -89,14 +89,21 @@ def _statistics(lake: Lake, codes: str, feature: int, mask: str | None) -> dict[
 
 
 def _context(context: Context) -> Text:
+    """One line; the row's own token stands in «», since colours go where there is no screen."""
     line = Text(f"{context.value:9.3f}  {visible(context.source_id)}  ")
     strongest = max((span.value for span in context.spans), default=context.value)
+    shades = {
+        (span.start, span.stop): SHADES[min(3, 1 + int(2 * span.value / strongest))]
+        for span in context.spans
+    }
+    own = context.start, context.stop
     at = 0
-    for span in context.spans:
-        shade = SHADES[min(3, 1 + int(2 * span.value / strongest))]
-        line.append(visible(context.text[at : span.start]))
-        line.append(visible(context.text[span.start : span.stop]), style=shade)
-        at = span.stop
+    for start, stop in sorted({*shades, own}):
+        mark, end = ("«", "»") if (start, stop) == own else ("", "")
+        line.append(visible(context.text[at:start]) + mark)
+        line.append(visible(context.text[start:stop]), style=shades.get((start, stop), ""))
+        line.append(end)
+        at = max(at, stop)
     line.append(visible(context.text[at:]))
     if (context.n_alike or 1) > 1:
         line.append(f"  (one of {context.n_alike:,} alike)")

@@ -81,7 +81,7 @@ def documents_of(
             yield Document(name, text, _labels(_joined(row, columns, more), columns, row))
     if files and absent:
         raise CorpusError(
-            f"no record of {files[0].path.parent} has {min(absent)!r}; name a column that is there"
+            f"no record of {files[0].path} has {min(absent)!r}; name a column that is there"
         )
 
 

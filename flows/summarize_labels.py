@@ -157,7 +157,8 @@ def summarize_labels(
     whole = tables[0]
     q = whole["q"].fill_null(1.0).to_numpy()
     say(
-        f"summarize_labels: {label} in {codes}: {len(features):,} features, {len(classes)} values, "
+        f"summarize_labels: {label} in {codes} under {mask}: {len(features):,} features, "
+        f"{len(classes)} values, "
         f"{int((q <= 0.05).sum()):,} of {len(q):,} at q <= 0.05"
     )
 

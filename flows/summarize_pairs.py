@@ -123,7 +123,8 @@ def summarize_pairs(
 
         run.append(tables, f"pairs of {codes} under {mask} by {level}", check=replace)
     say(
-        f"summarize_pairs: {ranking.n_tests:,} pairs of {int(often.sum()):,} features counted on "
+        f"summarize_pairs: {codes} under {mask}: {ranking.n_tests:,} pairs of "
+        f"{int(often.sum()):,} features counted on "
         f"{margins.n:,} units; {len(q):,} partners kept, {int((q <= 0.05).sum()):,} at q <= 0.05; "
         f"{len(found)} families"
     )

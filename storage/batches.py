@@ -71,6 +71,8 @@ class Batches(Sequence[Batch]):
             raise InputError(f"batches of {size} rows cannot be drawn; ask for 1 or more")
         if seed < 0 or epochs < 1:
             raise InputError(f"seed {seed} and {epochs} epochs deal nothing; give 0 or more, and 1")
+        if not isinstance(tensors, Sequence):
+            raise InputError(f"batches are drawn of a list of tensors; say [{tensors.name}]")
         if not tensors:
             raise InputError("batches of no tensor cannot be drawn; name one or more")
         rowset = tensors[0].rowset

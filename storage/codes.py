@@ -82,8 +82,10 @@ class Codes:
 
     def __getitem__(self, rows: slice) -> Csr:
         """Rows ``[a:b]`` as one block, copied. Steps are not supported."""
-        if rows.step not in (None, 1):
-            raise InputError(f"codes {self.name} are read in steps of 1; keep rows of the result")
+        if getattr(rows, "step", 0) not in (None, 1):
+            raise InputError(
+                f"codes {self.name} are read as [start:stop], in steps of 1; keep rows of that"
+            )
         start, stop = self.grid.slice_of(rows.start, rows.stop)
         lengths, indices, values = [], [], []
         for shard, first, after in self.grid.pieces(start, stop):

@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any
 
 import duckdb
+import numpy as np
 
 from actlake.storage.duck import LAKE, literal, one_line
 from actlake.storage.errors import FormatError, QueryError
@@ -154,7 +155,12 @@ def run_select(
     results may be open; temporary views of ``con`` are not seen. Raises QueryError when the
     statement is refused or fails, a parameter is missing or not used, or the time is up.
     """
-    values = dict(params or {})
+    # A number out of an array is none that DuckDB knows.
+    given = params or {}
+    values = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in given.items()
+    }
     names = _parameters(_checked(sql))
     for name in sorted(names - values.keys()):
         raise QueryError(f"the query has a parameter ${name} and no value for it")

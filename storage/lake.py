@@ -188,7 +188,7 @@ class Lake:
         ``before`` and ``after`` count rows of the same document. At most as many as
         ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
         """
-        reader = self.codes(codes)
+        reader, feature = self.codes(codes), int(feature)
         rows = example_rows(self.reading, reader, feature, mask, limit, kind)
         return contexts_of_rows(self.reading, reader, feature, rows, before=before, after=after)
 

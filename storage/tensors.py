@@ -94,10 +94,21 @@ class Tensor:
         chunk = Chunk(chunk_path(self.folder, shard, 2), self.id, "rows", shard, what)
         return self._reading.chunk(chunk, (stop - start, self.width), self.dtype, file_bytes)
 
-    def __getitem__(self, rows: slice) -> NDArray[Any]:
-        """A copy of rows ``[a:b]``, shape (b - a, width). Steps are not supported."""
-        if rows.step not in (None, 1):
-            raise InputError(f"tensor {self.name} is read in steps of 1; slice the result instead")
+    def __getitem__(self, rows: slice | int) -> NDArray[Any]:
+        """A copy of rows ``[a:b]``, shape (b - a, width), or of row ``[a]``, shape (width,).
+
+        Steps are not supported. IndexError if there is no row a.
+        """
+        if isinstance(rows, (int, np.integer)):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"tensor {self.name} has {len(self):,} rows and no row {rows}")
+            block = self.rows(np.array([rows % len(self)]))
+            return block.reshape(self.width)
+        if getattr(rows, "step", 0) not in (None, 1):
+            raise InputError(
+                f"tensor {self.name} is read as [row] or [start:stop] in steps of 1; slice the "
+                "result for more, or ask .rows for rows from here and there"
+            )
         start, stop = self.grid.slice_of(rows.start, rows.stop)
         block = np.empty((stop - start, self.width), self.dtype)
         filled = 0

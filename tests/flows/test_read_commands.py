@@ -124,14 +124,16 @@ def test_show__prints_statistics_tokens_and_contexts(speeches: Path, cli: Cli) -
     assert shown[4].startswith("tokens by count: war ×")
     contexts = [line for line in shown if "speech-" in line]
     assert len(contexts) == 3
-    assert all("war" in line for line in contexts)
+    assert all(line.count("«") == 1 and "«war»" in line.replace(" war", "war") for line in contexts)
     strengths = [float(line.split()[0]) for line in contexts]
     assert strengths == sorted(strengths, reverse=True)
     [option] = [one for one in show.params if one.name == "kind"]
     assert isinstance(option.type, click.Choice)
     assert option.type.choices == KINDS
     silent = ok(cli(speeches, "show", codes_name(TOPK), 0, "--limit", 3, "--kind", "silent"))
-    assert [line.split()[0] for line in silent.splitlines() if "speech-" in line] == ["0.000"] * 3
+    contexts = [line for line in silent.splitlines() if "speech-" in line]
+    assert [line.split()[0] for line in contexts] == ["0.000"] * 3
+    assert all(line.count("«") == 1 for line in contexts)
     assert "features 0 to 15, not 16" in refused(cli(speeches, "show", codes_name(TOPK), 16))
     assert "actlake ls codes" in refused(cli(speeches, "show", "nothing", 0))
     assert "summarize" in refused(cli(speeches, "show", codes_name(TOPK), 0, "--mask", "all"))

@@ -30,8 +30,8 @@ from tests.soak.outcome import Outcome
 SECONDS = 300.0
 WRITERS, READERS = 8, 4
 LOOK_SECONDS = 10.0
-"""From two looks of a reader to its next two. Readers that never wait take the processor from writers,
-which are to be measured."""
+"""From two looks of a reader to its next two. Readers that never wait take the processor from
+writers, which are to be measured."""
 MERGE_SECONDS = 60.0
 WIDTH = 4
 SHARDS = 256

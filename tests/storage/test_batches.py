@@ -159,6 +159,8 @@ def test_bad_questions__are_refused(tensors: Pair, bench: Lake) -> None:
     for options, message in refused:
         with pytest.raises(InputError, match=message):
             dealt(tensors, **({"size": 5} | options))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"say \[t:float32\]"):
+        Batches(tensors[0], 5, seed=0)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="of no tensor"):
         Batches([], 5, seed=0)
     with pytest.raises(NotFoundError, match="no mask 'nope'"):

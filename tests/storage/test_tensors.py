@@ -93,8 +93,13 @@ def test_bad_questions__are_refused(planted: Planted) -> None:
     tensor = planted.lake.tensor("t:float16")
     with pytest.raises(NotFoundError, match="no tensor 'nope'"):
         planted.lake.tensor("nope")
-    with pytest.raises(InputError, match="steps of 1"):
-        tensor[::2]
+    for asked in (slice(None, None, 2), (0, slice(5)), [1, 2], "a"):
+        with pytest.raises(InputError, match="steps of 1"):
+            tensor[asked]  # type: ignore[index] # as people try
+    assert same(tensor[-1], planted.tensors["float16"][-1])
+    assert same(tensor[3], planted.tensors["float16"][3])
+    with pytest.raises(IndexError, match=f"has {ROWS} rows and no row {ROWS}"):
+        tensor[ROWS]
     for index in ([ROWS], [-1], [0, 99]):
         with pytest.raises(InputError, match="has rows 0 to 36"):
             tensor.rows(np.array(index))

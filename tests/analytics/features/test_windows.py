@@ -40,8 +40,8 @@ def test_windows__are_those_of_one_pass_where_rows_are_cut() -> None:
     for start, stop in ((0, 17), (17, 64), (64, 100)):
         first, last = max(start - REACH, 0), min(stop + REACH, 100)
         own = slice(start - first, stop - first)
-        columns = (one[first:last] for one in (token, document, position))
-        part = windows(*columns, own, start)
+        seen = slice(first, last)
+        part = windows(token[seen], document[seen], position[seen], own, start)
         np.testing.assert_array_equal(part, whole[start:stop])
 
 

@@ -131,11 +131,13 @@ class Catalog:
         """
         attempted: list[Transaction] = []
         results: list[T] = []
-        # Before the commit, so that no crash leaves a file without its hash; not under the lock.
-        self._claims.record_files({**self._digests(staged), **(files or {})})
+        # No crash may leave a file without its hash; names of what is staged are new, so no lock.
+        self._claims.record_files(self._digests(staged))
         try:
             return self._insist(
-                lambda: self._attempt(change, message, claims, staged, attempted, results),
+                lambda: self._attempt(
+                    change, message, claims, staged, files or {}, attempted, results
+                ),
                 attempted,
             )
         except BaseException:
@@ -213,6 +215,7 @@ class Catalog:
         message: str,
         claims: Sequence[Claim],
         staged: Sequence[StagedRows],
+        files: Mapping[str, Digest],
         attempted: list[Transaction],
         results: list[T],
     ) -> tuple[T, int | None]:
@@ -230,7 +233,7 @@ class Catalog:
                 attempted.append(transaction)
                 result = change(transaction)
                 others = [one for one in transaction.registered if one not in staged]
-                self._claims.record_files(self._digests(others))
+                self._claims.record_files({**self._digests(others), **files})
                 results.append(result)
                 made = transaction.commit(author(), message)
             else:

@@ -82,6 +82,7 @@ class Codes:
 
     def __getitem__(self, rows: slice) -> Csr:
         """Rows ``[a:b]`` as one block, copied. Steps are not supported."""
+        # Not a slice alone is what people try.
         if getattr(rows, "step", 0) not in (None, 1):
             raise InputError(
                 f"codes {self.name} are read as [start:stop], in steps of 1; keep rows of that"

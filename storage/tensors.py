@@ -104,6 +104,7 @@ class Tensor:
                 raise IndexError(f"tensor {self.name} has {len(self):,} rows and no row {rows}")
             block = self.rows(np.array([rows % len(self)]))
             return block.reshape(self.width)
+        # Not a slice alone is what people try.
         if getattr(rows, "step", 0) not in (None, 1):
             raise InputError(
                 f"tensor {self.name} is read as [row] or [start:stop] in steps of 1; slice the "

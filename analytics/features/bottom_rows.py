@@ -1,6 +1,6 @@
 """A fixed random sample of rows of each group: the same rows whatever the chunking."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -81,14 +81,7 @@ class BottomRows:
 
         ``context``, shape (rows of the block,), as in ``of``.
         """
-        _require_rows(k)
-        # An order by feature and hash that costs no sort of the values.
-        place, value = postings.in_order(np.argsort(splitmix64(row_start + postings.kept, seed)))
-        feature = postings.feature.astype(np.int64)
-        row, contexts = _of_place(postings, place, row_start, context)
-        kept = first_contexts(feature, contexts, k)
-        values = value[kept].astype(np.float64)
-        return cls(k, seed, feature[kept], row[kept], values, contexts[kept])
+        return cls._drawn(postings, lambda feature, _: feature, row_start, k, seed, context)
 
     @classmethod
     def by_value(
@@ -101,9 +94,22 @@ class BottomRows:
         context: Ints | None = None,
     ) -> Self:
         """Groups are ``stratum_keys``: rows on which a feature fires about as strongly."""
+        return cls._drawn(postings, stratum_keys, row_start, k, seed, context)
+
+    @classmethod
+    def _drawn(
+        cls,
+        postings: Postings,
+        group_of: Callable[[Ints, NDArray[Any]], Ints],
+        row_start: int,
+        k: int,
+        seed: int,
+        context: Ints | None,
+    ) -> Self:
         _require_rows(k)
+        # An order by feature and hash that costs no sort of the values.
         place, value = postings.in_order(np.argsort(splitmix64(row_start + postings.kept, seed)))
-        group = stratum_keys(postings.feature.astype(np.int64), value)
+        group = group_of(postings.feature.astype(np.int64), value)
         order = np.argsort(group, kind="stable")  # its runs of features make that cheap
         row, contexts = _of_place(postings, place, row_start, context)
         kept = order[first_contexts(group[order], contexts[order], k)]

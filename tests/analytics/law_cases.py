@@ -97,6 +97,21 @@ class Case:
     """Whether a row that is merged twice is refused."""
 
 
+def drawn(how: Callable[..., BottomRows]) -> Case:
+    """Rows that are drawn from postings."""
+    return Case(
+        empty=lambda: BottomRows.empty(K, 1),
+        of=lambda rows: how(
+            Postings.of(rows.codes, rows.mask),
+            row_start=rows.start,
+            k=K,
+            seed=1,
+            context=rows.token_id,
+        ),
+        exact=True,
+    )
+
+
 CASES = {
     "Moments": Case(
         empty=lambda: Moments.empty(WIDTH),
@@ -159,28 +174,8 @@ CASES = {
         exact=True,
         disjoint=True,
     ),
-    "BottomRows.firing": Case(
-        empty=lambda: BottomRows.empty(K, 1),
-        of=lambda rows: BottomRows.firing(
-            Postings.of(rows.codes, rows.mask),
-            row_start=rows.start,
-            k=K,
-            seed=1,
-            context=rows.token_id,
-        ),
-        exact=True,
-    ),
-    "BottomRows.by_value": Case(
-        empty=lambda: BottomRows.empty(K, 1),
-        of=lambda rows: BottomRows.by_value(
-            Postings.of(rows.codes, rows.mask),
-            row_start=rows.start,
-            k=K,
-            seed=1,
-            context=rows.token_id,
-        ),
-        exact=True,
-    ),
+    "BottomRows.firing": drawn(BottomRows.firing),
+    "BottomRows.by_value": drawn(BottomRows.by_value),
     "CoGram": Case(
         empty=lambda: CoGram.empty(1, 4, FEATURES),
         of=lambda rows: CoGram.of(rows.codes, rows.codes, start=1, stop=4),

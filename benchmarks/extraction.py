@@ -166,8 +166,8 @@ def _random_llama(folder: Path, width: int) -> Path:
     tokenizer = Tokenizer(WordLevel(words, unk_token=PADDING))
     tokenizer.pre_tokenizer = Whitespace()
     path = folder / "random-llama"
-    AutoModel.from_config(config).save_pretrained(path)  # type: ignore[no-untyped-call] # theirs
-    PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # as above
+    AutoModel.from_config(config).save_pretrained(path)
+    PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PADDING, unk_token=PADDING
     ).save_pretrained(path)
     return path

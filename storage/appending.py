@@ -22,8 +22,9 @@ from actlake.storage.database import Database
 from actlake.storage.duck import LAKE, literal
 from actlake.storage.parquet import ColumnFacts, FileFacts
 from actlake.storage.ranges import Range
+from actlake.storage.seen_shards import SeenShards
 
-__all__ = ["Appender", "Bounds", "Parquet"]
+__all__ = ["Appender", "Parquet"]
 
 VERSION = "1.0"
 """Of the catalogs that are known here."""
@@ -52,9 +53,6 @@ class _Table:
     """Id and type by name."""
 
 
-Bounds = tuple[str, str] | tuple[int, int]
-
-
 class Appender:
     """Appends files within transactions of one connection, which has the lake attached."""
 
@@ -63,6 +61,7 @@ class Appender:
         self._database = database
         query = f"""SELECT "value" FROM {META}.ducklake_metadata WHERE "key" = 'version'"""  # noqa: S608
         self._known = self._rows(query) == [(VERSION,)]
+        self.seen = SeenShards()
         self._tables: dict[str, _Table] = {}
         self._schema_version = -1
         self._start = 0, 0, 0, 0
@@ -131,32 +130,40 @@ class Appender:
         self._widen(files, tables, told)
         return snapshot
 
-    def may_hold(self, table: str, **wanted: Bounds) -> bool:
-        """False if no committed row of ``table`` has a value within each of the bounds ``wanted``,
-        which are inclusive, by what the catalog says of its files; it may be of no help."""
-        if not self._known or table not in self._tables:
-            return True
-        known, schema = self._tables[table], self._database.schema
-        cases = [  # a cast may be tried on all rows, of other tables too, but not across a THEN
-            f"WHEN (c.table_id, c.column_id) = ({known.id}, {known.columns[name][0]}) "
-            "THEN c.min_value IS NULL OR ("
-            f"{self._value('c.min_value', high)} <= {_text(high)} AND "
-            f"{self._value('c.max_value', low)} >= {_text(low)})"
-            for name, (low, high) in wanted.items()
-        ]
-        query = f"""
-            SELECT f.data_file_id FROM {schema}.ducklake_data_file AS f
-            INNER JOIN {schema}.ducklake_file_column_stats AS c ON c.data_file_id = f.data_file_id
-            WHERE f.table_id = {known.id} AND f.end_snapshot IS NULL
-                AND CASE {" ".join(cases)} ELSE false END
-            GROUP BY f.data_file_id HAVING count(*) = {len(wanted)} LIMIT 1
-        """  # noqa: S608
-        return bool(self._rows(f"FROM {self._answer(query)}"))
+    @property
+    def next_file(self) -> int:
+        """All files that are committed have smaller numbers."""
+        return self._start[3]
 
-    def _value(self, text: str, like: str | int) -> str:
-        """The column ``text`` of statistics, to be compared with a value like ``like``."""
-        number = isinstance(like, int)
-        return f"CAST({text} AS BIGINT)" if number else f"{text} {self._database.by_bytes}"
+    def ranges(
+        self, table: str, column: str, *, where: tuple[str, str], since: int
+    ) -> list[tuple[str | None, str | None]]:
+        """What the catalog says of the smallest and largest value of ``column`` in each committed
+        file with a number from ``since`` on that may hold a row of ``table`` in which the column
+        ``where[0]`` is ``where[1]``; None where it does not say.
+
+        The number comes first, so that the database looks at what is new and nothing else.
+        """
+        tables = self._known_tables(self._start[1], {table})
+        if tables is None:
+            return [(None, None)]  # it has no files, or such as DuckLake must look at
+        known, schema = tables[table], self._database.schema
+        by, wanted = known.columns[where[0]][0], literal(where[1])
+        query = f"""
+            SELECT s.min_value, s.max_value FROM {schema}.ducklake_data_file AS f
+            LEFT JOIN {schema}.ducklake_file_column_stats AS w
+                ON w.data_file_id = f.data_file_id AND w.column_id = {by}
+            LEFT JOIN {schema}.ducklake_file_column_stats AS s
+                ON s.data_file_id = f.data_file_id
+                AND s.column_id = {known.columns[column][0]}
+            WHERE f.data_file_id >= {since} AND +f.table_id = {known.id}
+                AND f.end_snapshot IS NULL
+                AND (w.min_value IS NULL OR w.max_value IS NULL OR (
+                    w.min_value {self._database.by_bytes} <= {wanted}
+                    AND w.max_value {self._database.by_bytes} >= {wanted}
+                ))
+        """  # noqa: S608
+        return self._rows(f"SELECT * FROM {self._answer(query)}")  # noqa: S608
 
     def appended(self) -> set[str]:
         """Names of the files that the last append has added, read back from the catalog."""
@@ -302,10 +309,6 @@ class Appender:
 
     def _execute(self, statement: str, values: dict[str, Any]) -> None:
         self._connection.execute(statement, values)
-
-
-def _text(value: str | int) -> str:
-    return literal(value) if isinstance(value, str) else str(int(value))
 
 
 def _ids(files: Sequence[Parquet], tables: dict[str, _Table]) -> list[int]:

@@ -21,7 +21,6 @@ from uuid import uuid4
 import duckdb
 import pyarrow as pa
 
-from actlake import sql
 from actlake.storage.appending import Appender
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, end, one_line
@@ -38,7 +37,6 @@ __all__ = ["Catalog", "StagedRows", "Transaction", "author"]
 T = TypeVar("T")
 R = TypeVar("R")
 ATTEMPTS = 8
-SEARCH_PATH = "SET search_path = 'lake.main,memory.main'"
 
 
 class Catalog:
@@ -80,23 +78,6 @@ class Catalog:
         # A folder of its own: DuckDB makes it when it must, removes it, and shares it with nobody.
         spill = Path(tempfile.gettempdir()) / f"actlake-spill-{uuid4().hex}"
         return self._attach(snapshot=snapshot, spill=spill)
-
-    def with_views(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """``connection`` with the views, but those of tables that its snapshot does not have."""
-        # They live beside the lake, in this connection's own memory, and follow its snapshot.
-        connection.execute("SET search_path = 'memory.main,lake.main'")
-        for view in sql.names("views"):
-            # A snapshot from before a table or column was added has no more to show.
-            with suppress(duckdb.CatalogException, duckdb.BinderException):
-                connection.execute(sql.text("views", view))
-        connection.execute(SEARCH_PATH)
-        return connection
-
-    def cursor(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """A second handle on a reader, for one thread or one result."""
-        cursor = connection.cursor()
-        cursor.execute(SEARCH_PATH)
-        return cursor
 
     def stage(self, table: str, rows: pa.Table) -> StagedRows:
         """Write ``rows`` as Parquet where ``table`` keeps its files; nothing refers to it yet."""

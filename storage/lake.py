@@ -25,11 +25,12 @@ from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
 from actlake.storage.durable import Digest
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import TABLES
-from actlake.storage.guard import run_select, sandboxed
+from actlake.storage.guard import run_select
 from actlake.storage.keys import Json
 from actlake.storage.masks import Mask, mask_named, mask_rows
 from actlake.storage.migrations import applied, migrate
 from actlake.storage.partials import stored_partials
+from actlake.storage.reader import Reader
 from actlake.storage.reading import Mode, Reading
 from actlake.storage.results import Result
 from actlake.storage.rowsets import Rowset, rowset_named
@@ -83,7 +84,7 @@ class Lake:
         connection = lake._catalog.attached()  # without views, which need the newest tables
         if applied(connection) < len(sql.names("schema")):
             migrate(lake._catalog)
-        lake.__dict__["_reader"] = lake._walled(connection)
+        lake.__dict__["_reader"] = lake._reader_of(connection)
         return lake
 
     @classmethod
@@ -110,9 +111,9 @@ class Lake:
         """Close the lake's connections; a later call opens them again."""
         self._catalog.close()
         self.database.engine.dispose()
-        connection = self.__dict__.pop("_reader", None)
-        if connection is not None:
-            connection.close()
+        reader = self.__dict__.pop("_reader", None)
+        if reader is not None:
+            reader.close()
 
     @cached_property
     def database(self) -> Database:
@@ -128,17 +129,14 @@ class Lake:
         return Catalog(self.store, self._claims)
 
     @cached_property
-    def _reader(self) -> duckdb.DuckDBPyConnection:
-        return self._walled(self._catalog.attached(self.snapshot))
+    def _reader(self) -> Reader:
+        return self._reader_of(self._catalog.attached(self.snapshot))
 
-    def _walled(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        # Ours and people's queries share it: attaching a lake costs more than most queries.
-        tables = self.store.uri(self.root / "tables")
-        return sandboxed(self._catalog.with_views(connection), [tables])
+    def _reader_of(self, connection: duckdb.DuckDBPyConnection) -> Reader:
+        return Reader(connection, self.store.uri(self.root / "tables"))
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
-        """A cursor of our own: threads may read at the same time, each through one of these."""
-        return self._catalog.cursor(self._reader)
+        return self._reader.handle()
 
     # Reading
 
@@ -200,7 +198,7 @@ class Lake:
         ``seconds``.
         """
         self.reading.statement(select)
-        return run_select(self._reader, select, parameters, seconds=seconds)
+        return run_select(self._reader.connection, select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of a query from ``sql/queries``; NotFoundError if there is none."""
@@ -215,7 +213,7 @@ class Lake:
         if name not in (*TABLES, *sql.names("views")):
             raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
         self.reading.statement(query := f"SELECT * FROM {name}")  # noqa: S608
-        return self._connection().sql(query).pl(lazy=True)
+        return self._reader.fresh_handle().sql(query).pl(lazy=True)
 
     def snapshots(self, limit: int) -> pa.Table:
         """The newest commits: snapshot, time (UTC), author, message."""
@@ -242,7 +240,7 @@ class Lake:
         tell: Callable[[str], object] = str,
     ) -> Iterator[Fault]:
         """Every fault of the lake, or of a part of its files; see ``storage.verify``."""
-        return verify(self.store, self._connection(), self._claims, progress, part, tell)
+        return verify(self.store, self._reader.fresh_handle(), self._claims, progress, part, tell)
 
     # Writing
 

@@ -138,19 +138,21 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
         if key in wanted:
             raise InputError(f"shard {one.shard} of {one.array} of {one.owner} came twice")
         wanted.add(key)
-    # An owner and a range at a time: DuckLake then opens only files that may hold such a row.
-    query = """
-        SELECT owner, "array", shard FROM shards
-        WHERE owner = $owner AND shard >= $low AND shard <= $high
-    """
+    appender = transaction.appender
     for owner in sorted({owner for owner, _, _ in wanted}):
-        shards = [shard for one, _, shard in wanted if one == owner]
-        low, high = min(shards), max(shards)
-        if not transaction.may_hold("shards", owner=(owner, owner), shard=(low, high)):
+        shards = {shard for one, _, shard in wanted if one == owner}
+        if appender is not None and not appender.seen.may_hold(appender, owner, shards):
             continue
-        found = transaction.rows(query, owner=owner, low=low, high=high)
-        for _, array, shard in (one for one in found if one in wanted):
+        # An owner at a time: DuckLake then opens only files that may hold one of its shards.
+        query = 'SELECT owner, "array", shard FROM shards WHERE owner = $owner'
+        found = [
+            (str(one), str(array), int(str(shard)))
+            for one, array, shard in transaction.rows(query, owner=owner)
+        ]
+        for _, array, shard in sorted(wanted.intersection(found)):
             raise InputError(
                 f"shard {shard} of {array} of {owner} is already committed; shards are "
                 "immutable: run again to do only what is missing"
             )
+        if appender is not None:
+            appender.seen.saw(appender, owner, {shard for _, _, shard in found})

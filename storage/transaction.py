@@ -4,7 +4,7 @@ from pathlib import Path
 
 import duckdb
 
-from actlake.storage.appending import Appender, Bounds, Parquet
+from actlake.storage.appending import Appender, Parquet
 from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest
 from actlake.storage.errors import CorruptError
@@ -74,9 +74,11 @@ class Transaction:
         self._go_among_tables()
         return self.connection.execute(query, parameters or None).fetchall()
 
-    def may_hold(self, table: str, **wanted: Bounds) -> bool:
-        """See ``Appender.may_hold``: a look at the catalog that may spare one at the rows."""
-        return self._appender is None or self._appender.may_hold(table, **wanted)
+    @property
+    def appender(self) -> Appender | None:
+        """Who will take in what is registered, while nothing else has happened, and knows the
+        catalog as it was before; None if DuckLake does."""
+        return self._appender
 
     def execute(self, statement: str, **parameters: object) -> None:
         """Run an INSERT, UPDATE or DELETE."""

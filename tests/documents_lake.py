@@ -63,7 +63,7 @@ def build_documents_lake(folder: Path) -> None:
     settings = config("llama")
     for name, layers in (("model", 10), ("other", 3)):
         settings.num_hidden_layers = layers
-        AutoModel.from_config(settings).save_pretrained(made / name)  # type: ignore[no-untyped-call]
+        AutoModel.from_config(settings).save_pretrained(made / name)
         toy_tokenizer(1, 1).save_pretrained(made / name)
     rng = np.random.default_rng(0)
     with (made / "speeches.jsonl").open("w", encoding="utf-8") as file:

@@ -162,7 +162,7 @@ def skeleton(facts: ModelFacts, attention: str = "auto") -> PreTrainedModel:
     """
     config = read_config(facts.path, facts.source, facts.trust_remote_code)
     with quiet(), torch.device("meta"):
-        model: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call] # theirs
+        model: PreTrainedModel = AutoModel.from_config(
             config,
             attn_implementation="eager" if attention == "eager" else None,
             trust_remote_code=facts.trust_remote_code,
@@ -239,7 +239,7 @@ def _module(facts: ModelFacts, compute_dtype: str, attention: str | None) -> Pre
     with torch.random.fork_rng(devices=[]):  # whoever calls keeps the numbers that follow
         torch.manual_seed(facts.random_weights)
         # Drawn in float32, so that a seed means the same weights in every compute dtype.
-        module = AutoModel.from_config(config, dtype=torch.float32, **options)  # type: ignore[no-untyped-call] # theirs
+        module = AutoModel.from_config(config, dtype=torch.float32, **options)
     torch.nn.Module.to(module, dtype)  # in place; theirs hides torch's signature
     return module
 

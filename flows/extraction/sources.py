@@ -264,7 +264,7 @@ def _convert(gguf: Path, folder: Path) -> None:
                 f"{gguf} cannot be converted: {first_line(error)}; give the model in safetensors"
             ) from error
         quantizer = cast(HfQuantizer, model.hf_quantizer)  # with it, the model does not save
-        quantizer.remove_quantization_config(model)  # type: ignore[no-untyped-call] # theirs
+        quantizer.remove_quantization_config(model)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
 
@@ -274,7 +274,7 @@ def quiet() -> Generator[None]:
     """While open, transformers logs errors only, shows no bars, and torch does not warn."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(ERROR)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call] # transformers types it so
+    logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
@@ -282,4 +282,4 @@ def quiet() -> Generator[None]:
     finally:
         logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call] # as above
+            logging.enable_progress_bar()

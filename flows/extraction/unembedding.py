@@ -53,7 +53,7 @@ def load_unembedding(facts: ModelFacts) -> Unembedding:
 
 def _final_norm(model: PreTrainedModel, facts: ModelFacts) -> torch.nn.Module:
     for module in model.modules():
-        children = dict(module.named_children())
+        children: dict[str, torch.nn.Module] = dict(module.named_children())
         lists = [one for one in children.values() if isinstance(one, torch.nn.ModuleList)]
         if any(len(one) == facts.layers for one in lists):
             for name in FINAL_NORMS:

@@ -36,8 +36,8 @@ def main() -> None:
                 outcomes.append(one)
                 print(" | ".join(one.cells()), flush=True)
             print(f"({name}: {time.monotonic() - started:,.0f} s)", flush=True)
-    if options.write:
-        print(f"\nwritten to {write(RESULTS, machine, outcomes)}")
+        if options.write:  # what is known by now, since the next may take hours
+            print(f"written to {write(RESULTS, machine, outcomes)}", flush=True)
     sys.exit(not all(one.held for one in outcomes))
 
 

@@ -152,16 +152,18 @@ def _work(
             step, result = job(lake, index, resources)
             start.wait(300)
             deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline:
-                step()
+            while (now := time.monotonic()) < deadline:
+                next_at = now + step()
+                time.sleep(max(0.0, min(next_at, deadline) - time.monotonic()))
     except BaseException as raised:  # noqa: BLE001 - whatever it is, it is what the test is about
         start.abort()
         error = f"{job.__name__} {index}: {type(raised).__name__}: {raised}"
     answers.put((job.__name__, index, result, error))
 
 
-Job = tuple[Callable[[], None], Any]
-"""The step that is repeated, and what its steps fill."""
+Job = tuple[Callable[[], float], Any]
+"""The step that is repeated, with the seconds from its begin to that of the next, and what its
+steps fill."""
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
     latencies: list[float] = []
     total = 0.0
 
-    def step() -> None:
+    def step() -> float:
         nonlocal plan, tensor, total
         number, shard = divmod(len(latencies), SHARDS)
         if shard == 0:
@@ -197,6 +199,7 @@ def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
             check=lambda now: refuse_committed(now, [receipt]),
         )
         latencies.append(time.monotonic() - started)
+        return 0.0
 
     return step, latencies
 
@@ -233,11 +236,10 @@ def _numbers(numbers: dict[str, float]) -> pa.Table:
 def _read(lake: Lake, index: int, resources: ExitStack) -> Job:
     seen = Seen(0, [])
 
-    def step() -> None:
-        started = time.monotonic()
+    def step() -> float:
         seen.torn += [*_torn_query(lake), *_torn_snapshot(lake, index + seen.looks // 2)]
         seen.looks += 2
-        time.sleep(max(0.0, LOOK_SECONDS - (time.monotonic() - started)))
+        return LOOK_SECONDS
 
     return step, seen
 
@@ -282,9 +284,9 @@ def _rows(lake: Lake, tensor: str) -> NDArray[Any]:
 def _merge(lake: Lake, index: int, resources: ExitStack) -> Job:
     run = resources.enter_context(lake.run("merge", {}, {}))
 
-    def step() -> None:
+    def step() -> float:
         list(merge_small_files(run))
-        time.sleep(MERGE_SECONDS)
+        return MERGE_SECONDS
 
     return step, []
 

@@ -59,7 +59,7 @@ def toy_tokenizer(prefix: int, suffix: int) -> PreTrainedTokenizerBase:
             single=" ".join([*before, "$A", *after]),
             special_tokens=[(piece, vocabulary[piece]) for piece in before + after],
         )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # transformers types it so
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>", unk_token="<unk>"
     )
 
@@ -154,7 +154,7 @@ def config(architecture: str) -> PretrainedConfig:
 def random_model(architecture: str) -> PreTrainedModel:
     """Three layers, 16 wide, ready to run; norms and scales are not ones, biases not zeros."""
     torch.manual_seed(0)
-    model: PreTrainedModel = AutoModel.from_config(config(architecture))  # type: ignore[no-untyped-call] # as above
+    model: PreTrainedModel = AutoModel.from_config(config(architecture))
     with torch.no_grad():  # norms that are all ones would hide a norm that is left out
         for name, weight in model.named_parameters():
             if weight.ndim == 1 or "norm" in name.lower():

@@ -103,7 +103,7 @@ def test_resolve__a_module_that_is_never_run_is_refused(tiny_model: ModelMaker) 
 
 def test_resolve__a_module_that_is_run_twice_is_refused(tiny_model: ModelMaker) -> None:
     model = load_model(str(tiny_model("llama"))).module
-    model.get_submodule("layers")[1] = model.get_submodule("layers.0")  # type: ignore[operator] # a list
+    model.get_submodule("layers")[1] = model.get_submodule("layers.0")
     with pytest.raises(ModelError, match=r"site layers.0.mlp:output is computed 2 times"):
         resolve_site(model, "layers.0.mlp:output")
 

@@ -27,7 +27,7 @@ def byte_tokenizer() -> PreTrainedTokenizerBase:
     tokenizer = Tokenizer(BPE(pieces, []))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = ByteLevelDecoder()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)  # type: ignore[no-untyped-call] # theirs
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
 @pytest.mark.parametrize("prefix", [0, 1, 2])
@@ -168,11 +168,11 @@ def test_packing__needs_an_end_token() -> None:
 
 
 def test_tokenizer_without_offsets__is_refused() -> None:
-    class Slow(PreTrainedTokenizerBase):
+    class Slow(PreTrainedTokenizerBase):  # type: ignore[misc] # its types are not read
         is_fast = False
 
     with pytest.raises(ModelError, match="has no fast version"):
-        special_tokens(Slow())  # type: ignore[no-untyped-call] # theirs
+        special_tokens(Slow())
 
 
 def test_truncation_and_padding_of_the_tokenizer__are_ignored() -> None:
@@ -199,7 +199,7 @@ def test_vocabulary__keeps_spaces_and_continuations_and_leaves_holes_empty() -> 
     pieces = {"[UNK]": 0, "play": 1, "##ing": 2, "▁the": 4}
     tokenizer = Tokenizer(WordPiece(pieces, unk_token="[UNK]"))
     tokenizer.decoder = WordPieceDecoder()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)  # type: ignore[no-untyped-call] # theirs
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer)
     shown = vocabulary(fast)
     assert shown == ["[UNK]", "play", "##ing", "", " the"]
 

@@ -1,8 +1,10 @@
 """What we write into DuckLake's own tables is what DuckLake would have written."""
 
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,12 @@ import pytest
 
 from actlake.storage import Lake
 from actlake.storage.appending import META, Appender
+from actlake.storage.arrays import Chunk
+from actlake.storage.durable import Digest
+from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.merging import merge_small_files
+from actlake.storage.shards import Receipt, receipts_table, refuse_committed
 from actlake.storage.transaction import Transaction
 
 TABLES = ("tokens", "labels", "feature_statistics", "postings", "runs")
@@ -107,30 +114,88 @@ class AppendingTests:
         files, start = _asked(lake, ends.format(META, table))[0]
         assert (files, start) == (3, 2 * len(rows))
 
-    def test_may_hold__is_never_wrong(self, lakes: tuple[Lake, Lake]) -> None:
+    def test_ranges__leave_out_no_file_that_may_hold_the_rows(
+        self, lakes: tuple[Lake, Lake]
+    ) -> None:
         lake, random = lakes[0], np.random.default_rng(4)
-        seen: set[tuple[str, int]] = set()
+        files: list[tuple[int, pa.Table]] = []
         for _ in range(6):
             rows = any_rows("postings", random)
             append_rows(lake, [("postings", rows)])
-            seen |= set(zip(*(rows[name].to_pylist() for name in ("codes", "row")), strict=True))
-        names = sorted({name for name, _ in seen})
+            [(number,)] = _asked(lake, f"SELECT max(data_file_id) FROM {META}.ducklake_data_file")
+            files.append((number, rows))
+        names = sorted({name for _, rows in files for name in rows["codes"].to_pylist()})
 
-        def look(now: Transaction) -> list[bool]:
-            return [
-                now.may_hold("postings", codes=(name, name), row=(low, low + 5))
-                for name in (*names, "", "é")
-                for low in range(-60, 70, 3)
-            ]
+        def look(now: Transaction) -> None:
+            assert now.appender is not None
+            assert now.appender.next_file == files[-1][0] + 1
+            left_out = 0
+            for name in (*names, "", "é"):
+                for since in (0, files[3][0], files[-1][0] + 1):
+                    found = now.appender.ranges(
+                        "postings", "row", where=("codes", name), since=since
+                    )
+                    sought = [rows for number, rows in files if number >= since]
+                    right = [
+                        (str(min(values)), str(max(values)))
+                        for rows in sought
+                        if name in rows["codes"].to_pylist() and (values := rows["row"].to_pylist())
+                    ]
+                    assert Counter(right) <= Counter(found)
+                    left_out += len(sought) - len(found)
+            assert left_out > 0
 
-        found = lake._catalog.commit(look, "x")[0]
-        right = [
-            any(one == name and low <= row <= low + 5 for one, row in seen)
-            for name in (*names, "", "é")
-            for low in range(-60, 70, 3)
-        ]
-        assert all(may or not does for may, does in zip(found, right, strict=True))
-        assert not all(found)
+        lake._catalog.commit(look, "x")
+
+    def test_refuse_committed__among_others_who_append_delete_and_merge(
+        self, pair: tuple[Path, Path]
+    ) -> None:
+        random = np.random.default_rng(5)
+        committed: set[tuple[str, int]] = set()
+        outcomes = Counter[str]()
+        with ExitStack() as resources:
+            runs = []
+            for number in range(3):
+                lake = resources.enter_context(closing(Lake.open(pair[0])))
+                runs.append(resources.enter_context(lake.run("append", {"writer": number}, {})))
+            for _ in range(90):
+                run = runs[random.integers(len(runs))]
+                owner = "ab"[random.integers(2)]
+                chance = random.random()
+                if chance < 0.04:
+                    run.commit(partial(_delete, owner), "x")
+                    committed = {one for one in committed if one[0] != owner}
+                elif chance < 0.1:
+                    outcomes["merged"] += "shards" in {one.table for one in merge_small_files(run)}
+                else:
+                    first = int(random.integers(40))
+                    shards = range(first, first + int(random.integers(1, 4)))
+                    keys = {(owner, shard) for shard in shards}
+                    receipts = [_receipt(*key) for key in sorted(keys)]
+                    try:
+                        run.append(
+                            {"shards": receipts_table(receipts)},
+                            "x",
+                            check=partial(refuse_committed, receipts=receipts),
+                        )
+                    except InputError:
+                        assert keys & committed
+                        outcomes["refused"] += 1
+                    else:
+                        assert not keys & committed
+                        outcomes["committed"] += 1
+                        committed |= keys
+            found = _asked(lake, "SELECT owner, shard FROM shards")
+        assert sorted(found) == sorted(committed)
+        assert min(outcomes.values()) > 1, outcomes
+
+
+def _delete(owner: str, now: Transaction) -> None:
+    now.execute("DELETE FROM shards WHERE owner = $owner", owner=owner)
+
+
+def _receipt(owner: str, shard: int) -> Receipt:
+    return Receipt.of_chunk(owner, "rows", shard, (shard, shard + 1), Chunk(Digest(7, "h"), 1), "r")
 
 
 def append_rows(lake: Lake, rows: list[tuple[str, pa.Table]]) -> None:

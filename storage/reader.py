@@ -1,0 +1,59 @@
+"""The connection through which a lake is read: with its views, behind its walls, for threads."""
+
+from contextlib import suppress
+from threading import local
+
+import duckdb
+
+from actlake import sql
+from actlake.storage.duck import LAKE
+from actlake.storage.guard import sandboxed
+
+__all__ = ["Reader"]
+
+SEARCH_PATH = f"SET search_path = '{LAKE}.main,memory.main'"
+
+
+class Reader:
+    """Ours and people's queries share it: to attach a lake costs more than most queries."""
+
+    def __init__(self, attached: duckdb.DuckDBPyConnection, tables: str) -> None:
+        """Of a connection that has the lake attached, whose tables are in the folder ``tables``."""
+        _make_views(attached)
+        attached.execute(SEARCH_PATH)
+        self.connection = sandboxed(attached, [tables])
+        self._threads = local()
+
+    def close(self) -> None:
+        self._threads = local()
+        self.connection.close()
+
+    def handle(self) -> duckdb.DuckDBPyConnection:
+        """This thread's handle on the connection; a query through it ends the rows of the last.
+
+        One for each query would cost as much as a small query, for its search path alone.
+        """
+        if not hasattr(self._threads, "handle"):
+            self._threads.handle = self.fresh_handle()
+        handle: duckdb.DuckDBPyConnection = self._threads.handle
+        return handle
+
+    def fresh_handle(self) -> duckdb.DuckDBPyConnection:
+        """One for rows that are taken while other queries run."""
+        handle = self.connection.cursor()
+        handle.execute(SEARCH_PATH)
+        return handle
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """All views, but those of tables that the snapshot does not have.
+
+    They live beside the lake, in this connection's own memory, and follow its snapshot.
+    """
+    connection.execute("SET search_path = 'memory.main,lake.main'")
+    connection.execute("BEGIN")  # in one transaction DuckLake asks its catalog once
+    for view in sql.names("views"):
+        # A snapshot from before a table or column was added has no more to show.
+        with suppress(duckdb.CatalogException, duckdb.BinderException):
+            connection.execute(sql.text("views", view))
+    connection.execute("COMMIT")

@@ -1,4 +1,5 @@
-"""Commits that only add files, written into DuckLake's own tables as DuckLake would write them.
+"""Commits that only add files, or put them in the place of others, written into DuckLake's own
+tables as DuckLake would write them.
 
 For such a commit DuckLake asks and writes its catalog in dozens of statements, most of which open
 a SQLite catalog anew and read its tables whole. The same rows in eight cost a quarter of that, and
@@ -12,14 +13,17 @@ yet had a file of the same columns.
 Source: https://ducklake.select/docs/stable/specification/tables/overview, version 1.0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import duckdb
 
 from actlake.storage.database import Database
-from actlake.storage.duck import LAKE, literal
+from actlake.storage.duck import literal
+from actlake.storage.errors import CorruptError
+from actlake.storage.known_tables import META, KnownTable, KnownTables
 from actlake.storage.parquet import ColumnFacts, FileFacts
 from actlake.storage.ranges import Range
 from actlake.storage.seen_shards import SeenShards
@@ -28,7 +32,6 @@ __all__ = ["Appender", "Parquet"]
 
 VERSION = "1.0"
 """Of the catalogs that are known here."""
-META = f"__ducklake_metadata_{LAKE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +45,6 @@ class Parquet:
     facts: FileFacts
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A table that has taken in files of all its columns."""
-
-    id: int
-    mapping: int
-    """Of names in a file to columns, which DuckLake made for the first such file."""
-    columns: dict[str, tuple[int, str]]
-    """Id and type by name."""
-
-
 class Appender:
     """Appends files within transactions of one connection, which has the lake attached."""
 
@@ -62,8 +54,7 @@ class Appender:
         query = f"""SELECT "value" FROM {META}.ducklake_metadata WHERE "key" = 'version'"""  # noqa: S608
         self._known = self._rows(query) == [(VERSION,)]
         self.seen = SeenShards()
-        self._tables: dict[str, _Table] = {}
-        self._schema_version = -1
+        self._tables = KnownTables(connection)
         self._start = 0, 0, 0, 0
 
     def begin(self) -> None:
@@ -82,13 +73,22 @@ class Appender:
             f"SELECT COLUMNS(*)::BIGINT FROM {newest}"  # noqa: S608
         )
 
-    def append(self, files: Sequence[Parquet], author: str, message: str) -> int | None:
-        """The snapshot that has ``files``, once the transaction is committed; None, and nothing is
-        written, if DuckLake must do it."""
+    def append(
+        self,
+        files: Sequence[Parquet],
+        author: str,
+        message: str,
+        ended: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> int | None:
+        """The snapshot that has ``files``, and none of those named in ``ended`` by table, once the
+        transaction is committed; None, and nothing is written, if DuckLake must do it.
+
+        CorruptError if one of ``ended`` is no file that the table has now.
+        """
         newest, version, next_catalog, next_file = self._start
         if not self._known or not files:
             return None
-        tables = self._known_tables(version, {one.table for one in files})
+        tables = self._tables.named(version, {one.table for one in files} | ended.keys())
         if tables is None or any(
             [column.name for column in one.facts.columns] != [*tables[one.table].columns]
             for one in files
@@ -118,6 +118,7 @@ class Appender:
             return None  # a column that came to a table with rows
         snapshot = newest + 1  # also the key of whoever has committed since: then this fails
         changes = [f"inserted_into_table:{id_}" for id_ in _ids(files, tables)]
+        changes += [f"deleted_from_table:{tables[one].id}" for one in sorted(ended)]
         self._execute(
             f"INSERT INTO {META}.ducklake_snapshot VALUES ($s, now(), $v, $c, $f)",  # noqa: S608
             {"s": snapshot, "v": version, "c": next_catalog, "f": next_file + len(files)},
@@ -128,6 +129,8 @@ class Appender:
         )
         self._add_files(files, tables, snapshot, next_file, {one[0]: one[1] for one in known})
         self._widen(files, tables, told)
+        for table, names in ended.items():
+            self._end_files(table, names, tables[table].id, snapshot)
         return snapshot
 
     @property
@@ -144,7 +147,7 @@ class Appender:
 
         The number comes first, so that the database looks at what is new and nothing else.
         """
-        tables = self._known_tables(self._start[1], {table})
+        tables = self._tables.named(self._start[1], {table})
         if tables is None:
             return [(None, None)]  # it has no files, or such as DuckLake must look at
         known, schema = tables[table], self._database.schema
@@ -176,43 +179,10 @@ class Appender:
         )
         return {path for (path,) in self._rows(f"SELECT parse_filename(path) FROM {added}")}  # noqa: S608
 
-    def _known_tables(self, schema: int, names: set[str]) -> dict[str, _Table] | None:
-        """All that are known, by name; None if one of ``names`` is not."""
-        if schema != self._schema_version:
-            self._tables, self._schema_version = {}, schema
-        if not names <= self._tables.keys():
-            self._tables = self._describe()
-        return self._tables if names <= self._tables.keys() else None
-
-    def _describe(self) -> dict[str, _Table]:
-        columns: dict[tuple[str, int], dict[str, tuple[int, str]]] = {}
-        query = f"""
-            SELECT t.table_name, t.table_id, c.column_name, c.column_id, c.column_type
-            FROM {META}.ducklake_table AS t INNER JOIN {META}.ducklake_column AS c USING (table_id)
-            WHERE t.end_snapshot IS NULL AND c.end_snapshot IS NULL
-            ORDER BY c.column_order
-        """  # noqa: S608
-        for table, id_, name, column, kind in self._rows(query):
-            columns.setdefault((table, id_), {})[name] = (column, kind)
-        mapped: dict[tuple[int, int], dict[str, int]] = {}
-        query = f"""
-            SELECT m.table_id, m.mapping_id, n.source_name, n.target_field_id
-            FROM {META}.ducklake_column_mapping AS m
-            INNER JOIN {META}.ducklake_name_mapping AS n USING (mapping_id)
-        """  # noqa: S608
-        for id_, mapping, name, column in self._rows(query):
-            mapped.setdefault((id_, mapping), {})[name] = column
-        return {
-            table: _Table(id_, mapping, those)
-            for (table, id_), those in columns.items()
-            for (of, mapping), names in mapped.items()
-            if of == id_ and names == {name: column for name, (column, _) in those.items()}
-        }
-
     def _add_files(
         self,
         files: Sequence[Parquet],
-        tables: dict[str, _Table],
+        tables: dict[str, KnownTable],
         snapshot: int,
         next_file: int,
         next_row: dict[int, int],
@@ -264,7 +234,7 @@ class Appender:
     def _widen(
         self,
         files: Sequence[Parquet],
-        tables: dict[str, _Table],
+        tables: dict[str, KnownTable],
         before: dict[tuple[int, int], Range],
     ) -> None:
         """Let what the catalog says of all values of a table's columns hold for ``files`` too."""
@@ -290,6 +260,20 @@ class Appender:
                 changed,
             )
 
+    def _end_files(self, table: str, names: Sequence[str], id_: int, snapshot: int) -> None:
+        """Leave the files to the snapshots before ``snapshot``."""
+        update = f"""
+            UPDATE {META}.ducklake_data_file SET end_snapshot = $snapshot
+            WHERE table_id = $table AND end_snapshot IS NULL
+                AND path IN (SELECT unnest($names))
+        """  # noqa: S608
+        [(found,)] = self._rows(update, {"snapshot": snapshot, "table": id_, "names": [*names]})
+        if found != len(names):
+            raise CorruptError(
+                f"of {len(names):,} files of {table} that were to be replaced, {found:,} are "
+                "there, so nothing was changed; run `actlake verify`"
+            )
+
     def _with_rows(self, statement: str, kinds: str, rows: Sequence[Sequence[object]]) -> None:
         """Run ``statement``, in which ROWS stands for ``rows``: their columns are c0, c1, ..."""
         columns = [
@@ -311,7 +295,7 @@ class Appender:
         self._connection.execute(statement, values)
 
 
-def _ids(files: Sequence[Parquet], tables: dict[str, _Table]) -> list[int]:
+def _ids(files: Sequence[Parquet], tables: dict[str, KnownTable]) -> list[int]:
     return sorted({tables[one.table].id for one in files})
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from actlake.storage.errors import CorruptError
 from actlake.storage.run import Run
 from actlake.storage.store import Store
-from actlake.storage.transaction import StagedRows, Transaction
+from actlake.storage.transaction import Replaced, StagedRows, Transaction
 
 __all__ = ["DataFile", "check_unchanged", "live_files", "replace_files", "swap_files"]
 
@@ -85,9 +85,7 @@ def replace_files(
     """Put ``new``, which holds the same rows, in the place of ``old``, in one transaction.
 
     False, and nothing changes, if somebody has changed one of ``old`` meanwhile. Snapshots before
-    this one keep reading the old files. DuckLake drops a file whose rows are all deleted without
-    reading it again later, but counts them: about 0.3 microseconds and 11 bytes a row, under the
-    commit lock. CorruptError if the rows are not as many.
+    this one keep reading the old files. CorruptError if the rows are not as many.
     """
 
     def change(transaction: Transaction) -> bool:
@@ -109,28 +107,13 @@ def swap_files(
 ) -> None:
     """Put ``new``, which must hold ``rows`` rows, in the place of ``old``, which are live.
 
-    CorruptError if either holds more or fewer than it must.
+    CorruptError if they hold more or fewer.
     """
     count = sum(one.rows for one in old)
-    for one in new:  # first, as a file that cannot be read ends it before anything is deleted
-        transaction.register(one)
-    size = f"SELECT count(*) FROM {table}"  # noqa: S608 - ours
-    [(with_both,)] = transaction.rows(size)
-    # Not those that were just registered: their names are others.
-    delete = f"DELETE FROM {table} WHERE filename IN (SELECT unnest($paths))"  # noqa: S608
-    transaction.execute(delete, paths=[store.uri(store.root / one.path) for one in old])
-    [(after,)] = transaction.rows(size)
-    gone, added = int(str(with_both)) - int(str(after)), _rows(transaction, new)
-    if gone != count or added != rows:
+    if (added := sum(one.facts.rows for one in new)) != rows:
         raise CorruptError(
-            f"{count:,} rows of {table} were to be rewritten, {added:,} were written and "
-            f"{gone:,} replaced, so nothing was changed; run `actlake verify`"
+            f"{count:,} rows of {table} were to be rewritten and {added:,} were written, not "
+            f"{rows:,}, so nothing was changed; run `actlake verify`"
         )
-
-
-def _rows(transaction: Transaction, staged: Sequence[StagedRows]) -> int:
-    if not staged:
-        return 0
-    query = "SELECT sum(num_rows) FROM parquet_file_metadata($paths)"
-    [(rows,)] = transaction.rows(query, paths=[one.uri for one in staged])
-    return int(str(rows))
+    uris = [store.uri(store.root / one.path) for one in old]
+    transaction.replace(Replaced(table, uris, count), new)

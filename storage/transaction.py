@@ -1,5 +1,7 @@
 """What a commit is made of: rows that were staged, and the transaction that takes them in."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -12,7 +14,7 @@ from actlake.storage.parquet import FileFacts
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
 
-__all__ = ["StagedRows", "Transaction"]
+__all__ = ["Replaced", "StagedRows", "Transaction"]
 
 
 class StagedRows:
@@ -37,6 +39,22 @@ class StagedRows:
     def discard(self) -> None:
         """Remove the file; one that cannot be removed waits for ``gc``."""
         self._store.discard(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Files of a table in whose place others come."""
+
+    table: str
+    uris: list[str]
+    """What DuckDB calls them."""
+    rows: int
+    """Of them all, without those that were deleted."""
+
+    @property
+    def names(self) -> list[str]:
+        """In the folder of the table."""
+        return [uri.rpartition("/")[2] for uri in self.uris]
 
 
 class Transaction:
@@ -65,6 +83,8 @@ class Transaction:
         self._appender = appender
         self._waiting: list[StagedRows] = []
         """Those of ``registered`` that nothing has taken in."""
+        self._replaced: list[Replaced] = []
+        """What is still to go."""
         self.before: int | None = None
         """The snapshot that DuckLake's commit comes after."""
 
@@ -92,6 +112,12 @@ class Transaction:
         self.registered.append(staged)
         self._waiting.append(staged)
 
+    def replace(self, old: Replaced, new: Iterable[StagedRows]) -> None:
+        """Make ``new`` part of the table in the place of ``old``, which are all live."""
+        for staged in new:
+            self.register(staged)
+        self._replaced.append(old)
+
     def commit(self, author: str, message: str) -> int | None:
         """Commit; the snapshot that was made, None where only the catalog can tell."""
         snapshot = None
@@ -100,7 +126,10 @@ class Transaction:
                 Parquet(one.table, one.path.name, one.digest.bytes, one.facts)
                 for one in self._waiting
             ]
-            snapshot = self._appender.append(files, author, message)
+            ended: dict[str, list[str]] = {}
+            for old in self._replaced:
+                ended.setdefault(old.table, []).extend(old.names)
+            snapshot = self._appender.append(files, author, message, ended)
         if snapshot is not None and self._appender is not None:
             if lost := sorted({one.file for one in files} - self._appender.appended()):
                 raise CorruptError(f"the catalog did not take in {lost[0]}; run `actlake verify`")
@@ -124,6 +153,19 @@ class Transaction:
                 {"table": staged.table, "path": staged.uri},
             )
         self._waiting.clear()
+        for old in self._replaced:
+            self._appender = None
+            # Not those that were just registered: their names are others.
+            [(gone,)] = self.connection.execute(
+                f"DELETE FROM {LAKE}.main.{old.table} WHERE filename IN (SELECT unnest($paths))",  # noqa: S608
+                {"paths": old.uris},
+            ).fetchall()
+            if gone != old.rows:
+                raise CorruptError(
+                    f"{old.rows:,} rows of {old.table} were to be replaced and {gone:,} were, so "
+                    "nothing was changed; run `actlake verify`"
+                )
+        self._replaced.clear()
 
     def _go_among_tables(self) -> None:
         """Let names of the lake's tables be understood."""

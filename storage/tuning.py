@@ -3,7 +3,7 @@
 Nothing here is a fact of the lake: without it all is the same, and slower.
 """
 
-from actlake.storage.appending import META
+from actlake.storage.known_tables import META
 from actlake.storage.transaction import Transaction
 
 __all__ = ["tune"]

@@ -13,13 +13,14 @@ from actlake.storage.guard import sandboxed
 from tests.storage.conformance.appending import AppendingTests
 from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.protocol import ProtocolTests
+from tests.storage.conformance.shards import ShardTests
 
 
 class TestSqliteCatalog(CatalogTests):
     pass
 
 
-class TestSqliteAppending(AppendingTests):
+class TestSqliteAppending(AppendingTests, ShardTests):
     @pytest.fixture
     def pair(self, empty_lake: Path, tmp_path: Path) -> tuple[Path, Path]:
         ours, theirs = tmp_path / "ours", tmp_path / "theirs"

@@ -9,9 +9,9 @@ import pytest
 
 from actlake import sql
 from actlake.storage import Lake, migrations
-from actlake.storage.appending import META
 from actlake.storage.errors import FormatError
 from actlake.storage.fields import TABLES, arrow_schema
+from actlake.storage.known_tables import META
 from actlake.storage.migrations import applied, migrate, tune_catalog
 from tests.storage.conformance.appending import any_rows, append_rows
 from tests.storage.conftest import content

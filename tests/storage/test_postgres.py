@@ -16,6 +16,7 @@ from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.claims import ClaimsTests
 from tests.storage.conformance.protocol import ProtocolTests
 from tests.storage.conformance.run import RunTests
+from tests.storage.conformance.shards import ShardTests
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ class TestPostgresCatalog(CatalogTests):
     pass
 
 
-class TestPostgresAppending(AppendingTests):
+class TestPostgresAppending(AppendingTests, ShardTests):
     @pytest.fixture
     def pair(self, empty: Path, postgres: Server, tmp_path: Path) -> tuple[Path, Path]:
         ours, theirs = tmp_path / "ours", tmp_path / "theirs"

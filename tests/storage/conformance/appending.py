@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,11 @@ import pyarrow as pa
 import pytest
 
 from actlake.storage import Lake
-from actlake.storage.appending import META, Appender
-from actlake.storage.arrays import Chunk
-from actlake.storage.durable import Digest
-from actlake.storage.errors import InputError
+from actlake.storage.appending import Appender
+from actlake.storage.errors import CorruptError
 from actlake.storage.fields import arrow_schema
-from actlake.storage.merging import merge_small_files
-from actlake.storage.shards import Receipt, receipts_table, refuse_committed
+from actlake.storage.known_tables import META
+from actlake.storage.table_files import live_files, swap_files
 from actlake.storage.transaction import Transaction
 
 TABLES = ("tokens", "labels", "feature_statistics", "postings", "runs")
@@ -114,6 +112,35 @@ class AppendingTests:
         files, start = _asked(lake, ends.format(META, table))[0]
         assert (files, start) == (3, 2 * len(rows))
 
+    def test_replace__leaves_the_catalog_that_ducklake_would(
+        self, lakes: tuple[Lake, Lake], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        appended = _counted(monkeypatch)
+        random = np.random.default_rng(6)
+        for table in ("labels", *["postings"] * 5, "labels"):
+            rows = any_rows(table, random)
+            for lake in lakes:
+                append_rows(lake, [(table, rows)])
+        for lake in lakes:  # some rows of a file that is replaced, all of one that is not
+            _change(lake, "DELETE FROM postings WHERE row % 5 = 0 AND rowid < 36")
+            _change(lake, "DELETE FROM postings WHERE rowid >= 144")
+        before = len(appended)
+        for lake in lakes:
+            _rewrite(lake, "postings", 3)
+        assert len(appended) == before + 1
+        ours, theirs = lakes
+        for table, columns in FACTS.items():
+            query = f"SELECT {columns} FROM {META}.{table} ORDER BY ALL"
+            for a, b in zip(_asked(ours, query), _asked(theirs, query), strict=True):
+                assert a == b, table
+        for table in ("postings", "labels"):
+            for at in (f" AT (VERSION => {ours.newest_snapshot() - 1})", ""):
+                query = f"SELECT * FROM lake.{table}{at} ORDER BY ALL"
+                np.testing.assert_equal(_asked(ours, query), _asked(theirs, query))
+        with pytest.raises(CorruptError, match=r"of 1 files of postings .* 0 are there"):
+            _rewrite(ours, "postings", 1, gone=True)
+        assert _asked(ours, query) == _asked(theirs, query)
+
     def test_ranges__leave_out_no_file_that_may_hold_the_rows(
         self, lakes: tuple[Lake, Lake]
     ) -> None:
@@ -147,55 +174,29 @@ class AppendingTests:
 
         lake._catalog.commit(look, "x")
 
-    def test_refuse_committed__among_others_who_append_delete_and_merge(
-        self, pair: tuple[Path, Path]
-    ) -> None:
-        random = np.random.default_rng(5)
-        committed: set[tuple[str, int]] = set()
-        outcomes = Counter[str]()
-        with ExitStack() as resources:
-            runs = []
-            for number in range(3):
-                lake = resources.enter_context(closing(Lake.open(pair[0])))
-                runs.append(resources.enter_context(lake.run("append", {"writer": number}, {})))
-            for _ in range(90):
-                run = runs[random.integers(len(runs))]
-                owner = "ab"[random.integers(2)]
-                chance = random.random()
-                if chance < 0.04:
-                    run.commit(partial(_delete, owner), "x")
-                    committed = {one for one in committed if one[0] != owner}
-                elif chance < 0.1:
-                    outcomes["merged"] += "shards" in {one.table for one in merge_small_files(run)}
-                else:
-                    first = int(random.integers(40))
-                    shards = range(first, first + int(random.integers(1, 4)))
-                    keys = {(owner, shard) for shard in shards}
-                    receipts = [_receipt(*key) for key in sorted(keys)]
-                    try:
-                        run.append(
-                            {"shards": receipts_table(receipts)},
-                            "x",
-                            check=partial(refuse_committed, receipts=receipts),
-                        )
-                    except InputError:
-                        assert keys & committed
-                        outcomes["refused"] += 1
-                    else:
-                        assert not keys & committed
-                        outcomes["committed"] += 1
-                        committed |= keys
-            found = _asked(lake, "SELECT owner, shard FROM shards")
-        assert sorted(found) == sorted(committed)
-        assert min(outcomes.values()) > 1, outcomes
+
+def _change(lake: Lake, statement: str) -> None:
+    lake._catalog.commit(lambda now: now.execute(statement), "x")
 
 
-def _delete(owner: str, now: Transaction) -> None:
-    now.execute("DELETE FROM shards WHERE owner = $owner", owner=owner)
+def _rewrite(lake: Lake, table: str, count: int, *, gone: bool = False) -> None:
+    """Put one file in the place of the first ``count`` of a table."""
 
+    def rows(query: str, **parameters: object) -> list[Any]:
+        return lake._connection().execute(query, parameters or None).fetchall()
 
-def _receipt(owner: str, shard: int) -> Receipt:
-    return Receipt.of_chunk(owner, "rows", shard, (shard, shard + 1), Chunk(Digest(7, "h"), 1), "r")
+    old = live_files(rows, table)[:count]
+    paths = [str(lake.root / one.path) for one in old]
+    query = f"SELECT * FROM {table} WHERE filename IN (SELECT unnest($paths)) ORDER BY rowid"
+    kept = lake._connection().execute(query, {"paths": paths}).to_arrow_table()
+    staged = lake._catalog.stage(table, kept.cast(arrow_schema(table)))
+    if gone:
+        old = [replace(one, path=f"{one.path}x") for one in old]
+
+    def change(now: Transaction) -> None:
+        swap_files(lake.store, now, table, old, [staged], sum(one.rows for one in old))
+
+    lake._catalog.commit(change, "x", staged=[staged])
 
 
 def append_rows(lake: Lake, rows: list[tuple[str, pa.Table]]) -> None:

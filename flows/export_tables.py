@@ -9,7 +9,7 @@ import duckdb
 from actlake import sql
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
-from actlake.storage.duck import literal
+from actlake.storage.duck import first_row, literal
 from actlake.storage.fields import TABLES
 from actlake.storage.store import Store
 
@@ -39,7 +39,7 @@ class TableReader:
             SELECT strftime(snapshot_time::TIMESTAMP, '%Y-%m-%d %H:%M:%S') || ' UTC'
             FROM ducklake_snapshots('lake') WHERE snapshot_id = $snapshot
         """
-        row = self._connection.execute(query, {"snapshot": snapshot}).fetchone()
+        row = first_row(self._connection.execute(query, {"snapshot": snapshot}))
         self.snapshot = Snapshot(snapshot, str(row[0]) if row else "at a time that has expired")
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class TableReader:
         return {name: self._count(name) for name in TABLES if name in known}
 
     def _count(self, table: str) -> int:
-        row = self._connection.execute(f"SELECT count(*) FROM lake.main.{table}").fetchone()  # noqa: S608
+        row = first_row(self._connection.execute(f"SELECT count(*) FROM lake.main.{table}"))  # noqa: S608
         return 0 if row is None else int(row[0])
 
     def write(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.csr import INDPTR, Csr, index_dtype
+from actlake.storage.duck import first_row
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
@@ -134,7 +135,7 @@ def codes_named(reading: Reading, name: str) -> Codes:
         FROM codes WHERE codes = $name
     """
     reading.table("codes", codes=(name, name))
-    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
+    row = first_row(reading.connection().execute(query, {"name": sought(name)}))
     if row is None:
         raise NotFoundError(f"no codes {name!r} in {reading.root}; see `actlake ls codes`")
     dictionary, tensor, n_features, dtype, rowset, fingerprint, id_, path, state = row

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actlake.storage.codes import Codes
+from actlake.storage.duck import first_row
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.reading import Reading
 
@@ -76,7 +77,7 @@ def example_rows(
     if mask != "all" or kind != "top":
         reading.table("feature_statistics", codes=(codes.name,) * 2)
         other = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
-        if connection.execute(other, {"codes": codes.name, "mask": mask}).fetchone() == (0,):
+        if first_row(connection.execute(other, {"codes": codes.name, "mask": mask})) == (0,):
             raise InputError(
                 f"codes {codes.name} are not summarized under the mask {mask}; "
                 "run `actlake summarize` first, or use the mask all"

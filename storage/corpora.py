@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
+from actlake.storage.duck import first_row
 from actlake.storage.errors import CorpusError, NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, sought
@@ -78,7 +79,7 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
 def corpus_facts(connection: duckdb.DuckDBPyConnection, corpus: str) -> CorpusFacts:
     """Fingerprint and count of a corpus; NotFoundError if there is none of that name."""
     query = "SELECT fingerprint, documents FROM corpora WHERE corpus = $corpus"
-    row = connection.execute(query, {"corpus": sought(corpus)}).fetchone()
+    row = first_row(connection.execute(query, {"corpus": sought(corpus)}))
     if row is None:
         raise NotFoundError(f"no corpus {corpus!r} in this lake; see `actlake ls corpora`")
     return CorpusFacts(*row)

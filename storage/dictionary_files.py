@@ -12,6 +12,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import sound_content
+from actlake.storage.duck import first_row
 from actlake.storage.durable import publish
 from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -96,7 +97,7 @@ def dictionary_named(reading: Reading, name: str) -> DictionaryFile:
         FROM dictionaries WHERE dictionary = $name
     """
     reading.table("dictionaries", dictionary=(name, name))
-    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
+    row = first_row(reading.connection().execute(query, {"name": sought(name)}))
     if row is None:
         raise NotFoundError(
             f"no dictionary {name!r} in {reading.root}; see `actlake ls dictionaries`"

@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -110,6 +111,16 @@ def _extension_file(name: str) -> Path | None:
         for file in sorted(version.glob("*.duckdb_extension")):
             return file
     return None
+
+
+def first_row(result: duckdb.DuckDBPyConnection) -> Any:
+    """The first of the rows that were asked for, None if there is none.
+
+    Unlike ``fetchone`` it leaves no result behind, which would keep its transaction, and so the log
+    of a SQLite catalog, from ending for as long as the connection is not used again.
+    """
+    rows = result.fetchall()
+    return rows[0] if rows else None
 
 
 def attach_lake(

@@ -24,7 +24,7 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from actlake.storage.duck import LAKE, literal, one_line
+from actlake.storage.duck import LAKE, first_row, literal, one_line
 from actlake.storage.errors import FormatError, QueryError
 from actlake.storage.functions import AGGREGATES, ROW_MAKERS, SCALARS, TABLE_FUNCTIONS, VOLATILE
 from actlake.storage.results import Result, TimeLimit
@@ -129,7 +129,7 @@ def sandboxed(con: duckdb.DuckDBPyConnection, allowed: Iterable[str]) -> duckdb.
     Attach the lake and make views (in ``memory``) before. Raises FormatError for a lake that brings
     views or macros of its own: their text would run without ever being checked.
     """
-    stored = con.execute(_STORED_TEXT).fetchone()
+    stored = first_row(con.execute(_STORED_TEXT))
     if stored is not None:
         raise FormatError(f"the lake's catalog holds {stored[0]}, a view or macro; drop it first")
     folders = ", ".join(literal(f"{folder}/") for folder in allowed)
@@ -183,7 +183,7 @@ _twins = threading.Lock()
 def _twin(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     """A second connection to the same lake: running a query silently ends the last one's rows."""
     with _twins:  # threads may share con
-        row = con.execute("SELECT current_setting('search_path')").fetchone()
+        row = first_row(con.execute("SELECT current_setting('search_path')"))
     twin = con.cursor()
     twin.execute(f"SET search_path = {literal(row[0] if row else '')}")
     return twin
@@ -202,7 +202,7 @@ def _statement(sql: str) -> Node:
     if _CONTROL.search(sql):
         raise QueryError("the query holds control characters; write it as plain text")
     con = _parser().cursor()
-    row = con.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    row = first_row(con.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]))
     try:
         tree: Node = json.loads(row[0] if row else "", object_pairs_hook=_without_position)
     except RecursionError as error:

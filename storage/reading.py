@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from actlake import sql
 from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
-from actlake.storage.duck import LAKE
+from actlake.storage.duck import LAKE, first_row
 from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.parquet_files import FILES
@@ -235,7 +235,7 @@ class Reading:
     def _named(self, select: str) -> set[str]:
         """Names that stand where a table does; of what is no SELECT, none: it is refused later."""
         parse = "SELECT json_serialize_sql($select::VARCHAR)"
-        found = self.connection().execute(parse, {"select": select}).fetchone()
+        found = first_row(self.connection().execute(parse, {"select": select}))
         waiting, names = [json.loads(found[0]) if found else None], set[str]()
         while waiting:
             node = waiting.pop()

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import duckdb
 
+from actlake.storage.duck import first_row
 from actlake.storage.transaction import StagedRows
 
 __all__ = ["added_files", "landed_snapshot"]
@@ -21,7 +22,7 @@ def landed_snapshot(
         WHERE parse_filename(path) IN (SELECT unnest($files))
     """
     files = sorted(one.path.name for one in registered)
-    row = connection.execute(query, {"files": files}).fetchone()
+    row = first_row(connection.execute(query, {"files": files}))
     return None if row is None or row[0] is None else int(row[0])
 
 

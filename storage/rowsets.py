@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
+from actlake.storage.duck import first_row
 from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import sought
@@ -151,7 +152,7 @@ def rowset_named(reading: Reading, name: str) -> Rowset:
     query = "SELECT * FROM rowsets WHERE rowset = $name"  # an older snapshot has fewer columns
     reading.table("rowsets", rowset=(name, name))
     found = reading.connection().execute(query, {"name": sought(name)})
-    columns, row = [column[0] for column in found.description or ()], found.fetchone()
+    columns, row = [column[0] for column in found.description or ()], first_row(found)
     if row is None:
         raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
     facts = dict(zip(columns, row, strict=True))

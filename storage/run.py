@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from actlake.storage.catalog import Catalog, author
 from actlake.storage.claims import Claim, Claims
-from actlake.storage.duck import one_line
+from actlake.storage.duck import first_row, one_line
 from actlake.storage.durable import Digest
 from actlake.storage.errors import BusyError, LakeError
 from actlake.storage.fields import arrow_schema
@@ -185,7 +185,7 @@ def started_run(
         name = f"{stamp[:-3]}-{uuid4().hex[:4]}"
         run = Run(name, key, flow, root, catalog, claims, claim, resources)
         query = "SELECT count(*) FROM runs WHERE key = $key AND state = 'completed'"
-        if reader().execute(query, {"key": key}).fetchone() != (0,):
+        if first_row(reader().execute(query, {"key": key})) != (0,):
             run.done = True
             yield run
             return

@@ -3,6 +3,7 @@
 import duckdb
 import pyarrow as pa
 
+from actlake.storage.duck import first_row
 from actlake.storage.errors import CorruptError, NotFoundError
 
 __all__ = ["current_snapshot", "refuse_withdrawn", "snapshots"]
@@ -10,7 +11,7 @@ __all__ = ["current_snapshot", "refuse_withdrawn", "snapshots"]
 
 def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     """The snapshot that a query on this connection would see now."""
-    row = connection.execute("SELECT id FROM lake.current_snapshot()").fetchone()
+    row = first_row(connection.execute("SELECT id FROM lake.current_snapshot()"))
     if row is None:
         raise CorruptError("the catalog has no snapshot; restore it from a backup")
     return int(row[0])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
 from actlake.storage.batches import Batches, Keep
+from actlake.storage.duck import first_row
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.gathering import gather
 from actlake.storage.keys import sought
@@ -159,7 +160,7 @@ def tensor_named(reading: Reading, name: str) -> Tensor:
         FROM tensors WHERE tensor = $name
     """
     reading.table("tensors", tensor=(name, name))
-    row = reading.connection().execute(query, {"name": sought(name)}).fetchone()
+    row = first_row(reading.connection().execute(query, {"name": sought(name)}))
     if row is None:
         raise NotFoundError(f"no tensor {name!r} in {reading.root}; see `actlake ls tensors`")
     model, site, module, side, dtype, width, rowset, fingerprint, id_, path, state = row

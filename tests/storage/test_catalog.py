@@ -2,6 +2,7 @@
 
 import getpass
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,34 @@ def test_damaged_catalog__is_said_in_one_line(empty_lake: Path, tmp_path: Path) 
     with pytest.raises(LakeError, match="cannot read") as caught:
         Lake.open(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_reader__that_waits_lets_the_log_end(bench: Lake, tmp_path: Path) -> None:
+    """A transaction left open would keep what others commit in a log that grows for days."""
+    root = Path(shutil.copytree(bench.root, tmp_path / "lake"))
+    log = root / "catalog.sqlite-wal"
+    with closing(Lake.open(root)) as reader, closing(Lake.open(root)) as writer:
+        number = 0
+
+        def committed() -> None:
+            nonlocal number
+            number += 1
+            writer.create_mask(f"waits-{number}", f"position > {number}")
+            assert not log.exists() or log.stat().st_size == 0
+
+        committed()
+        [tensor, *_] = reader.sql("SELECT tensor FROM tensors").pl()["tensor"]
+        committed()
+        for look in (
+            reader.newest_snapshot,
+            lambda: reader.tensor(tensor)[:],
+            lambda: reader.mask("all"),
+            lambda: [*reader.sql("SELECT 1 FROM shards").rows()],
+            lambda: reader.table("tokens").collect(),
+            lambda: reader.snapshots(3),
+            lambda: [*reader.verify()],
+            lambda: reader.create_mask("own", "position > 0"),
+            lambda: reader.at(reader.newest_snapshot()).close(),
+        ):
+            look()
+            committed()

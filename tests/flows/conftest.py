@@ -11,8 +11,9 @@ from click.testing import CliRunner, Result
 from actlake.flows.cli import main
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli
-from tests.flows.small_lake import build_small_lake
+from tests.flows.small_lake import small_lake_made
 from tests.flows.tiny import ingested, learn, save_model, write_documents
+from tests.shared import made_once
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +22,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     @cache
     def save(architecture: str) -> Path:
-        folder = tmp_path_factory.mktemp(architecture) / f"tiny-{architecture}"
-        return save_model(architecture, folder)
+        name = f"tiny-{architecture}"
+        return made_once(tmp_path_factory, name, lambda path: save_model(architecture, path))
 
     return save
 
 
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_documents(tmp_path_factory.mktemp("documents") / "documents.jsonl")
+    return made_once(tmp_path_factory, "documents.jsonl", write_documents)
 
 
 @pytest.fixture(scope="session")
@@ -37,9 +38,11 @@ def ingested_lake(
     tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], Path], documents: Path
 ) -> Path:
     """A lake with one corpus, cut into rows for the tiny llama; copy it before writing."""
-    path = tmp_path_factory.mktemp("ingested") / "lake"
-    ingested(path, documents, [tiny("llama")]).close()
-    return path
+    return made_once(
+        tmp_path_factory,
+        "ingested-lake",
+        lambda path: ingested(path, documents, [tiny("llama")]).close(),
+    )
 
 
 @pytest.fixture
@@ -51,18 +54,19 @@ def lake(ingested_lake: Path, tmp_path: Path) -> Lake:
 @pytest.fixture(scope="session")
 def dictionary_lake(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[str], Path]) -> Path:
     """A lake with a tensor of the tiny llama and its dictionary ``d``; copy it before writing."""
-    folder = tmp_path_factory.mktemp("dictionary")
-    many = write_documents(folder / "documents.jsonl", (4, 9, 2, 40), seed=1, repeat=12)
-    learn(ingested(folder / "lake", many, [tiny("llama")]), tiny("llama")).close()
-    return folder / "lake"
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        many = write_documents(folder / "documents.jsonl", (4, 9, 2, 40), seed=1, repeat=12)
+        learn(ingested(folder / "lake", many, [tiny("llama")]), tiny("llama")).close()
+
+    return made_once(tmp_path_factory, "dictionary", make) / "lake"
 
 
 @pytest.fixture(scope="session")
 def speeches(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lake of 40 speeches whose features are known; tests only read it."""
-    path = tmp_path_factory.mktemp("speeches") / "lake"
-    build_small_lake(path).close()
-    return path
+    return small_lake_made(tmp_path_factory)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ A test module that imports ``counted_lake`` has it as the fixture ``lake``.
 """
 
 import shutil
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.storage.lake import Lake
+from tests.shared import made_once
 
 CODES, MASKS = "d@c", ("no_special", "late")
 Dense = NDArray[np.float64]
@@ -23,17 +24,17 @@ Dense = NDArray[np.float64]
 @pytest.fixture(name="lake", scope="session")
 def counted_lake(dictionary_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """Codes of the dictionary, summarized under two masks; copy it before writing."""
-    return _counted(dictionary_lake, tmp_path_factory.getbasetemp() / "counted-lake")
+    build = partial(_build, dictionary_lake)
+    return Lake.open(made_once(tmp_path_factory, "counted-lake", build))
 
 
-@cache  # every module that imports the fixture has one of its own
-def _counted(source: Path, path: Path) -> Lake:
+def _build(source: Path, path: Path) -> None:
     lake = Lake.open(shutil.copytree(source, path))
     encode(lake, dictionary="d")
     lake.create_mask("late", "position > 3 AND NOT is_special")
     for mask in MASKS:
         summarize(lake, codes=CODES, mask=mask, examples=5, tokens=4)
-    return lake
+    lake.close()
 
 
 def stored(lake: Lake) -> Dense:

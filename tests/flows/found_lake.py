@@ -4,7 +4,7 @@ A test module that imports ``shared_found_lake`` has it as the fixture ``found_l
 """
 
 import shutil
-from functools import cache
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,9 @@ from tests.flows.small_lake import (
     TENSOR,
     TOPK,
     codes_name,
+    small_lake_made,
 )
-from tests.flows.small_lake import _built as built_small_lake
+from tests.shared import made_once
 
 OTHER_TENSOR = "toy:other@speeches"
 TARGET = "party"
@@ -39,13 +40,12 @@ HOSTILE_LEVEL = "left\x01\u202e<i>right"
 @pytest.fixture(name="found_lake", scope="session")
 def shared_found_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The lake with findings of this session; copy it before writing."""
-    return _built(tmp_path_factory.getbasetemp())
+    small = small_lake_made(tmp_path_factory)
+    return Lake.open(made_once(tmp_path_factory, "found-lake", partial(_build, small)))
 
 
-@cache  # every module that imports the fixture has one of its own
-def _built(base: Path) -> Lake:
-    small = built_small_lake(base / "small-lake")
-    lake = Lake.open(shutil.copytree(small.root, base / "found-lake"))
+def _build(small: Path, path: Path) -> None:
+    lake = Lake.open(shutil.copytree(small, path))
     rows = lake.tensor(TENSOR)[:]
     turned = rows @ np.linalg.qr(np.random.default_rng(1).normal(size=(FEATURES, FEATURES)))[0]
     with lake.create_tensor(OTHER_TENSOR, rowset=ROWSET, width=FEATURES, dtype="float32") as writer:
@@ -76,4 +76,4 @@ def _built(base: Path) -> Lake:
         )
     summarize_pairs(lake, codes=codes_name(IDENTITY), mask=MASK, min_fires=5, min_joint=2)
     summarize_labels(lake, codes=codes_name(IDENTITY), label="side", subset_by=TARGET, mask=MASK)
-    return lake
+    lake.close()

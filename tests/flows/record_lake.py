@@ -5,7 +5,6 @@ Documents have ``WORDS`` rows and a special one before them. A test module that 
 """
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from actlake.storage.tensor_writer import (
     publish_shard,
     seal,
 )
+from tests.shared import made_once
 from tests.sql.conftest import encode
 
 NOW, THEN = "now", "then"
@@ -61,11 +61,10 @@ def side(document: int) -> str:
 @pytest.fixture(name="record_lake", scope="session")
 def shared_record_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The lake of this session with its records; copy it before writing."""
-    return _built(tmp_path_factory.getbasetemp() / "record-lake")
+    return Lake.open(made_once(tmp_path_factory, "record-lake", _build))
 
 
-@cache  # every module that imports the fixture has one of its own
-def _built(path: Path) -> Lake:
+def _build(path: Path) -> None:
     lake = Lake.create(path)
     for corpus, documents in DOCUMENTS.items():
         _fill(lake, corpus, documents)
@@ -76,7 +75,7 @@ def _built(path: Path) -> Lake:
     summarize_labels(lake, codes=now, label="side", subset_by="party")
     summarize_labels(lake, codes=now, label="side", level="token")
     diff_corpora(lake, a=now, b=codes_of(THEN))
-    return lake
+    lake.close()
 
 
 def _fill(lake: Lake, corpus: str, documents: int) -> None:

@@ -5,7 +5,6 @@ module that imports ``shared_small_lake`` has it as the fixture ``small_lake``.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +40,7 @@ from actlake.storage.tensor_writer import (
     publish_shard,
     seal,
 )
+from tests.shared import made_once
 
 CORPUS, TOKENIZER, ROWSET, TENSOR = "speeches", "words", "speeches@words", "toy:resid@speeches"
 TOPK, IDENTITY = "topk:toy:resid:16", "identity:toy:resid:16"
@@ -91,12 +91,11 @@ def build_small_lake(path: Path) -> Lake:
 @pytest.fixture(name="small_lake", scope="session")
 def shared_small_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """The small lake of this session; copy it before writing."""
-    return _built(tmp_path_factory.getbasetemp() / "small-lake")
+    return Lake.open(small_lake_made(tmp_path_factory))
 
 
-@cache  # every module that imports the fixture has one of its own
-def _built(path: Path) -> Lake:
-    return build_small_lake(path)
+def small_lake_made(factory: pytest.TempPathFactory) -> Path:
+    return made_once(factory, "small-lake", lambda path: build_small_lake(path).close())
 
 
 def codes_name(dictionary: str) -> str:

@@ -44,9 +44,9 @@ MIB = b"x" * (1 << 20)
 BOMBS: dict[str, Callable[[Path], None]] = {
     "dictionary.parquet": parquet_of_one_text_many_times,
     "label.parquet": parquet_of_columns,
-    "line.jsonl.gz": packed(MIB, 1 << 10),
-    "text.txt.gz": packed(MIB, 1 << 10),
-    "cell.csv.gz": packed(MIB, 1 << 10),
+    "line.jsonl.gz": packed(MIB, 1 << 9),
+    "text.txt.gz": packed(MIB, 1 << 9),
+    "cell.csv.gz": packed(MIB, 1 << 9),
     "deep.jsonl.gz": packed(b"[" * (1 << 20), 8),
 }
 CODE = """

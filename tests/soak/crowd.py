@@ -32,7 +32,7 @@ WRITERS, READERS = 8, 4
 LOOK_SECONDS = 10.0
 """From two looks of a reader to its next two. Readers that never wait take the processor from
 writers, which are to be measured."""
-MERGE_SECONDS = 60.0
+MERGE_SECONDS = 30.0
 WIDTH = 4
 SHARDS = 256
 """Of a tensor; a writer begins another when one is full."""

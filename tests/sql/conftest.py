@@ -23,6 +23,7 @@ from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.run import Run
+from tests.shared import made_once
 from tests.sql.tiny import (
     CAT,
     CODES,
@@ -282,9 +283,7 @@ def similarity(a: str, b: str, *, p: float) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny") / "lake"
-    build(path).close()
-    return path
+    return made_once(tmp_path_factory, "tiny-sql-lake", lambda path: build(path).close())
 
 
 @pytest.fixture(scope="session")

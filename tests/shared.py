@@ -1,0 +1,25 @@
+"""What is made once for all processes of a test run, since to make it again costs more than to
+wait for it."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from actlake.storage.lock import locked
+
+__all__ = ["made_once"]
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """What ``make(path)`` leaves at ``path``, of that name; read it, or copy it to write to it."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # of this process, in that of the run
+        base = base.parent
+    path, made = base / name, base / f".{name}.made"
+    with locked(base / f".{name}.lock"):
+        if not made.exists():
+            make(path)
+            made.touch()
+    return path

@@ -94,8 +94,30 @@ _COUNTS = f"""
     ORDER BY ALL
 """  # noqa: S608 - ours
 
+# What the catalog tells comes first and as it is: joined otherwise, DuckDB would hold every file's
+# column against those of all files.
 _BOUNDS = f"""
-    WITH footers AS (
+    WITH told AS MATERIALIZED (
+        SELECT
+            t.table_name,
+            $folder || t.path || f.path AS file_name,
+            c.column_name,
+            s.value_count,
+            s.null_count,
+            s.min_value,
+            s.max_value
+        FROM __ducklake_metadata_{LAKE}.ducklake_file_column_stats AS s
+        INNER JOIN __ducklake_metadata_{LAKE}.ducklake_data_file AS f USING (data_file_id)
+        INNER JOIN (
+            SELECT DISTINCT table_id, table_name, path
+            FROM __ducklake_metadata_{LAKE}.ducklake_table
+        ) AS t ON t.table_id = f.table_id
+        INNER JOIN (
+            SELECT DISTINCT table_id, column_id, column_name
+            FROM __ducklake_metadata_{LAKE}.ducklake_column
+        ) AS c ON c.table_id = f.table_id AND c.column_id = s.column_id
+    ),
+    footers AS (
         SELECT
             file_name, path_in_schema,
             sum(num_values) AS n,
@@ -105,22 +127,13 @@ _BOUNDS = f"""
         FROM parquet_metadata($files) GROUP BY ALL
     )
     SELECT
-        t.table_name, m.file_name,
-        format('the catalog has other bounds or counts of its column {{}}', c.column_name)
-    FROM __ducklake_metadata_{LAKE}.ducklake_file_column_stats AS s
-    INNER JOIN __ducklake_metadata_{LAKE}.ducklake_data_file AS f USING (data_file_id)
-    INNER JOIN (
-        SELECT DISTINCT table_id, table_name, path FROM __ducklake_metadata_{LAKE}.ducklake_table
-    ) AS t ON t.table_id = f.table_id
-    INNER JOIN (
-        SELECT DISTINCT table_id, column_id, column_name
-        FROM __ducklake_metadata_{LAKE}.ducklake_column
-    ) AS c ON c.table_id = f.table_id AND c.column_id = s.column_id
-    INNER JOIN footers AS m
-        ON m.file_name = $folder || t.path || f.path AND m.path_in_schema = c.column_name
-    WHERE s.value_count + s.null_count <> m.n
-        OR s.null_count <> m.nulls
-        OR (s.min_value IS NOT NULL AND NOT list_contains(m.lowest, s.min_value))
-        OR (s.max_value IS NOT NULL AND NOT list_contains(m.highest, s.max_value))
+        told.table_name, told.file_name,
+        format('the catalog has other bounds or counts of its column {{}}', told.column_name)
+    FROM told INNER JOIN footers AS m
+        ON m.file_name = told.file_name AND m.path_in_schema = told.column_name
+    WHERE told.value_count + told.null_count <> m.n
+        OR told.null_count <> m.nulls
+        OR (told.min_value IS NOT NULL AND NOT list_contains(m.lowest, told.min_value))
+        OR (told.max_value IS NOT NULL AND NOT list_contains(m.highest, told.max_value))
     ORDER BY ALL
 """  # noqa: S608 - ours

@@ -261,8 +261,11 @@ def export(path: Path, runner: str, **options: Any) -> None:
     """Write every table, plots and a page of features into FOLDER."""
     from actlake.flows.execution import execute
 
-    for file in execute(runner, "export", open_lake(path), options):
-        click.echo(file)
+    files = execute(runner, "export", open_lake(path), options)
+    click.echo(f"{len(files):,} files in {options['folder']}")
+    for file in files:
+        if file.parent == options["folder"].resolve():  # tables and plots have folders of their own
+            click.echo(file)
 
 
 @click.command(cls=LakeCommand)

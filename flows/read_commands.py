@@ -17,9 +17,14 @@ LISTS = {
     "dictionaries": "SELECT dictionary, method, n_features, width, tensor FROM dictionaries "
     "ORDER BY dictionary",
     "codes": "SELECT codes, rows, n_features, nnz, state FROM codes ORDER BY codes",
+    "labels": "SELECT corpus, label, count(DISTINCT document) AS documents, count(*) AS rows, "
+    'count(DISTINCT coalesce(value_text, value_real::VARCHAR)) AS "values" FROM labels '
+    "GROUP BY corpus, label ORDER BY corpus, label",
     "masks": "SELECT mask, predicate FROM masks ORDER BY mask",
     "summaries": "SELECT codes, mask, count(*) AS features, any_value(n_rows) AS n_rows "
     "FROM feature_statistics GROUP BY codes, mask ORDER BY codes, mask",
+    "hypotheses": "SELECT target, codes, mask, count(*) AS hypotheses, run FROM hypotheses "
+    "GROUP BY target, codes, mask, run ORDER BY run, target, codes, mask",
     "withdrawals": 'SELECT corpus, document, source_id, "at", reason, stale, purged '
     'FROM withdrawals ORDER BY "at", corpus, document',
 }
@@ -95,7 +100,7 @@ def log(path: Path, limit: int, snapshots: bool, pins: bool) -> None:
 @click.argument("select", required=False)
 @lake_option
 @click.option("--query", help="Run a query of the project instead; see --list.")
-@click.option("--list", "listing", is_flag=True, help="List the project's queries.")
+@click.option("--list", "listing", is_flag=True, help="List the queries and what they take.")
 @click.option("-p", "--parameter", "given", multiple=True, help="name=value for $name.")
 @click.option(
     "--format",
@@ -117,10 +122,13 @@ def sql(path: Path, select: str | None, query: str | None, listing: bool, **opti
     from actlake import sql as statements
     from actlake.flows.interrupt import interruptible
     from actlake.flows.terminal import parameters, write_result
+    from actlake.storage.named_queries import query_parameters
 
     if listing:
         for name in statements.names("queries"):
             click.echo(statements.text("queries", name).split("\n", 1)[0].removeprefix("-- "))
+            if taken := query_parameters(name):
+                click.echo(f"    -p: {taken}")
         return
     if (select is None) == (query is None):
         raise click.UsageError("give one SELECT, or --query NAME, or --list")

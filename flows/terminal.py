@@ -35,14 +35,20 @@ __all__ = [
 ]
 
 SUFFIXES = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+LEAST_WIDTH = 14
+"""Of a column of a table, unless all of its cells are narrower."""
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 RESERVED = ("self", "select", "name", "seconds")
 """What ``Lake.sql`` and ``Lake.query`` call their own arguments."""
 
 
 def print_table(rows: pa.Table, *, title: str | None = None) -> None:
-    """A table as wide as the terminal; everywhere else as wide as its content."""
+    """A table as wide as the terminal, or a line a value where it is too narrow for that;
+    everywhere else as wide as its content."""
     screen = console()
+    if screen.width < sum(min(LEAST_WIDTH, _width(rows, name)) for name in rows.column_names):
+        _print_records(screen, rows, title)
+        return
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for name, column in zip(rows.column_names, rows.columns, strict=True):
         numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
@@ -51,6 +57,22 @@ def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     for row in zip(*(column.to_pylist() for column in rows.columns), strict=True):
         table.add_row(*(Text(shown(value)) for value in row))
     screen.print(table)
+
+
+def _width(rows: pa.Table, name: str) -> int:
+    """Of the widest cell of a column, its name included, and of what is between two."""
+    return 2 + max(len(one) for one in (name, *map(shown, rows[name].to_pylist())))
+
+
+def _print_records(screen: Console, rows: pa.Table, title: str | None) -> None:
+    if title is not None:
+        screen.print(Text(title, style="italic"))
+    for number, row in enumerate(rows.to_pylist(), 1):
+        screen.print(Text(f"row {number} of {len(rows):,}", style="dim"))
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in row.items():
+            table.add_row(Text(visible(name), style="bold"), Text(shown(value)))
+        screen.print(table)
 
 
 def print_forecast(found: Forecast) -> None:

@@ -163,7 +163,8 @@ def run_select(
     }
     names = _parameters(_checked(sql))
     for name in sorted(names - values.keys()):
-        raise QueryError(f"the query has a parameter ${name} and no value for it")
+        known = ", ".join(f"${known}" for known in sorted(names))
+        raise QueryError(f"the query takes {known}, and there is no value for ${name}")
     for name in sorted(values.keys() - names):
         known = ", ".join(f"${known}" for known in sorted(names)) or "none"
         raise QueryError(f"the query has no parameter ${name}; it has {known}")

@@ -29,6 +29,7 @@ from actlake.storage.guard import run_select
 from actlake.storage.keys import Json
 from actlake.storage.masks import Mask, mask_named, mask_rows
 from actlake.storage.migrations import applied, migrate
+from actlake.storage.named_queries import asked_query
 from actlake.storage.partials import stored_partials
 from actlake.storage.reader import Reader
 from actlake.storage.reading import Mode, Reading
@@ -201,11 +202,12 @@ class Lake:
         return run_select(self._reader.connection, select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
-        """The result of a query from ``sql/queries``; NotFoundError if there is none."""
-        try:
-            text = sql.text("queries", name)
-        except KeyError as error:
-            raise NotFoundError(error.args[0]) from None
+        """The result of a query from ``sql/queries``.
+
+        NotFoundError if there is none of that name, or it asks about codes, a mask or a label that
+        the lake does not have.
+        """
+        text = asked_query(self._connection(), self.root, name, parameters)
         return self.sql(text, seconds=seconds, **parameters)
 
     def table(self, name: str) -> pl.LazyFrame:

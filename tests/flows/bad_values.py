@@ -247,7 +247,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("SELECT 1; SELECT 2", "not 2 statements"),
             ("DROP TABLE tokens", "only SELECT may run here, not DROP"),
             ("SELECT * FROM nothing", "nothing does not exist"),
-            ("SELECT $x", "has a parameter $x and no value"),
+            ("SELECT $x", "takes $x, and there is no value for $x"),
             ("SELECT '" + "x" * 200_000 + "'", "longer than 100,000 characters"),
         ),
         "query": (("nothing", "nothing"), ("../schema/0001", "no '../schema"), ("", "no '' in")),

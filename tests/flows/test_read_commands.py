@@ -1,5 +1,6 @@
 """sql, show, ls, log and verify: readable, exact, and deaf to what the data says."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from typing import Any
 import click
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
+from rich.console import Console
 
+from actlake.flows import terminal
 from actlake.flows.encode import encode
 from actlake.flows.read_commands import show
 from actlake.flows.summarize import summarize
@@ -19,6 +23,7 @@ from actlake.storage.contexts import KINDS
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
+from tests.flows.found_lake import shared_found_lake  # noqa: F401 - a fixture
 from tests.flows.small_lake import MASK, ROWSET, TOPK, codes_name
 
 ESCAPE = "\x1b[31m"
@@ -70,15 +75,47 @@ def test_sql__knows_the_projects_queries(speeches: Path, cli: Cli) -> None:
     listed = ok(cli(speeches, "sql", "--list")).splitlines()
     assert any(line.startswith("top_features:") for line in listed)
     assert all(":" in line for line in listed)
+    after = listed[[line.partition(":")[0] for line in listed].index("features_of_token") + 1]
+    assert after.startswith("    -p: $codes, $mask, $text text: the token as in vocabulary")
     about = ("-p", f"codes={codes_name(TOPK)}", "-p", f"mask={MASK}")
     query = ("sql", "--query", "top_features", *about)
     found = ok(cli(speeches, *query, "-p", "by=n_fires", "-p", "order=desc", "-p", "limit=3"))
     assert len(found.splitlines()) == 4
     assert "top_features" in refused(cli(speeches, "sql", "--query", "top_feature"))
+    assert refused(cli(speeches, *query)).endswith(
+        "the query takes $by, $codes, $limit, $mask, $order, and there is no value for $by"
+    )
+    for name, kind in (("codes", "codes"), ("mask", "masks")):
+        line = refused(cli(speeches, *query, "-p", f"{name}=nothing"))
+        assert f"no {name} 'nothing' in {speeches}; see `actlake ls {kind}`" in line
     for arguments in ((), ("SELECT 1", "--query", "top_features")):
         result = cli(speeches, "sql", *arguments)
         assert result.exit_code == 2
         assert "give one SELECT" in result.stderr
+
+
+def test_table__wider_than_the_terminal_is_a_line_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = pa.table({"run": ["r" * 40, "s"], "flow": ["a\x1b[31m", None], "n": [1, 2]})
+    texts = []
+    for width in (60, 20):
+        out = io.StringIO()
+        screen = Console(file=out, width=width, highlight=False)
+        monkeypatch.setattr(terminal, "console", lambda screen=screen: screen)
+        terminal.print_table(words, title="runs")
+        texts.append([line.rstrip() for line in out.getvalue().splitlines()])
+    assert texts[0][1].split() == ["run", "flow", "n"]
+    assert texts[1][:2] == ["runs", "row 1 of 2"]
+    assert "r" * 10 in texts[1][2]
+    assert [line.split() for line in texts[1][-4:]] == [
+        *(["row", "2", "of", "2"], ["run", "s"], ["flow"], ["n", "2"])
+    ]
+    assert "\x1b" not in "".join(texts[1])
+
+
+def test_ls__has_labels_and_hypotheses(found_lake: Lake, cli: Cli) -> None:
+    listed = ok(cli(found_lake.root, "ls", "labels")).splitlines()
+    assert ["speeches", "party", "40", "40", "2"] in [line.split() for line in listed]
+    assert "party" in ok(cli(found_lake.root, "ls", "hypotheses"))
 
 
 def test_sql__at_a_snapshot(speeches: Path, cli: Cli) -> None:

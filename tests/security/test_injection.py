@@ -142,8 +142,8 @@ def _parameters(lake: Lake, name: str) -> list[str]:
             lake.query(name, **dict.fromkeys(found, 1))
         except LakeError as error:
             message = str(error)
-            if "has a parameter $" not in message:
+            if "there is no value for $" not in message:
                 return found
-            found.append(message.partition("$")[2].partition(" ")[0])
+            found.append(message.rpartition("$")[2])
         else:
             return found

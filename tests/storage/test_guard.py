@@ -201,7 +201,7 @@ def test_refusal__says_what_to_do(sql: str, hint: str, con: duckdb.DuckDBPyConne
 def test_parameters__are_named_and_complete(con: duckdb.DuckDBPyConnection) -> None:
     sql = "SELECT year FROM documents WHERE document = $document OR year = $year ORDER BY 1"
     assert run_select(con, sql, {"document": 0, "year": 1992}).rows() == [(1990,), (1992,)]
-    with pytest.raises(QueryError, match=r"\$year and no value"):
+    with pytest.raises(QueryError, match=r"and there is no value for \$year"):
         run_select(con, sql, {"document": 0})
     with pytest.raises(QueryError, match=r"no parameter \$yer; it has \$document, \$year"):
         run_select(con, sql, {"document": 0, "year": 1, "yer": 1})

@@ -138,6 +138,18 @@ class Appender:
         """All files that are committed have smaller numbers."""
         return self._start[3]
 
+    def is_live(self, table: str, file: str) -> bool:
+        """Whether the newest snapshot reads a file of ``table``, of that name in its folder."""
+        tables = self._tables.named(self._start[1], {table})
+        if tables is None:
+            return False
+        query = f"""
+            SELECT 1 AS one FROM {self._database.schema}.ducklake_data_file
+            WHERE table_id = {tables[table].id} AND end_snapshot IS NULL
+                AND path = {literal(file)}
+        """  # noqa: S608
+        return bool(self._rows(f"SELECT * FROM {self._answer(query)}"))  # noqa: S608
+
     def ranges(
         self, table: str, column: str, *, where: tuple[str, str], since: int
     ) -> list[tuple[str | None, str | None]]:

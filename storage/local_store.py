@@ -73,7 +73,8 @@ class LocalStore(Store):
         durable.replace_file(path, content)
 
     def settle(self, path: Path) -> Digest:
-        durable.flush(path)
+        with durable.writing(path):
+            durable.flush(path)
         return self.digest(path)
 
     def touch(self, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import duckdb
@@ -25,12 +25,14 @@ from actlake.storage.names import NAMED, means_the_same
 from actlake.storage.settings import FORMAT, actlake_version
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
-from actlake.storage.transaction import StagedRows, Transaction
+from actlake.storage.transaction import Replaced, StagedRows, Transaction
 
 __all__ = ["Run", "pin_of", "started_run"]
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
+_Started = tuple[dict[str, Any], StagedRows]
+"""The row of a run, and its file."""
 
 
 class Run:
@@ -190,7 +192,8 @@ def started_run(
             yield run
             return
         try:
-            _record_start(run, parameters, inputs, current_snapshot(reader()), prefect_run)
+            snapshot = current_snapshot(reader())
+            started = _record_start(run, parameters, inputs, snapshot, prefect_run)
         except BaseException:
             with suppress(LakeError):
                 claims.unpin(pin_of(run.run))
@@ -200,11 +203,11 @@ def started_run(
         except BaseException as error:
             # Whatever happens here, the first error is the one to tell.
             with suppress(LakeError, OSError, duckdb.Error):
-                _record_end(run, "failed", _one_line(error))
+                _record_end(run, started, "failed", _one_line(error))
             if isinstance(error, duckdb.IOException) and (away := http_fault(one_line(error))):
                 raise away from error
             raise
-        _record_end(run, "completed", None)
+        _record_end(run, started, "completed", None)
 
 
 @contextmanager
@@ -229,7 +232,7 @@ def _record_start(
     inputs: Mapping[str, str],
     snapshot: int,
     prefect_run: str | None,
-) -> None:
+) -> _Started:
     row = {
         "run": run.run,
         "key": run.key,
@@ -262,23 +265,32 @@ def _record_start(
     crashed, _ = run.catalog.commit(change, message, claims=[run.claim], staged=[staged])
     for (one,) in crashed:
         run.claims.unpin(pin_of(str(one)))
+    return row, staged
 
 
-def _record_end(run: Run, state: str, error: str | None) -> None:
+def _record_end(run: Run, started: _Started, state: str, error: str | None) -> None:
+    row, first = started
+    facts = {
+        "state": state,
+        "error": error,
+        "ended": _now(),
+        "snapshot_after": run.snapshot_after,
+    }
+    last = run.catalog.stage("runs", pa.Table.from_pylist([row | facts], arrow_schema("runs")))
+
     def change(transaction: Transaction) -> None:
-        transaction.execute(
-            "UPDATE runs SET state = $state, error = $error, ended = $ended, "
-            "snapshot_after = $snapshot WHERE run = $run",
-            state=state,
-            error=error,
-            ended=_now(),
-            snapshot=run.snapshot_after,
-            run=run.run,
-        )
+        appender = transaction.appender
+        if appender is not None and appender.is_live("runs", first.path.name):
+            # An update would leave a list of deleted rows, which every later look at runs reads.
+            transaction.replace(Replaced("runs", [first.uri], 1), [last])
+        else:  # merged with those of other runs meanwhile
+            those = ", ".join(f"{name} = ${name}" for name in facts)
+            transaction.execute(f"UPDATE runs SET {those} WHERE run = $run", run=run.run, **facts)  # noqa: S608
 
     # Before, since nobody would look for the pin of a run that has ended.
     run.claims.unpin(pin_of(run.run))
-    run.catalog.commit(change, f"{run.flow} {run.run}: {state}", claims=[run.claim])
+    message = f"{run.flow} {run.run}: {state}"
+    run.catalog.commit(change, message, claims=[run.claim], staged=[last])
 
 
 def pin_of(run: str) -> str:

@@ -1,5 +1,6 @@
 """A run does its work once, alone, and says how it ended."""
 
+import getpass
 import json
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from actlake.storage import Lake
 from actlake.storage import run as module
 from actlake.storage.errors import BusyError, InputError, NameTakenError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.known_tables import META
+from actlake.storage.merging import FEWEST_FILES, merge_small_files
 from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 from tests.storage.conftest import content, fresh_name, python
@@ -66,6 +69,23 @@ class RunTests:
         assert messages == [
             f"verb {run.run}: {what}" for what in ("completed", "a mask", "started")
         ]
+
+    @pytest.mark.parametrize("merged", [False, True])
+    def test_run__ends_in_a_file_of_its_own_or_where_it_was_merged_to(
+        self, merged: bool, fresh: Lake
+    ) -> None:
+        with fresh.run("verb", {}, {}) as run:
+            for number in range(FEWEST_FILES if merged else 0):
+                with fresh.run("other", {"number": number}, {}):
+                    pass
+            if merged:
+                assert "runs" in {one.table for one in merge_small_files(run)}
+        found = facts(fresh, run)
+        assert (found["state"], found["author"]) == ("completed", getpass.getuser())
+        assert found["ended"] >= found["started"]
+        deletes = f"SELECT count(*) FROM {META}.ducklake_delete_file"
+        assert fresh._connection().execute(deletes).fetchall() == [(int(merged),)]
+        assert [*fresh.verify()] == []
 
     def test_run__that_wrote_nothing_has_no_snapshot(self, bench: Lake) -> None:
         with bench.run("verb", {"n": fresh_name()}, {}) as run:

@@ -42,7 +42,7 @@ def encode(
         Of the stored values, float16 or float32.
     """
     file = lake.dictionary(dictionary)
-    rows = lake.tensor(tensor or file.tensor)
+    rows = lake.tensor(file.tensor if tensor is None else tensor)
     if rows.width != file.width:
         raise InputError(
             f"dictionary {dictionary} encodes rows of width {file.width} and tensor {rows.name} "
@@ -56,10 +56,9 @@ def encode(
     plan = CodesPlan(
         name=check_name(
             "codes",
-            codes
-            or codes_name(
-                dictionary, rows.rowset.corpus, _shown_window(rows.rowset), rows.rowset.mask
-            ),
+            codes_name(dictionary, rows.rowset.corpus, _shown_window(rows.rowset), rows.rowset.mask)
+            if codes is None
+            else codes,
         ),
         dictionary=dictionary,
         dictionary_fingerprint=file.fingerprint,

@@ -90,7 +90,8 @@ def requests(
     stored_dtype(dtype)
     cut = facts.default_window if window is None else window
     shown_window = None if cut == facts.default_window else cut
-    tokens_rowset = rowset or rowset_name(corpus, facts.tokenizer, shown_window)
+    default_rowset = rowset_name(corpus, facts.tokenizer, shown_window)
+    tokens_rowset = default_rowset if rowset is None else rowset
     if rows is not None:
         tokens_rowset = chosen_name(tokens_rowset, check_name("mask", rows))
     found = []

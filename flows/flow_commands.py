@@ -264,7 +264,7 @@ def export(path: Path, runner: str, **options: Any) -> None:
     files = execute(runner, "export", open_lake(path), options)
     click.echo(f"{len(files):,} files in {options['folder']}")
     for file in files:
-        if file.parent == options["folder"].resolve():  # tables and plots have folders of their own
+        if file.parent == options["folder"].expanduser().resolve():
             click.echo(file)
 
 

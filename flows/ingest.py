@@ -127,7 +127,7 @@ def ingest_tokens(
     cut = facts.default_window if window is None else window
     shown = None if cut == facts.default_window else cut
     plan = RowsetPlan(
-        name=rowset or rowset_name(corpus, facts.tokenizer, shown),
+        name=rowset_name(corpus, facts.tokenizer, shown) if rowset is None else rowset,
         corpus=corpus,
         corpus_fingerprint=lake.corpus_fingerprint(corpus),
         kind="token",

@@ -46,7 +46,9 @@ def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     """A table as wide as the terminal, or a line a value where it is too narrow for that;
     everywhere else as wide as its content."""
     screen = console()
-    if screen.width < sum(min(LEAST_WIDTH, _width(rows, name)) for name in rows.column_names):
+    if len(rows) and screen.width < sum(
+        min(LEAST_WIDTH, _width(rows, name)) for name in rows.column_names
+    ):
         _print_records(screen, rows, title)
         return
     table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
@@ -70,6 +72,8 @@ def _print_records(screen: Console, rows: pa.Table, title: str | None) -> None:
     for number, row in enumerate(rows.to_pylist(), 1):
         screen.print(Text(f"row {number} of {len(rows):,}", style="dim"))
         table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(overflow="fold")
+        table.add_column(overflow="fold")
         for name, value in row.items():
             table.add_row(Text(visible(name), style="bold"), Text(shown(value)))
         screen.print(table)

@@ -82,9 +82,8 @@ def train(
             f"k is {k} and a {method} dictionary of {tensor} would have {size} features; choose "
             f"k from 1 to {size}"
         )
-    name = check_name(
-        "dictionary", dictionary or dictionary_name(method, rows.model, rows.site, size)
-    )
+    plain = dictionary_name(method, rows.model, rows.site, size)
+    name = check_name("dictionary", plain if dictionary is None else dictionary)
     split = SplitRows(lake, rows, lake.mask(mask))
     parameters: dict[str, Any] = {
         "method": method,

@@ -141,7 +141,7 @@ class Appender:
     def is_live(self, table: str, file: str) -> bool:
         """Whether the newest snapshot reads a file of ``table``, of that name in its folder."""
         tables = self._tables.named(self._start[1], {table})
-        if tables is None:
+        if tables is None or not self._known:
             return False
         query = f"""
             SELECT 1 AS one FROM {self._database.schema}.ducklake_data_file
@@ -160,7 +160,7 @@ class Appender:
         The number comes first, so that the database looks at what is new and nothing else.
         """
         tables = self._tables.named(self._start[1], {table})
-        if tables is None:
+        if tables is None or not self._known:
             return [(None, None)]  # it has no files, or such as DuckLake must look at
         known, schema = tables[table], self._database.schema
         by, wanted = known.columns[where[0]][0], literal(where[1])

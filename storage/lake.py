@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -207,7 +207,7 @@ class Lake:
         NotFoundError if there is none of that name, or it asks about codes, a mask or a label that
         the lake does not have.
         """
-        text = asked_query(self._connection(), self.root, name, parameters)
+        text = asked_query(partial(self.sql, seconds=seconds), self.root, name, parameters)
         return self.sql(text, seconds=seconds, **parameters)
 
     def table(self, name: str) -> pl.LazyFrame:

@@ -1,13 +1,11 @@
 """The questions in ``sql/queries``: what they take, and whether what they name is there."""
 
-from collections.abc import Mapping
-
-import duckdb
+from collections.abc import Callable, Mapping
 
 from actlake import sql
-from actlake.storage.duck import first_row
 from actlake.storage.errors import NotFoundError
 from actlake.storage.keys import sought
+from actlake.storage.results import Result
 
 __all__ = ["asked_query", "query_parameters"]
 
@@ -34,12 +32,9 @@ def query_parameters(name: str) -> str:
 
 
 def asked_query(
-    connection: duckdb.DuckDBPyConnection,
-    root: object,
-    name: str,
-    parameters: Mapping[str, object],
+    ask: Callable[..., Result], root: object, name: str, parameters: Mapping[str, object]
 ) -> str:
-    """The SELECT of that name.
+    """The SELECT of that name; ``ask(select, **parameters)`` asks the lake at ``root``.
 
     NotFoundError, which offers near names, if there is none, and if there are no such codes, mask
     or label as ``parameters`` name: an answer without rows would look like one about them.
@@ -48,7 +43,7 @@ def asked_query(
     for parameter in NAMES.keys() & parameters.keys():
         (table, column), value = NAMES[parameter], parameters[parameter]
         if isinstance(value, str):
-            query = f"SELECT count(*) FROM {table} WHERE {column} = $name"  # noqa: S608 - ours
-            if first_row(connection.execute(query, {"name": sought(value)})) == (0,):
+            query = f"SELECT 1 FROM {table} WHERE {column} = $name LIMIT 1"  # noqa: S608 - ours
+            if not ask(query, name=sought(value)).rows():
                 raise NotFoundError(f"no {column} {value!r} in {root}; see `actlake ls {table}`")
     return text

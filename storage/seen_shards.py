@@ -3,7 +3,7 @@ come since its last."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 __all__ = ["SeenShards"]
 
@@ -39,8 +39,15 @@ class SeenShards:
     def __init__(self) -> None:
         self._owners: dict[str, _Seen] = {}
 
-    def may_hold(self, catalog: Catalog, owner: str, shards: Collection[int]) -> bool:
-        """False if none of ``shards`` of ``owner`` is committed; it may be of no help."""
+    def doubt(
+        self, catalog: Catalog, owner: str, shards: Collection[int]
+    ) -> Literal["none", "these", "all"]:
+        """What must be asked for to know which of ``shards`` of ``owner`` are committed: nothing,
+        if none is; these; or all shards of the owner, where a file has many, so that it need not be
+        asked again.
+
+        A file's range of owners takes in others', so that shards of theirs are in doubt as well.
+        """
         seen = self._owners.setdefault(owner, _Seen(0))
         where = "owner", owner
         for low, high in catalog.ranges("shards", "shard", where=where, since=seen.before):
@@ -51,10 +58,10 @@ class SeenShards:
             else:
                 seen.ranges.append((int(low), int(high)))
         seen.before = catalog.next_file
-        return not seen.shards.isdisjoint(shards) or any(
-            low <= shard <= high for shard in shards for low, high in seen.ranges
-        )
+        if any(low <= shard <= high for shard in shards for low, high in seen.ranges):
+            return "all"
+        return "none" if seen.shards.isdisjoint(shards) else "these"
 
     def saw(self, catalog: Catalog, owner: str, shards: Iterable[int]) -> None:
-        """These are all shards of ``owner`` that are committed now."""
+        """These are all shards of ``owner`` that are committed now, as was asked for."""
         self._owners[owner] = _Seen(catalog.next_file, set(shards))

@@ -139,20 +139,30 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
             raise InputError(f"shard {one.shard} of {one.array} of {one.owner} came twice")
         wanted.add(key)
     appender = transaction.appender
+    doubts: dict[str, str] = {}
     for owner in sorted({owner for owner, _, _ in wanted}):
         shards = {shard for one, _, shard in wanted if one == owner}
-        if appender is not None and not appender.seen.may_hold(appender, owner, shards):
-            continue
-        # An owner at a time: DuckLake then opens only files that may hold one of its shards.
-        query = 'SELECT owner, "array", shard FROM shards WHERE owner = $owner'
-        found = [
-            (str(one), str(array), int(str(shard)))
-            for one, array, shard in transaction.rows(query, owner=owner)
-        ]
-        for _, array, shard in sorted(wanted.intersection(found)):
-            raise InputError(
-                f"shard {shard} of {array} of {owner} is already committed; shards are "
-                "immutable: run again to do only what is missing"
-            )
-        if appender is not None:
-            appender.seen.saw(appender, owner, {shard for _, _, shard in found})
+        doubts[owner] = (
+            "these" if appender is None else appender.seen.doubt(appender, owner, shards)
+        )
+    asked = [shard for owner, _, shard in wanted if doubts[owner] == "these"]
+    found: set[tuple[object, ...]] = set()
+    for doubt, (low, high) in {
+        "these": (min(asked, default=0), max(asked, default=0)),
+        "all": (0, (1 << 63) - 1),
+    }.items():
+        if owners := [owner for owner, what in doubts.items() if what == doubt]:
+            # With both conditions DuckLake opens only files that may hold such a row.
+            query = """
+                SELECT owner, "array", shard FROM shards
+                WHERE owner IN (SELECT unnest($owners)) AND shard BETWEEN $low AND $high
+            """
+            found |= {*transaction.rows(query, owners=owners, low=low, high=high)}
+    for owner, array, shard in sorted(key for key in wanted if key in found):
+        raise InputError(
+            f"shard {shard} of {array} of {owner} is already committed; shards are "
+            "immutable: run again to do only what is missing"
+        )
+    for owner, doubt in doubts.items():
+        if doubt == "all" and appender is not None:
+            appender.seen.saw(appender, owner, [one[2] for one in found if one[0] == owner])

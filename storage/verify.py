@@ -36,6 +36,7 @@ __all__ = [
     "Fault",
     "Part",
     "committed_bytes",
+    "file_faults",
     "verify",
     "verify_foundations",
     "verify_unopened",
@@ -108,12 +109,12 @@ def verify(
     try:
         for file in files_of_tables(connection, recorded):
             if file.path in part:
-                for fault in _faults(store, file, claims, progress, tell):
+                for fault in file_faults(store, file, claims, progress, tell):
                     damaged.add(file.path)
                     yield fault
         for file in files_of_things(connection, store, recorded, damaged):
             if file.path in part:
-                yield from _faults(store, file, claims, progress, tell)
+                yield from file_faults(store, file, claims, progress, tell)
         for path, table, what in catalog_disagrees(connection, store, recorded, damaged):
             yield Fault(path, table, None, None, what)
         for table, what in columns_disagree(connection):
@@ -141,7 +142,7 @@ def verify_foundations(root: Path, claims: Claims) -> Iterator[Fault]:
         except LakeError as error:
             yield Fault(claims.database.names[1], "lake", None, None, str(error))
         else:
-            yield from _faults(LocalStore(root), settings, claims, int, str)
+            yield from file_faults(LocalStore(root), settings, claims, int, str)
     for path, what in backup_faults(root):
         yield Fault(path, "backup", None, None, what)
 
@@ -156,7 +157,7 @@ def verify_unopened(root: Path) -> Iterator[Fault]:
         store = store_found(root)
         with closing(Catalog(store, claims).attached()) as connection:
             for file in files_of_tables(connection, claims.files()):
-                yield from _faults(store, file, claims, int, str)
+                yield from file_faults(store, file, claims, int, str)
 
 
 def committed_bytes(
@@ -172,13 +173,14 @@ def committed_bytes(
     return sum(one.bytes for one in expected if one is not None)
 
 
-def _faults(
+def file_faults(
     store: Store,
     file: CommittedFile,
     claims: Claims,
     progress: Callable[[int], object],
     tell: Callable[[str], object],
 ) -> Iterator[Fault]:
+    """The fault of one file, if it is not what was committed; see ``verify``."""
     if wrong := wrong_of(store, file):
         yield Fault(file.path, file.owner, file.row_start, file.row_stop, wrong)
     elif file.expected is None:

@@ -2,6 +2,7 @@
 wait for it."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     path, made = base / name, base / f".{name}.made"
     with locked(base / f".{name}.lock"):
         if not made.exists():
-            make(path)
+            try:
+                make(path)
+            except BaseException:  # the next process tries again, and tells the same
+                shutil.rmtree(path, ignore_errors=True)
+                raise
             made.touch()
     return path

@@ -125,7 +125,7 @@ def inspect_model(
         code = files(path, ["*.py"]) if trust_remote_code else []
         parts = weight_hashes + _hashes([path / "config.json", *code]) + tokenizer_hashes
     plain = place.path.stem if place.path.is_file() else _last_part(source)
-    tokenizer, name = name or plain, name or plain
+    tokenizer = name = plain if name is None else name
     if random_weights is not None:
         if random_weights < 0:
             raise InputError(f"the seed of random weights is {random_weights}; give 0 or more")

@@ -140,7 +140,8 @@ class Stage:
             Scene("extract", partial(extracting, model), "ingest", "capture"),
             Scene("train", training, "extract", "train"),
             Scene("encode", encoding, "train", "encode"),
-            Scene("summarize", summarizing, "encode", "summarize"),
+            # Two of its few shards are a step, which is committed together.
+            Scene("summarize", summarizing, "encode", "summarize", in_flight=2),
             Scene("maintain", maintaining, "encode"),
             Scene("export", exporting, "summarize"),
         )

@@ -29,6 +29,19 @@ from tests.flows.commands import Cli
 from tests.flows.tiny import hashes, state
 
 TENSOR = "tiny-llama:resid_post.1@c"
+MAY_BE = {
+    ("extract", "device", ""): "its rows are there, so that nothing is computed",
+    ("extract", "device", "x"): "its rows are there, so that nothing is computed",
+    ("extract", "revision", ""): "a folder has none",
+    ("repair", "device", ""): "nothing is computed where nothing is damaged",
+    ("repair", "device", "x"): "nothing is computed where nothing is damaged",
+    ("pin", "why", "x"): "any words",
+    ("unpin", "why", "x"): "words for which nothing is pinned",
+    ("withdraw", "reason", "x"): "any words",
+    ("withdraw", "document", ""): "ends with 2: a number, or with --source-id an id",
+    ("withdraw", "document", "x"): "ends with 2: a number, or with --source-id an id",
+}
+"""Empty and long texts that a line may have, by command and parameter."""
 OF_EVERY = ("path", "runner")
 """Parameters that most commands have; a test of its own is about them."""
 
@@ -218,6 +231,20 @@ def test_values__that_cannot_be_meant_are_told_by_every_parameter(
         for value, part in _unusable(parameter)
     ]
     assert len(rows) > 300
+    check(whole, before, say, rows)
+
+
+@pytest.mark.parametrize("value", ["", "x" * 10_000], ids=["empty", "huge"])
+def test_texts__that_are_empty_or_huge_are_told_by_every_parameter(
+    value: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
+) -> None:
+    rows = [
+        (line(command, parameter, value), 1, "")
+        for command in commands()
+        for parameter in parameters(command)
+        if is_text(parameter) and (command, parameter.name, value[:1]) not in MAY_BE
+    ]
+    assert len(rows) > 60
     check(whole, before, say, rows)
 
 

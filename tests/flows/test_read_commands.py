@@ -105,7 +105,7 @@ def test_table__wider_than_the_terminal_is_a_line_a_value(monkeypatch: pytest.Mo
         texts.append([line.rstrip() for line in out.getvalue().splitlines()])
     assert texts[0][1].split() == ["run", "flow", "n"]
     assert texts[1][:2] == ["runs", "row 1 of 2"]
-    assert "r" * 10 in texts[1][2]
+    assert "".join(line.split()[-1] for line in texts[1][2:5]).count("r") >= 40
     assert [line.split() for line in texts[1][-4:]] == [
         *(["row", "2", "of", "2"], ["run", "s"], ["flow"], ["n", "2"])
     ]

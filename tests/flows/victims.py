@@ -57,7 +57,7 @@ STEPS = {
     # What costs: a shard captured, encoded or summarized, a batch trained on.
     "capture": ("actlake.flows.shard_capture", "capture_shard"),
     "encode": ("actlake.analytics.dictionaries.dictionary:Dictionary", "encode"),
-    "summarize": ("actlake.storage.codes:Codes", "shard"),
+    "summarize": ("actlake.flows.summary_states", "_block"),
     "train": ("actlake.analytics.dictionaries.topk:Trainer", "step"),
 }
 """Every step of the commit protocol, in its order, and of the flows: the function that is called

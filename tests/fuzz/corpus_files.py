@@ -137,6 +137,9 @@ def _rows(random: np.random.Generator, *, typed: bool) -> Rows:
         "word": lambda: str(random.choice(WORDS)),
         "truth": lambda: bool(random.random() < 0.5),
     }
+    if not typed:  # a column of anything, which a typed file cannot have
+        kinds = [*makers.values()]
+        makers["mixed"] = lambda: kinds[random.integers(len(kinds))]()
     if typed:
         makers |= {
             "day": lambda: date(2020, 1, int(random.integers(1, 28))),

@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from actlake.flows.extract import extract
 from actlake.flows.extraction.models import inspect_model, load_model
 from actlake.flows.visible import line
-from actlake.storage.errors import ModelError
-from tests.flows.tiny import save_model
+from actlake.storage.errors import ModelError, PrecisionError
+from tests.flows.tiny import ingested, save_model, state, write_documents
 from tests.security import evil_models
 
 ATTEMPTS: dict[Callable[[Path, Path], None], str] = {
@@ -50,6 +52,22 @@ def test_model__of_an_attacker_is_refused_and_runs_nothing(
     assert ATTEMPTS[attempt] in str(caught.value)
     assert line(str(caught.value)).isprintable()
     assert not mark.exists()
+
+
+def test_attempts__are_all_tried() -> None:
+    made = {*ATTEMPTS, evil_models.weights_that_are_nan}
+    assert {one.__name__ for one in evil_models.ATTEMPTS} == {one.__name__ for one in made}
+
+
+def test_weights_that_are_nan__leave_no_rows(model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(model, tmp_path / "evil"))
+    evil_models.weights_that_are_nan(folder, tmp_path / "mark")
+    documents = write_documents(tmp_path / "documents.jsonl")
+    with closing(ingested(tmp_path / "lake", documents, [folder])) as lake:
+        before = state(lake)
+        with pytest.raises(PrecisionError, match="NaN or infinite as the model computed them"):
+            extract(lake, source=str(folder), sites=["resid_post.1"], corpus="c")
+        assert state(lake) == before
 
 
 def test_good_model__is_loaded_and_the_marks_would_be_made(model: Path, tmp_path: Path) -> None:

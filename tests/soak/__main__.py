@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import machine_facts
-from tests.soak.outcome import Outcome, write
+from tests.soak.outcome import Outcome, markdown, write
 
 ATTACKS: tuple[str, ...] = ("corruption", "crashes", "crowd", "disk", "fuzz", "race")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -38,6 +38,7 @@ def main() -> None:
             print(f"({name}: {time.monotonic() - started:,.0f} s)", flush=True)
         if options.write:  # what is known by now, since the next may take hours
             print(f"written to {write(RESULTS, machine, outcomes)}", flush=True)
+    print("\n" + markdown(machine, outcomes))
     sys.exit(not all(one.held for one in outcomes))
 
 

@@ -32,7 +32,7 @@ class ShardTests:
                 runs.append(resources.enter_context(lake.run("append", {"writer": number}, {})))
             for _ in range(90):
                 run = runs[random.integers(len(runs))]
-                owner = "ab"[random.integers(2)]
+                owner = "abcd"[random.integers(4)]
                 chance = random.random()
                 if chance < 0.04:
                     run.commit(partial(_delete, owner), "x")
@@ -42,7 +42,9 @@ class ShardTests:
                 else:
                     first = int(random.integers(40))
                     shards = range(first, first + int(random.integers(1, 4)))
-                    keys = {(owner, shard) for shard in shards}
+                    # Often of several owners, in files whose ranges take in those between.
+                    owners = {owner, "abcd"[random.integers(4)]}
+                    keys = {(one, shard) for one in owners for shard in shards}
                     receipts = [_receipt(*key) for key in sorted(keys)]
                     try:
                         run.append(

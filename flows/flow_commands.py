@@ -262,10 +262,10 @@ def export(path: Path, runner: str, **options: Any) -> None:
     from actlake.flows.execution import execute
 
     files = execute(runner, "export", open_lake(path), options)
-    click.echo(f"{len(files):,} files in {options['folder']}")
-    for file in files:
-        if file.parent == options["folder"].expanduser().resolve():
-            click.echo(file)
+    folder = options["folder"].expanduser().resolve()
+    click.echo(f"{len(files):,} files in {folder}")
+    for file in (one for one in files if one.parent == folder):  # others have folders of their own
+        click.echo(file)
 
 
 @click.command(cls=LakeCommand)

@@ -1,5 +1,6 @@
 """A lake of words, made without a model, in which every document says something of its own."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from actlake import sql
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.train import train
@@ -117,6 +119,25 @@ def analyse(lake: Lake, *, k: int = 3) -> None:
     summarize(lake, codes=CODES)
 
 
+ASKED: dict[str, Any] = {
+    **{"mask": "all", "label": "year", "level": "token", "token_set": "digits", "run": "none"},
+    **{"tensor": TENSOR, "others": CODES, "target": "year", "text": "war", "value": "1905"},
+    **{"kind": "top", "by": "density", "order": "desc", "feature": 1, "other": 4, "document": 5},
+    **{"limit": 5, "q": 0.5, "before": 2, "after": 2, "first": 0, "last": 10_000},
+}
+"""What queries are asked with, beside the codes."""
+OF_RUNS = {"runs_and_schedules", "changes_between", "run_log"}
+"""Queries, and a view, about what was run, upkeep too."""
+
+
+def _rows_of_query(lake: Lake, query: str, asked: dict[str, Any]) -> object:
+    taken = re.findall(r"\$([a-z_]+)", sql.text("queries", query).split("\n", 3)[3])
+    given = {name: asked[name] for name in taken}
+    if query == "features_of_document":
+        given["by"] = "max"
+    return [*lake.query(query, **given).rows()]
+
+
 def answers(lake: Lake) -> dict[str, str]:
     """Everything that a lake says of its data: tables, readers, contexts, named queries."""
     said: dict[str, Any] = {}
@@ -137,15 +158,12 @@ def answers(lake: Lake) -> dict[str, str]:
         for feature in (1, 4):
             said[f"postings {name} {feature}"] = codes.postings(feature).rows()
             said[f"contexts {name} {feature}"] = lake.contexts(str(name), feature, limit=3)
-        top = lake.query(
-            "top_features", codes=name, mask="all", by="density", order="desc", limit=5
-        )
-        said[f"top {name}"] = [*top.rows()]
-        fired = lake.query("features_of_document", codes=name, document=5, by="max", limit=5)
-        said[f"fires {name}"] = [*fired.rows()]
+        for query in set(sql.names("queries")) - OF_RUNS:
+            said[f"{query} {name}"] = _rows_of_query(lake, query, {**ASKED, "codes": name})
     for (name,) in lake.sql("SELECT rowset FROM rowsets").rows():
         rowset = lake.rowset(str(name))
         for column in ("document", "token_id", "char_stop"):
             said[f"{name} {column}"] = rowset.column(column).tolist()
-    said["text"] = [*lake.sql("SELECT * FROM tokens_text ORDER BY ALL").rows()]
+    for view in set(sql.names("views")) - OF_RUNS:
+        said[view] = [*lake.sql(f"SELECT * FROM {view} ORDER BY ALL").rows()]
     return {name: repr(value) for name, value in said.items()}

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
@@ -31,7 +32,10 @@ from actlake.flows.delete import delete
 from actlake.flows.gc import gc
 from actlake.flows.maintain import maintain
 from actlake.storage import Document, Lake
+from actlake.storage.csr import csr_from_dense
+from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.errors import IncompleteError, NotFoundError
+from tests.storage.conftest import codes_plan, write_codes
 
 NAMES = ("a", "b", "c")
 ROWS, WIDTH = 8, 2  # a grid of eight shards of one row
@@ -43,6 +47,10 @@ STEPS = {
     "commit": "actlake.storage.transaction:Transaction.commit",
 }
 """Where a crash may happen: before a file, a stage, a registration, the hashes, after a commit."""
+
+
+Held = dict[str, NDArray[np.float32]]
+"""Rows, or codes, by the name of the tensor."""
 
 
 class Crash(BaseException):
@@ -97,7 +105,9 @@ class LakeMachine(RuleBasedStateMachine):
         """Rows of each tensor, complete or not: as many as are committed."""
         self.meant: dict[str, NDArray[np.float32]] = {}
         """All rows of each tensor that was begun."""
-        self.past: dict[int, dict[str, NDArray[np.float32]]] = {}
+        self.coded: dict[str, NDArray[np.float32]] = {}
+        """The dense codes of each tensor that has some."""
+        self.past: dict[int, tuple[Held, Held]] = {}
         self.made = 0
 
     def teardown(self) -> None:
@@ -133,16 +143,43 @@ class LakeMachine(RuleBasedStateMachine):
         self._holds(name, kept)
 
     @rule(name=st.sampled_from(NAMES))
+    def encode(self, name: str) -> None:
+        """Give a complete tensor a dictionary and codes, of which each shard has its postings."""
+        rows = self.held.get(name, ())
+        if len(rows) < ROWS or name in self.coded:
+            return
+        block = np.array(rows) % 3  # so that some features are silent on some rows
+        rowset = self.lake.rowset("c@r")
+        plan = codes_plan(f"codes-{name}", rowset, features=WIDTH)
+        plan = replace(plan, dictionary=f"d-{name}", tensor=name)
+        with self.lake.run("encode", {"name": name, "made": self.made}, {}) as run:
+            arrays = {"decoder": np.eye(WIDTH, dtype=np.float32)}
+            write_dictionary(
+                run,
+                name=plan.dictionary,
+                method="identity",
+                tensor=name,
+                n_features=WIDTH,
+                width=WIDTH,
+                config={},
+                arrays=arrays,
+                fingerprint=f"{name} {self.made}",
+                tables={},
+            )
+            write_codes(run, plan, csr_from_dense(block, dtype="float16"))
+        self.coded[name] = block
+
+    @rule(name=st.sampled_from(NAMES))
     def delete(self, name: str) -> None:
         if name in self.held:
-            delete(self.lake, kind="tensor", name=name)
+            delete(self.lake, kind="tensor", name=name, cascade=name in self.coded)
             self._holds(name, 0)
 
     @rule(name=st.sampled_from(NAMES), step=st.sampled_from(sorted(STEPS)))
     def delete_and_crash(self, name: str, step: str) -> None:
         if name in self.held:
             with crash(step, 2):
-                delete(self.lake, kind="tensor", name=name)
+                delete(self.lake, kind="tensor", name=name, cascade=name in self.coded)
             self._open_anew()
             kept = self._committed(name)
             assert kept in (0, len(self.held[name]))
@@ -164,8 +201,8 @@ class LakeMachine(RuleBasedStateMachine):
     @invariant()
     def holds_what_it_should(self) -> None:
         if hasattr(self, "lake"):
-            self._compare(self.lake, self.held)
-            self.past[self.lake.newest_snapshot()] = dict(self.held)
+            self._compare(self.lake, self.held, self.coded)
+            self.past[self.lake.newest_snapshot()] = dict(self.held), dict(self.coded)
 
     @rule(which=st.integers(0, 100))
     def look_back(self, which: int) -> None:
@@ -177,7 +214,7 @@ class LakeMachine(RuleBasedStateMachine):
             except NotFoundError:
                 del self.past[snapshot]
                 return
-            self._compare(earlier, self.past[snapshot])
+            self._compare(earlier, *self.past[snapshot])
             earlier.close()
 
     def _append(self, name: str, rows: int) -> None:
@@ -209,11 +246,11 @@ class LakeMachine(RuleBasedStateMachine):
         if rows:
             self.held[name] = self.meant[name][:rows]
         else:
-            self.held.pop(name, None)
-            self.meant.pop(name, None)
+            for of in (self.held, self.meant, self.coded):
+                of.pop(name, None)
 
     @staticmethod
-    def _compare(lake: Lake, held: dict[str, NDArray[np.float32]]) -> None:
+    def _compare(lake: Lake, held: Held, coded: Held) -> None:
         listed = lake.sql("SELECT tensor, state FROM tensors ORDER BY tensor").rows()
         shown = [(name, state) for name, state in listed if name in held or state == "sealed"]
         assert [name for name, _ in shown] == sorted(held)
@@ -222,6 +259,14 @@ class LakeMachine(RuleBasedStateMachine):
             assert tensor.committed == frozenset(range(len(rows)))
             assert np.array_equal(tensor[: len(rows)], rows)
             assert (state == "sealed") <= (len(rows) == ROWS)
+        listed = lake.sql("SELECT codes, tensor FROM codes ORDER BY tensor").rows()
+        assert [tensor for _, tensor in listed] == sorted(coded)
+        for name, tensor in listed:
+            codes, block = lake.codes(str(name)), coded[str(tensor)]
+            assert np.array_equal(codes[:].dense(), block)
+            for feature in range(WIDTH):
+                fired = np.flatnonzero(block[:, feature])
+                assert codes.postings(feature)["row"].to_list() == fired.tolist()
 
 
 def run_machine(*, examples: int, steps: int, seed: int | None = None) -> None:

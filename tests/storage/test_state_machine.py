@@ -40,3 +40,18 @@ def test_crash__ends_an_append_before_its_step(step: str) -> None:
         went_on.append(step)
     assert went_on == []
     machine.teardown()
+
+
+def test_codes__are_what_was_written_through_tidying_and_deletion() -> None:
+    machine = LakeMachine()
+    machine.begin()
+    machine.append(NAMES[0], 8)
+    machine.encode(NAMES[0])
+    assert machine.coded.keys() == {NAMES[0]}
+    machine.holds_what_it_should()
+    machine.tidy()
+    machine.holds_what_it_should()
+    machine.delete(NAMES[0])
+    machine.holds_what_it_should()
+    machine.look_back(0)
+    machine.teardown()

@@ -30,17 +30,17 @@ class ShardTests:
             for number in range(3):
                 lake = resources.enter_context(closing(Lake.open(pair[0])))
                 runs.append(resources.enter_context(lake.run("append", {"writer": number}, {})))
-            for _ in range(90):
+            for _ in range(110):
                 run = runs[random.integers(len(runs))]
                 owner = "abcd"[random.integers(4)]
                 chance = random.random()
                 if chance < 0.04:
                     run.commit(partial(_delete, owner), "x")
                     committed = {one for one in committed if one[0] != owner}
-                elif chance < 0.1:
+                elif chance < 0.12:
                     outcomes["merged"] += "shards" in {one.table for one in merge_small_files(run)}
                 else:
-                    first = int(random.integers(40))
+                    first = int(random.integers(90))
                     shards = range(first, first + int(random.integers(1, 4)))
                     # Often of several owners, in files whose ranges take in those between.
                     owners = {owner, "abcd"[random.integers(4)]}

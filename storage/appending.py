@@ -4,9 +4,8 @@ tables as DuckLake would write them.
 For such a commit DuckLake asks and writes its catalog in dozens of statements, most of which open
 a SQLite catalog anew and read its tables whole. The same rows in eight cost a quarter of that, and
 what is asked the database answers itself, by its indexes. What the catalog then holds is what
-DuckLake would have left, which a test compares, but for the smallest and largest value of a table's
-column: once they are unknown, DuckLake takes those of the next file for the table's, and here they
-stay unknown.
+DuckLake would have left, which a test compares, and never less of the ranges of a table's values:
+see ``ranges``.
 
 DuckLake itself takes the files in where the catalog is of another version, or where a table has not
 yet had a file of the same columns.
@@ -52,7 +51,7 @@ class Appender:
         self._connection = connection
         self._database = database
         query = f"""SELECT "value" FROM {META}.ducklake_metadata WHERE "key" = 'version'"""  # noqa: S608
-        self._known = self._rows(query) == [(VERSION,)]
+        self.known = self._rows(query) == [(VERSION,)]
         self.seen = SeenShards()
         self._tables = KnownTables(connection)
         self._start = 0, 0, 0, 0
@@ -86,7 +85,7 @@ class Appender:
         CorruptError if one of ``ended`` is no file that the table has now.
         """
         newest, version, next_catalog, next_file = self._start
-        if not self._known or not files:
+        if not self.known or not files:
             return None
         tables = self._tables.named(version, {one.table for one in files} | ended.keys())
         if tables is None or any(
@@ -141,7 +140,7 @@ class Appender:
     def is_live(self, table: str, file: str) -> bool:
         """Whether the newest snapshot reads a file of ``table``, of that name in its folder."""
         tables = self._tables.named(self._start[1], {table})
-        if tables is None or not self._known:
+        if tables is None or not self.known:
             return False
         query = f"""
             SELECT 1 AS one FROM {self._database.schema}.ducklake_data_file
@@ -160,7 +159,7 @@ class Appender:
         The number comes first, so that the database looks at what is new and nothing else.
         """
         tables = self._tables.named(self._start[1], {table})
-        if tables is None or not self._known:
+        if tables is None or not self.known:
             return [(None, None)]  # it has no files, or such as DuckLake must look at
         known, schema = tables[table], self._database.schema
         by, wanted = known.columns[where[0]][0], literal(where[1])

@@ -31,6 +31,7 @@ from actlake.storage.parquet import encode_rows, file_facts
 from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.store import Store
 from actlake.storage.transaction import StagedRows, Transaction
+from actlake.storage.tuning import keep_texts_wide
 
 __all__ = ["Catalog", "StagedRows", "Transaction", "author"]
 
@@ -49,6 +50,7 @@ class Catalog:
         self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._appender: Appender | None = None
+        self._knows_catalog = False
 
     @property
     def schema(self) -> str:
@@ -226,6 +228,11 @@ class Catalog:
             raise
         if made is not None:
             return results[-1], made
+        try:
+            if self._knows_catalog:
+                keep_texts_wide(self._writing())
+        except duckdb.Error:
+            self.close()  # the next writer does it, before it commits anything
         before = transaction.before
         since = before if snapshot is None else snapshot
         found, paths = added_files(self._writing(), snapshot, since=since or 0)
@@ -279,6 +286,9 @@ class Catalog:
             # DuckLake would merge two insertions that both saw a shard absent; we look again.
             connection.execute("SET GLOBAL ducklake_max_retry_count = 0")
             self._appender = Appender(connection, self._database)
+            self._knows_catalog = self._appender.known
+            if self._knows_catalog:  # whoever should have done it may have died
+                keep_texts_wide(connection)
             self._writer = connection
         return self._writer
 

@@ -1,4 +1,9 @@
-"""What a catalog says of all values of a table's column, and how a file widens it."""
+"""What a catalog says of all values of a table's column, and how a file widens it.
+
+Where it says nothing, DuckLake takes the range of the next file for that of all values, and leaves
+rows out of answers that it should give. So it may say nothing only where there are no values yet;
+of texts, of which a file may not tell the range, it says the widest there is.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,8 +11,11 @@ from typing import Any
 
 from actlake.storage.parquet import ColumnFacts
 
-__all__ = ["Range"]
+__all__ = ["EVERY_TEXT", "TEXT", "Range"]
 
+TEXT = "varchar"
+EVERY_TEXT = "", "\U0010ffff" * 2
+"""The smallest text, and one that is larger than any of which people make use."""
 VALUES: dict[str, Callable[[str], Any]] = {
     **dict.fromkeys(("int32", "int64"), int),
     **dict.fromkeys(("float32", "float64"), float),
@@ -32,10 +40,12 @@ class Range:
         nulls = (
             None if self.nulls is None or facts.nulls is None else bool(self.nulls or facts.nulls)
         )
-        if facts.values == 0:
-            return replace(self, nulls=nulls)
-        if None in (self.lowest, self.highest, facts.lowest, facts.highest):
-            return Range(nulls, None, None)
+        if kind == TEXT:
+            return Range(nulls, *EVERY_TEXT)
+        if facts.values == 0 or facts.lowest is None or facts.highest is None:
+            return replace(self, nulls=nulls)  # no values, or nothing but NaN
+        if self.lowest is None or self.highest is None:
+            return Range(nulls, facts.lowest, facts.highest)
         key: Callable[[Any], Any] = VALUES.get(kind, str)
         lowest = min(self.lowest, facts.lowest, key=key)
         return Range(nulls, lowest, max(self.highest, facts.highest, key=key))

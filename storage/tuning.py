@@ -1,12 +1,16 @@
 """What DuckLake leaves out of its catalog and then asks for again and again.
 
-Nothing here is a fact of the lake: without it all is the same, and slower.
+Nothing here is a fact of the lake: without it all is the same, and slower, but for the ranges of
+texts: see ``ranges``.
 """
 
+import duckdb
+
 from actlake.storage.known_tables import META
+from actlake.storage.ranges import EVERY_TEXT, TEXT
 from actlake.storage.transaction import Transaction
 
-__all__ = ["tune"]
+__all__ = ["keep_texts_wide", "tune"]
 
 INDEXES = {
     "actlake_live_files": "ducklake_data_file (table_id, end_snapshot)",
@@ -17,7 +21,31 @@ INDEXES = {
 def tune(transaction: Transaction, schema: str) -> None:
     """Add what is missing; DuckLake's tables are in ``schema`` of the catalog's database."""
     _count_nothing(transaction)
+    keep_texts_wide(transaction.connection)
     _index_files(transaction, schema)
+
+
+def keep_texts_wide(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let the catalog say of the texts of every column that they may be any; under its lock.
+
+    A commit of DuckLake's own says nothing of them once a file does not tell its range. Until this
+    is done that is right, and until this is done no other commit may be made.
+    """
+    lowest, highest = EVERY_TEXT
+    connection.execute(
+        f"""
+        UPDATE {META}.ducklake_table_column_stats AS s
+        SET min_value = $lowest, max_value = $highest
+        FROM (
+            SELECT table_id, column_id FROM {META}.ducklake_column
+            WHERE column_type = '{TEXT}' AND end_snapshot IS NULL
+        ) AS c
+        WHERE s.table_id = c.table_id AND s.column_id = c.column_id AND (
+            s.min_value IS DISTINCT FROM $lowest OR s.max_value IS DISTINCT FROM $highest
+        )
+        """,  # noqa: S608 - ours
+        {"lowest": lowest, "highest": highest},
+    )
 
 
 def _index_files(transaction: Transaction, schema: str) -> None:

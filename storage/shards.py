@@ -165,4 +165,5 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
         )
     for owner, doubt in doubts.items():
         if doubt == "all" and appender is not None:
-            appender.seen.saw(appender, owner, [one[2] for one in found if one[0] == owner])
+            theirs = [int(str(shard)) for one, _, shard in found if one == owner]
+            appender.seen.saw(appender, owner, theirs)

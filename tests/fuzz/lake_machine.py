@@ -260,9 +260,9 @@ class LakeMachine(RuleBasedStateMachine):
             assert np.array_equal(tensor[: len(rows)], rows)
             assert (state == "sealed") <= (len(rows) == ROWS)
         listed = lake.sql("SELECT codes, tensor FROM codes ORDER BY tensor").rows()
-        assert [tensor for _, tensor in listed] == sorted(coded)
-        for name, tensor in listed:
-            codes, block = lake.codes(str(name)), coded[str(tensor)]
+        assert [of for _, of in listed] == sorted(coded)
+        for name, of in listed:
+            codes, block = lake.codes(str(name)), coded[str(of)]
             assert np.array_equal(codes[:].dense(), block)
             for feature in range(WIDTH):
                 fired = np.flatnonzero(block[:, feature])

@@ -81,9 +81,24 @@ def refused(stage: Stage, name: str, place: Path, *, must: bool = True, **attack
     stage.start(name, place)
     ended = run(scene.flow, place, **attack)
     wrong = [] if ended.error is None and not must else told(ended)
+    wrong += unreadable(place)
     wrong += resumed(scene, place, stage.right(name), ended)
     shutil.rmtree(place)
     return wrong
+
+
+def unreadable(place: Path) -> list[str]:
+    """What of a lake cannot be read after a run that was refused."""
+    try:
+        with closing(Lake.open(place)) as lake:
+            if not lake.table("runs").collect().height:
+                return ["the lake has no runs"]
+            for (name,) in lake.sql("SELECT tensor FROM tensors").rows():
+                for shard in lake.tensor(str(name)).committed:
+                    lake.tensor(str(name)).shard(shard)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the attack is about
+        return [f"the lake cannot be read: {error!r}"]
+    return []
 
 
 def told(ended: Ended) -> list[str]:
@@ -133,9 +148,7 @@ def filled(stage: Stage, name: str, folder: Path, room: int) -> list[str]:
         first, second = run(scene.flow, lake, lapse_seconds=60.0), Victim(scene.flow, lake).end()
         wrong = [one for ended in (first, second) if ended.error for one in told(ended)]
         wrong += [f"half a file is left: {one}" for one in lake.rglob("*.tmp")]
-        with closing(Lake.open(lake)) as reading:
-            if not reading.table("runs").collect().height and first.error is None:
-                wrong.append("the lake cannot be read")
+        wrong += unreadable(lake)
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         return wrong + resumed(scene, lake, right, first, second)
 

@@ -110,6 +110,12 @@ def train(
         if run.done:
             say(f"train: {name} found complete")
             return name
+        identity_of = fingerprint("dictionary", parameters, inputs)
+        if run.exists("dictionaries", "dictionary", name, identity_of):
+            # By a run that died before it could say that it was done.
+            _checkpoint_file(run).unlink(missing_ok=True)
+            say(f"train: {name} found complete")
+            return name
         split.require_documents()
         log: list[LogEntry] = []
         if settings is not None:
@@ -133,7 +139,7 @@ def train(
             width=rows.width,
             config={**learned.config, "mask": mask},
             arrays=learned.arrays,
-            fingerprint=fingerprint("dictionary", parameters, inputs),
+            fingerprint=identity_of,
             tables={"evaluations": scores, "training_logs": _log_table(run.run, name, log)},
         )
         _checkpoint_file(run).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.flows.scenes import Stage, extracting_under_prefect, resumed
+from tests.flows.scenes import Stage, exported, extracting_under_prefect, resumed
 from tests.flows.victims import Attack, Victim, run
 from tests.soak.outcome import Outcome
 
@@ -112,6 +112,7 @@ def attempt(attacks: Attacks, place: Path) -> Attempt:
     before = [Victim(scene.flow, place, Attack(**one)).end() for one in those]
     wrong = resumed(scene, place, stage.right(name), *before)
     shutil.rmtree(place)
+    shutil.rmtree(exported(place), ignore_errors=True)  # others may be given its name
     return Attempt(name, str(those), sum(one.killed for one in before), tuple(wrong))
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from actlake.storage.guard import run_select
 from actlake.storage.keys import Json
 from actlake.storage.masks import Mask, mask_named, mask_rows
 from actlake.storage.migrations import applied, migrate
-from actlake.storage.named_queries import asked_query
+from actlake.storage.named_queries import query_text
 from actlake.storage.partials import stored_partials
 from actlake.storage.reader import Reader
 from actlake.storage.reading import Mode, Reading
@@ -202,13 +202,8 @@ class Lake:
         return run_select(self._reader.connection, select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
-        """The result of a query from ``sql/queries``.
-
-        NotFoundError if there is none of that name, or it asks about codes, a mask or a label that
-        the lake does not have.
-        """
-        text = asked_query(partial(self.sql, seconds=seconds), self.root, name, parameters)
-        return self.sql(text, seconds=seconds, **parameters)
+        """The result of a query from ``sql/queries``; NotFoundError if there is none."""
+        return self.sql(query_text(name), seconds=seconds, **parameters)
 
     def table(self, name: str) -> pl.LazyFrame:
         """A table or view as a lazy frame; columns, conditions and limits go into DuckDB."""

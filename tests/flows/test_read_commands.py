@@ -85,9 +85,6 @@ def test_sql__knows_the_projects_queries(speeches: Path, cli: Cli) -> None:
     assert refused(cli(speeches, *query)).endswith(
         "the query takes $by, $codes, $limit, $mask, $order, and there is no value for $by"
     )
-    for name, kind in (("codes", "codes"), ("mask", "masks")):
-        line = refused(cli(speeches, *query, "-p", f"{name}=nothing"))
-        assert f"no {name} 'nothing' in {speeches}; see `actlake ls {kind}`" in line
     for arguments in ((), ("SELECT 1", "--query", "top_features")):
         result = cli(speeches, "sql", *arguments)
         assert result.exit_code == 2

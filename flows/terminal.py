@@ -46,8 +46,11 @@ def print_table(rows: pa.Table, *, title: str | None = None) -> None:
     """A table as wide as the terminal, or a line a value where it is too narrow for that;
     everywhere else as wide as its content."""
     screen = console()
-    if len(rows) and screen.width < sum(
-        min(LEAST_WIDTH, _width(rows, name)) for name in rows.column_names
+    widest = LEAST_WIDTH * rows.num_columns  # else no cell need be measured
+    if (
+        len(rows)
+        and screen.width < widest
+        and screen.width < sum(min(LEAST_WIDTH, _width(rows, name)) for name in rows.column_names)
     ):
         _print_records(screen, rows, title)
         return

@@ -50,7 +50,6 @@ class Catalog:
         self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._appender: Appender | None = None
-        self._knows_catalog = False
 
     @property
     def schema(self) -> str:
@@ -229,7 +228,7 @@ class Catalog:
         if made is not None:
             return results[-1], made
         try:
-            if self._knows_catalog:
+            if self._appender is not None and self._appender.known:
                 keep_texts_wide(self._writing())
         except duckdb.Error:
             self.close()  # the next writer does it, before it commits anything
@@ -286,8 +285,7 @@ class Catalog:
             # DuckLake would merge two insertions that both saw a shard absent; we look again.
             connection.execute("SET GLOBAL ducklake_max_retry_count = 0")
             self._appender = Appender(connection, self._database)
-            self._knows_catalog = self._appender.known
-            if self._knows_catalog:  # whoever should have done it may have died
+            if self._appender.known:  # whoever should have done it may have died
                 keep_texts_wide(connection)
             self._writer = connection
         return self._writer

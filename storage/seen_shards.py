@@ -5,10 +5,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-__all__ = ["SeenShards"]
+__all__ = ["ANY", "SeenShards"]
 
 ANY = (-(1 << 63), (1 << 63) - 1)
-"""Shards in a file of which nothing is told."""
+"""The range of all shards, such as of a file of which nothing is told."""
 
 
 @dataclass(slots=True)

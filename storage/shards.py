@@ -9,6 +9,7 @@ import pyarrow as pa
 from actlake.storage.arrays import Chunk
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.seen_shards import ANY
 from actlake.storage.transaction import Transaction
 
 __all__ = [
@@ -138,32 +139,29 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
         if key in wanted:
             raise InputError(f"shard {one.shard} of {one.array} of {one.owner} came twice")
         wanted.add(key)
-    appender = transaction.appender
-    doubts: dict[str, str] = {}
+    appender, doubts = transaction.appender, dict[str, str]()
     for owner in sorted({owner for owner, _, _ in wanted}):
         shards = {shard for one, _, shard in wanted if one == owner}
-        doubts[owner] = (
-            "these" if appender is None else appender.seen.doubt(appender, owner, shards)
-        )
-    asked = [shard for owner, _, shard in wanted if doubts[owner] == "these"]
-    found: set[tuple[object, ...]] = set()
-    for doubt, (low, high) in {
-        "these": (min(asked, default=0), max(asked, default=0)),
-        "all": (0, (1 << 63) - 1),
-    }.items():
-        if owners := [owner for owner, what in doubts.items() if what == doubt]:
-            # With both conditions DuckLake opens only files that may hold such a row.
-            query = """
-                SELECT owner, "array", shard FROM shards
-                WHERE owner IN (SELECT unnest($owners)) AND shard BETWEEN $low AND $high
-            """
-            found |= {*transaction.rows(query, owners=owners, low=low, high=high)}
-    for owner, array, shard in sorted(key for key in wanted if key in found):
+        doubt = "these" if appender is None else appender.seen.doubt(appender, owner, shards)
+        if doubt != "none":
+            doubts[owner] = doubt
+    if not doubts:
+        return
+    of_all = "all" in doubts.values()
+    asked = [shard for owner, _, shard in wanted if owner in doubts]
+    low, high = ANY if of_all else (min(asked), max(asked))
+    # By the range of shards DuckLake opens only files that may hold such a row.
+    query = """
+        SELECT owner, "array", shard FROM shards
+        WHERE owner IN (SELECT unnest($owners)) AND shard BETWEEN $low AND $high
+    """
+    found = transaction.rows(query, owners=[*doubts], low=low, high=high)
+    for owner, array, shard in sorted(wanted.intersection(found)):
         raise InputError(
             f"shard {shard} of {array} of {owner} is already committed; shards are "
             "immutable: run again to do only what is missing"
         )
-    for owner, doubt in doubts.items():
-        if doubt == "all" and appender is not None:
+    if of_all and appender is not None:
+        for owner in doubts:
             theirs = [int(str(shard)) for one, _, shard in found if one == owner]
             appender.seen.saw(appender, owner, theirs)

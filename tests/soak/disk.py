@@ -15,8 +15,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 
+from actlake.storage.errors import LakeError
 from actlake.storage.lake import Lake
 from tests.flows.scenes import Stage, resumed
 from tests.flows.victims import Attack, Ended, Victim, run
@@ -94,9 +96,10 @@ def unreadable(place: Path) -> list[str]:
             if not lake.table("runs").collect().height:
                 return ["the lake has no runs"]
             for (name,) in lake.sql("SELECT tensor FROM tensors").rows():
-                for shard in lake.tensor(str(name)).committed:
-                    lake.tensor(str(name)).shard(shard)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the attack is about
+                tensor = lake.tensor(str(name))
+                for shard in tensor.committed:
+                    tensor.shard(shard)
+    except (LakeError, duckdb.Error, OSError) as error:
         return [f"the lake cannot be read: {error!r}"]
     return []
 

@@ -47,7 +47,8 @@ class AppendingTests:
         """One that appends, and one in which DuckLake does it."""
         with closing(Lake.open(pair[0])) as ours, closing(Lake.open(pair[1])) as theirs:
             theirs._catalog._writing()
-            theirs._catalog._appender = None
+            appender = theirs._catalog._appender
+            setattr(appender, "append", lambda *_: None)  # noqa: B010 - for mypy it is a method
             yield ours, theirs
 
     def test_append__leaves_the_catalog_that_ducklake_would(

@@ -119,7 +119,6 @@ class TorchBatches:
     def _by_workers(self, pin: bool) -> Iterator[TorchBatch]:
         from torch.utils.data import DataLoader
 
-        store = self.batches.tensors[0]._reading.store
         loader: DataLoader[Any] = DataLoader(
             self.batches,  # type: ignore[arg-type] # a sequence is all that it asks for
             batch_size=None,
@@ -128,7 +127,8 @@ class TorchBatches:
             collate_fn=as_torch,  # type: ignore[arg-type] # of one batch, as it makes none
             pin_memory=pin,
             prefetch_factor=self.prefetch,
-            multiprocessing_context=None if store.forks else "spawn",
+            # A forked one would hold DuckDB's and torch's locks and none of their threads.
+            multiprocessing_context="spawn",
         )
         yield from loader
 
@@ -159,8 +159,10 @@ def to_torch(
 
     A thread, or each of the workers, which are processes, reads ``prefetch`` batches ahead: so
     many, and one, are in memory beside what ``Batches`` says for every process. The thread is the
-    faster way, as workers copy what they have read once more; they are for what else a loader of
-    your own does with it: ``DataLoader(batches, batch_size=None, collate_fn=as_torch)``. With
+    faster way, as workers start anew, in seconds, and copy what they have read once more; they are
+    for what else a loader of your own does with it: ``DataLoader(batches, batch_size=None,
+    collate_fn=as_torch, multiprocessing_context="spawn")``. A script that has workers asks
+    ``if __name__ == "__main__":`` first, as they import it. With
     ``pin``, by default where there is CUDA, batches lie in pinned memory. InputError without torch.
     """
     try:

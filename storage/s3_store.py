@@ -44,7 +44,6 @@ class S3Store(LocalStore):
     """The files of the lake at ``root`` that are in the bucket, and folder, ``url``."""
 
     extensions = ("httpfs",)
-    forks = False
 
     def __init__(self, root: Path, url: str) -> None:
         super().__init__(root)

@@ -32,7 +32,8 @@ class StoredFile:
 class Store(ABC):
     """The place of one lake's files.
 
-    Everything here raises UnreachableError where the place does not answer, and DiskError where it,
+    It can be pickled, and opens the place anew where it is unpickled. Everything here raises
+    UnreachableError where the place does not answer, and DiskError where it,
     or the disk, takes nothing more.
     """
 
@@ -40,8 +41,6 @@ class Store(ABC):
     """The lake's folder, resolved."""
     extensions: ClassVar[tuple[str, ...]] = ()
     """Of DuckDB, to read what ``uri`` names."""
-    forks: ClassVar[bool] = True
-    """Whether a forked process may go on with it; a pickled one opens the place anew."""
 
     @abstractmethod
     def begin(self, lake: str) -> None:

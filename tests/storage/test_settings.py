@@ -1,7 +1,6 @@
 """A folder is a lake by its lake.toml, and what is none is refused in one line."""
 
 import os
-import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -129,32 +128,22 @@ def test_open__refuses_a_lake_that_was_moved_to_a_network_file_system(
 
 
 AS_SOMEBODY = """
-import os, sqlite3, sys
+import os, sys
 from actlake.storage import Lake, LakeError
 root = sys.argv[1]
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
-    print({call})
+    Lake.create(root + "/new")
 except LakeError as error:
     print(type(error).__name__, error)
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user to lose its rights")
-@pytest.mark.parametrize(
-    ("call", "expected"),
-    [
-        ("Lake.create(root + '/new')", "InputError no lake can be made at"),
-        ("Lake.open(root + '/lake').create_mask('m', 'position > 1')", "DiskError "),
-    ],
-)
-def test_read_only_folder__is_refused_in_one_line(
-    empty_lake: Path, call: str, expected: str
-) -> None:
+def test_read_only_folder__is_refused_in_one_line() -> None:
     with TemporaryDirectory() as folder:  # pytest's own are closed to other users
         Path(folder).chmod(0o755)
-        shutil.copytree(empty_lake, Path(folder, "lake"))
-        out, err = python(AS_SOMEBODY.format(call=call), folder).communicate()
-        assert out.startswith(expected), (out, err)
+        out, err = python(AS_SOMEBODY, folder).communicate()
+        assert out.startswith("InputError no lake can be made at"), (out, err)
         assert len(out.splitlines()) == 1
-        assert [path.name for path in Path(folder).iterdir()] == ["lake"]
+        assert not any(Path(folder).iterdir())

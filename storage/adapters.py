@@ -162,8 +162,8 @@ def to_torch(
     faster way, as workers start anew, in seconds, and copy what they have read once more; they are
     for what else a loader of your own does with it: ``DataLoader(batches, batch_size=None,
     collate_fn=as_torch, multiprocessing_context="spawn")``. A script that has workers asks
-    ``if __name__ == "__main__":`` first, as they import it. With
-    ``pin``, by default where there is CUDA, batches lie in pinned memory. InputError without torch.
+    ``if __name__ == "__main__":`` first, as they import it. With ``pin``, by default where there is
+    CUDA, batches lie in pinned memory. InputError without torch.
     """
     try:
         import torch  # noqa: F401

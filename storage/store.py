@@ -32,9 +32,8 @@ class StoredFile:
 class Store(ABC):
     """The place of one lake's files.
 
-    It can be pickled, and opens the place anew where it is unpickled. Everything here raises
-    UnreachableError where the place does not answer, and DiskError where it,
-    or the disk, takes nothing more.
+    One that is unpickled opens its place anew. Everything here raises UnreachableError where the
+    place does not answer, and DiskError where it, or the disk, takes nothing more.
     """
 
     root: Path

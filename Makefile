@@ -48,8 +48,8 @@ demo: .venv/.demo
 test: .venv/.dev
 	@$(RUFF)
 	@$(BIN)/mypy >.venv/mypy.log 2>&1 & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
-		--cov --cov-report=term --durations=15 $(PYTEST); tests=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover -m pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
+		--no-loadscope-reorder --durations=15 $(PYTEST); tests=$$?; \
 	wait $$types; typed=$$?; cat .venv/mypy.log; exit $$((tests ? tests : typed))
 
 lint: .venv/.dev
@@ -78,7 +78,7 @@ lock: .venv/.dev
 	@mv .venv/lock constraints.txt
 
 clean:
-	rm -rf .venv wheels build dist *.egg-info .coverage htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv wheels build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Stamps: a second call installs nothing, and a change of what they depend on installs again.
 .venv/.demo: .venv/.made pyproject.toml constraints.txt requirements-demo.txt

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import slipcover
 from hypothesis import HealthCheck, settings
 
 from tests.postgres import Server, running_server
@@ -14,6 +15,10 @@ from tests.s3 import Objects, running_s3
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+
+# Coverage keeps its probes: to take one out it walks every module, which loads lazy ones, under a
+# lock that a child forked meanwhile would wait for.
+slipcover.Slipcover.deinstrument_seen = lambda _: None  # type: ignore[method-assign]
 
 # No deadlines: two cores shared with other work make any of them flaky.
 settings.register_profile("default", deadline=None, max_examples=50)

@@ -16,7 +16,6 @@ With a catalog in Postgres, a role that may only SELECT is the wall behind these
 
 import json
 import re
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -99,7 +98,7 @@ def check_predicate(
             raise QueryError(f"a predicate cannot depend on {path[0]}; it sees one row")
     if con is not None:
         try:
-            bound = _twin(con).sql(f"SELECT ({predicate}) FROM {table}")  # noqa: S608 checked
+            bound = con.sql(f"SELECT ({predicate}) FROM {table}")  # noqa: S608 checked
         except duckdb.Error as error:
             raise QueryError(f"the predicate {predicate!r} fails: {one_line(error)}") from error
         if str(bound.types[0]) != "BOOLEAN":
@@ -151,9 +150,9 @@ def run_select(
 ) -> Result:
     """The rows of one checked SELECT, with a value for each ``$name`` in it, within ``seconds``.
 
-    It runs on a connection of its own beside ``con``, with the same search path, so several
-    results may be open; temporary views of ``con`` are not seen. Raises QueryError when the
-    statement is refused or fails, a parameter is missing or not used, or the time is up.
+    ``con`` is the result's own from then on: another query on it would end the result's rows, which
+    close it when they are fetched. Raises QueryError when the statement is refused or fails, a
+    parameter is missing or not used, or the time is up.
     """
     # A number out of an array is none that DuckDB knows.
     given = params or {}
@@ -171,23 +170,10 @@ def run_select(
     for name, value in values.items():
         if isinstance(value, str) and _UNBINDABLE.search(value):
             raise QueryError(f"the value of ${name} holds a zero byte or half a surrogate pair")
-    twin = _twin(con)
-    limit = TimeLimit(twin, seconds)
+    limit = TimeLimit(con, seconds)
     with limit.step():
-        twin.execute(sql, values) if values else twin.execute(sql)
-    return Result(twin, limit)
-
-
-_twins = threading.Lock()
-
-
-def _twin(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    """A second connection to the same lake: running a query silently ends the last one's rows."""
-    with _twins:  # threads may share con
-        row = first_row(con.execute("SELECT current_setting('search_path')"))
-    twin = con.cursor()
-    twin.execute(f"SET search_path = {literal(row[0] if row else '')}")
-    return twin
+        con.execute(sql, values) if values else con.execute(sql)
+    return Result(con, limit)
 
 
 @cache

@@ -199,7 +199,7 @@ class Lake:
         ``seconds``.
         """
         self.reading.statement(select)
-        return run_select(self._reader.connection, select, parameters, seconds=seconds)
+        return run_select(self._reader.fresh_handle(), select, parameters, seconds=seconds)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of a query from ``sql/queries``; NotFoundError if there is none."""

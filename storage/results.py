@@ -1,5 +1,7 @@
 """What a query gives back: Arrow, polars, pandas, tuples, or batches that never meet in memory."""
 
+import math
+import os
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -23,12 +25,55 @@ __all__ = ["Result", "TimeLimit", "stop_queries"]
 _AGAIN_SECONDS = 0.05
 
 
-_working: "set[TimeLimit]" = set()
+class _Watch:
+    """The thread that stops queries at their limits: one for all, since to start one for each costs
+    as much as a small query does."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._due: dict[TimeLimit, float] = {}
+        """When each query that is at work is to be interrupted next."""
+        self._wakes = math.inf
+        self._thread: threading.Thread | None = None
+
+    def begin(self, limit: "TimeLimit", due: float) -> None:
+        with self._changed:
+            self._due[limit] = due
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="queries", daemon=True)
+                self._thread.start()
+            elif due < self._wakes:
+                self._changed.notify()
+
+    def end(self, limit: "TimeLimit") -> None:
+        """No interrupt comes after this, which would end another query."""
+        with self._changed:
+            self._due.pop(limit, None)
+
+    def at_work(self) -> "list[TimeLimit]":
+        return [*self._due]
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                for limit in [one for one, due in self._due.items() if due <= now]:
+                    # Again and again: DuckDB forgets an interrupt that comes before the query
+                    # begins.
+                    limit.interrupt()
+                    self._due[limit] = now + _AGAIN_SECONDS
+                self._wakes = min(self._due.values(), default=math.inf)
+                self._changed.wait(min(self._wakes - now, threading.TIMEOUT_MAX))
+
+
+_watch = _Watch()
+# A forked child has no thread of its parent's, and perhaps a lock that one of them held.
+os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
 
 
 def stop_queries() -> None:
     """Interrupt every query at work in this process, from any thread; each raises QueryError."""
-    for one in _working.copy():
+    for one in _watch.at_work():
         one.interrupt()
 
 
@@ -51,12 +96,9 @@ class TimeLimit:
         """Work done inside is timed and interrupted; DuckDB's errors come out as QueryError."""
         if self._left <= 0:
             raise self._spent()
-        done = threading.Event()
-        watch = threading.Thread(target=self._watch, args=(done,), daemon=True)
         started = time.monotonic()
-        watch.start()
-        _working.add(self)
         try:
+            _watch.begin(self, started + self._left)
             yield
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             # Arrow reports what DuckDB raises inside a stream as an OSError.
@@ -68,21 +110,12 @@ class TimeLimit:
             self._con.interrupt()
             raise
         finally:
-            _working.discard(self)
-            done.set()
-            watch.join()
+            _watch.end(self)
             self._left -= time.monotonic() - started
 
     def interrupt(self) -> None:
         """Stop what is at work in a step."""
         self._con.interrupt()
-
-    def _watch(self, done: threading.Event) -> None:
-        wait = self._left
-        while not done.wait(wait):
-            # Again and again: DuckDB forgets an interrupt that comes before the query begins.
-            self._con.interrupt()
-            wait = _AGAIN_SECONDS
 
     def _spent(self) -> QueryError:
         return QueryError(

@@ -4,7 +4,6 @@ The children are forked from a server that has the heavy imports behind it, so t
 fraction of a second.
 """
 
-import multiprocessing
 import os
 import resource
 import signal
@@ -19,8 +18,8 @@ from pkgutil import resolve_name
 from threading import Lock, Thread
 from typing import Any
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.flows.victims_imports"])
+from tests.forked import CONTEXT
+
 LONGEST_SECONDS = 300.0
 
 Flow = Callable[[Path], object]

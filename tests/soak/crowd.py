@@ -6,7 +6,6 @@ one snapshot and in one query; another process merges small files meanwhile. Not
 doubled or refused, and no reader may see half a commit.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ from actlake.storage.merging import merge_small_files
 from actlake.storage.rowsets import Rowset
 from actlake.storage.shards import receipts_table, refuse_committed
 from actlake.storage.tensor_writer import TensorPlan, plan_tensors, publish_shard
+from tests.forked import CONTEXT
 from tests.soak.outcome import Outcome
 
 SECONDS = 300.0
@@ -40,9 +40,6 @@ LEAST_RATE = 30.0
 """Commits a second that all writers together are to reach."""
 MOST_SECONDS = 1.0
 """That a commit may take at the 95th percentile."""
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.soak.crowd"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """Races: processes that want to do the same thing at the same time."""
 
-import multiprocessing
 import os
 import time
 from collections.abc import Iterator
@@ -13,14 +12,12 @@ from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import commit_shards, plan_tensors, publish_shard
+from tests.forked import CONTEXT
 from tests.soak.crowd import WIDTH, new_lake, plan_of
 from tests.soak.outcome import Outcome
 
 SHARDS = 200
 RUNNERS = 4
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.soak.race"])
 
 
 def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:

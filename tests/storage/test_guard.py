@@ -74,6 +74,13 @@ def con(root: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     con.close()
 
 
+def own(con: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    """A handle for one result."""
+    handle = con.cursor()
+    handle.execute("SET search_path = 'lake.main,memory.main'")
+    return handle
+
+
 def fingerprint(root: Path) -> dict[str, str]:
     """Every file of the lake and around it, by content; SQLite's shared memory holds only locks."""
     return {
@@ -92,7 +99,7 @@ def test_hostile__is_refused_in_one_line_and_leaves_no_trace(
     with pytest.raises(QueryError):
         check_select(sql)
     with pytest.raises(QueryError) as caught:
-        run_select(con, sql, seconds=5).arrow()
+        run_select(own(con), sql, seconds=5).arrow()
     message = str(caught.value)
     assert message
     assert "\n" not in message
@@ -105,7 +112,7 @@ def test_ordinary__runs_and_leaves_no_trace(
     sql: str, con: duckdb.DuckDBPyConnection, root: Path
 ) -> None:
     before = fingerprint(root)
-    rows = run_select(con, sql).rows()
+    rows = run_select(own(con), sql).rows()
     expected = ORDINARY[sql]
     if expected is None:
         assert rows
@@ -125,7 +132,7 @@ def test_internal_views__cannot_be_read_by_name(con: duckdb.DuckDBPyConnection) 
     for schema, name in names:
         for sql in (f"FROM {name}", f"FROM {schema}.{name}"):
             try:
-                run_select(con, sql)
+                run_select(own(con), sql)
             except QueryError:
                 continue
             allowed.append(sql)
@@ -195,19 +202,19 @@ def test_every_other_function__is_refused(con: duckdb.DuckDBPyConnection) -> Non
 )
 def test_refusal__says_what_to_do(sql: str, hint: str, con: duckdb.DuckDBPyConnection) -> None:
     with pytest.raises(QueryError, match=hint):
-        run_select(con, sql).rows()
+        run_select(own(con), sql).rows()
 
 
 def test_parameters__are_named_and_complete(con: duckdb.DuckDBPyConnection) -> None:
     sql = "SELECT year FROM documents WHERE document = $document OR year = $year ORDER BY 1"
-    assert run_select(con, sql, {"document": 0, "year": 1992}).rows() == [(1990,), (1992,)]
+    assert run_select(own(con), sql, {"document": 0, "year": 1992}).rows() == [(1990,), (1992,)]
     with pytest.raises(QueryError, match=r"and there is no value for \$year"):
-        run_select(con, sql, {"document": 0})
+        run_select(own(con), sql, {"document": 0})
     with pytest.raises(QueryError, match=r"no parameter \$yer; it has \$document, \$year"):
-        run_select(con, sql, {"document": 0, "year": 1, "yer": 1})
+        run_select(own(con), sql, {"document": 0, "year": 1, "yer": 1})
     with pytest.raises(QueryError, match=r"no parameter \$x; it has none"):
-        run_select(con, "SELECT 1", {"x": 1})
-    assert run_select(con, "SELECT $a", {"a": "'; DROP TABLE tokens; --"}).rows() == [
+        run_select(own(con), "SELECT 1", {"x": 1})
+    assert run_select(own(con), "SELECT $a", {"a": "'; DROP TABLE tokens; --"}).rows() == [
         ("'; DROP TABLE tokens; --",)
     ]
 
@@ -215,19 +222,19 @@ def test_parameters__are_named_and_complete(con: duckdb.DuckDBPyConnection) -> N
 def test_results__of_one_connection_do_not_disturb_each_other(
     con: duckdb.DuckDBPyConnection,
 ) -> None:
-    first = run_select(con, "SELECT i FROM range(200_000) t(i)").batches(1_000)
+    first = run_select(own(con), "SELECT i FROM range(200_000) t(i)").batches(1_000)
     rows = next(first).num_rows
-    second = run_select(con, "SELECT count(*) FROM tokens")
+    second = run_select(own(con), "SELECT count(*) FROM tokens")
     rows += sum(batch.num_rows for batch in first)
     assert rows == 200_000
     assert second.rows() == [(100,)]
 
 
 def test_python_variables__are_not_tables(con: duckdb.DuckDBPyConnection) -> None:
-    secret = run_select(con, "SELECT 1 AS a").arrow()
+    secret = run_select(own(con), "SELECT 1 AS a").arrow()
     assert secret.num_rows == 1
     with pytest.raises(QueryError, match="secret does not exist"):
-        run_select(con, "SELECT * FROM secret")
+        run_select(own(con), "SELECT * FROM secret")
 
 
 def test_sandboxed__reads_no_file_outside_even_without_the_parser(
@@ -302,7 +309,7 @@ def test_splices__never_change_the_lake(
 ) -> None:
     before = fingerprint(root)
     try:
-        rows = run_select(con, sql.replace("{root}", str(root)), seconds=2).rows()
+        rows = run_select(own(con), sql.replace("{root}", str(root)), seconds=2).rows()
     except QueryError:
         rows = []
     assert SECRET not in str(rows)

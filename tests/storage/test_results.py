@@ -27,7 +27,7 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def result(con: duckdb.DuckDBPyConnection, sql: str, seconds: float = 30.0) -> Result:
-    return run_select(con, sql, seconds=seconds)
+    return run_select(con.cursor(), sql, seconds=seconds)
 
 
 def test_result__is_the_same_in_every_form(con: duckdb.DuckDBPyConnection) -> None:

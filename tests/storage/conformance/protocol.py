@@ -3,7 +3,6 @@
 Children are forked from a server that has the imports behind it, so that one costs little.
 """
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -26,10 +25,9 @@ from actlake.storage.database import Database
 from actlake.storage.fields import arrow_schema
 from actlake.storage.retention import end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.transaction import Transaction
+from tests.forked import CONTEXT
 from tests.storage.conftest import fresh_name
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.storage.conformance.imports"])
 SHARDS, WRITERS, COMMITS = 6, 3, 8
 
 

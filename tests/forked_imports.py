@@ -1,4 +1,4 @@
-"""What the server that forks victims has imported already."""
+"""What the server that forks children has behind it already."""
 
 import torch
 import transformers
@@ -14,11 +14,23 @@ import actlake.flows.shard_capture
 import actlake.flows.summarize
 import actlake.flows.train
 import tests.flows.scenes
+import tests.soak.crowd
+import tests.soak.race
+import tests.storage.conformance.protocol
+import tests.storage.s3_victims
 from actlake.analytics.dictionaries import topk
 from actlake.storage.duck import connect
+from actlake.storage.postgres_database import PostgresDatabase
+from actlake.storage.s3_store import S3Store
 from actlake.storage.sqlite_database import SqliteDatabase
 
 __all__ = ["actlake", "tests", "topk", "torch", "transformers"]
 
-# The signatures of its extensions are checked, for all that are forked.
-connect(extensions=SqliteDatabase.extensions).close()
+# The signatures of the extensions are checked, for all that are forked.
+connect(
+    extensions=(
+        *SqliteDatabase.extensions,
+        *PostgresDatabase.extensions,
+        *S3Store.extensions,
+    )
+).close()

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.csr import INDPTR, Csr, index_dtype
-from actlake.storage.duck import first_row
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
@@ -132,29 +131,24 @@ def codes_named(reading: Reading, name: str) -> Codes:
     """The codes of that name; NotFoundError if there are none."""
     query = """
         SELECT dictionary, tensor, n_features, dtype, rowset, fingerprint, id, path, state
-        FROM codes WHERE codes = $name
+        FROM codes WHERE codes = $codes
     """
-    reading.table("codes", codes=(name, name))
-    row = first_row(reading.connection().execute(query, {"name": sought(name)}))
-    if row is None:
-        raise NotFoundError(f"no codes {name!r} in {reading.root}; see `actlake ls codes`")
-    dictionary, tensor, n_features, dtype, rowset, fingerprint, id_, path, state = row
-    item = np.dtype(dtype).itemsize
-    return Codes(
-        name=name,
-        dictionary=dictionary,
-        tensor=tensor,
-        n_features=n_features,
-        dtype=np.dtype(dtype),
-        rowset=rowset_named(reading, rowset),
-        fingerprint=fingerprint,
-        id=id_,
-        folder=reading.root / path,
-        sealed=state == "sealed",
-        values_of_shard={
-            shard: max(0, size - TRAILER_BYTES) // item
-            for (array, shard), size in reading.receipts(id_).items()
-            if array == "values"
-        },
-        _reading=reading,
-    )
+    with reading.standing():
+        for facts in reading.facts("codes", query, codes=sought(name)):
+            plain = ("dictionary", "tensor", "n_features", "fingerprint", "id")
+            dtype = np.dtype(facts["dtype"])
+            return Codes(
+                name=name,
+                **{column: facts[column] for column in plain},
+                dtype=dtype,
+                rowset=rowset_named(reading, facts["rowset"]),
+                folder=reading.root / facts["path"],
+                sealed=facts["state"] == "sealed",
+                values_of_shard={
+                    shard: max(0, size - TRAILER_BYTES) // dtype.itemsize
+                    for (array, shard), size in reading.receipts(facts["id"]).items()
+                    if array == "values"
+                },
+                _reading=reading,
+            )
+    raise NotFoundError(f"no codes {name!r} in {reading.root}; see `actlake ls codes`")

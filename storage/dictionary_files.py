@@ -12,7 +12,6 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import sound_content
-from actlake.storage.duck import first_row
 from actlake.storage.durable import publish
 from actlake.storage.errors import NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -94,23 +93,24 @@ def dictionary_named(reading: Reading, name: str) -> DictionaryFile:
     """The dictionary of that name; NotFoundError if there is none, CorruptError if it changed."""
     query = """
         SELECT method, tensor, n_features, width, config, fingerprint, path, sha256
-        FROM dictionaries WHERE dictionary = $name
+        FROM dictionaries WHERE dictionary = $dictionary
     """
-    reading.table("dictionaries", dictionary=(name, name))
-    row = first_row(reading.connection().execute(query, {"name": sought(name)}))
-    if row is None:
+    found = reading.facts("dictionaries", query, dictionary=sought(name))
+    if not found:
         raise NotFoundError(
             f"no dictionary {name!r} in {reading.root}; see `actlake ls dictionaries`"
         )
-    method, tensor, n_features, width, config, fingerprint, path, sha256 = row
-    file = reading.root / path / "dictionary.safetensors"
+    facts = found[0]
     weights = sound_content(
         reading.store,
-        file,
+        reading.root / facts["path"] / "dictionary.safetensors",
         f"dictionary {name}",
-        lambda content: hashlib.sha256(content).hexdigest() == sha256,
+        lambda content: hashlib.sha256(content).hexdigest() == facts["sha256"],
     )
-    arrays = safetensors.numpy.load(weights)
+    plain = ("method", "tensor", "n_features", "width", "fingerprint", "sha256")
     return DictionaryFile(
-        name, method, tensor, n_features, width, json.loads(config), arrays, fingerprint, sha256
+        name=name,
+        **{column: facts[column] for column in plain},
+        config=json.loads(facts["config"]),
+        arrays=safetensors.numpy.load(weights),
     )

@@ -16,6 +16,7 @@ older one of the same rows, has a trailer that fits it. Every other file has its
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,11 +28,10 @@ from numpy.typing import NDArray
 
 from actlake import sql
 from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
-from actlake.storage.duck import LAKE, first_row
+from actlake.storage.duck import first_row
 from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
-from actlake.storage.parquet_files import FILES
-from actlake.storage.snapshots import current_snapshot
+from actlake.storage.facts import Facts
 from actlake.storage.store import Store
 
 __all__ = ["MODES", "Chunk", "Mode", "Reading"]
@@ -82,7 +82,7 @@ class Reading:
         self._recorded: Mapping[str, Digest] = {}
         self._receipts: dict[str, dict[tuple[str, int], int]] = {}
         """CRC-32C of each chunk before its trailer, by array and shard, by owner."""
-        self._listed: dict[tuple[int, str, tuple[str, ...]], list[Any]] = {}
+        self._facts = Facts(connection)
         self.masked: dict[tuple[str, str, int], NDArray[np.uint8]] = {}
         """What ``masks`` has asked for: a bit a row, by rowset, predicate and first row."""
         self._sound: set[Path] = set()
@@ -160,15 +160,14 @@ class Reading:
         Whoever makes a reader asks for them: what a chunk must be is known from then on, also when
         its tensor is deleted meanwhile.
         """
-        self.table("shards", owner=(owner, owner))
         query = """
             SELECT "array", shard, bytes, payload_crc32c FROM shards
             WHERE owner = $owner AND "array" <> 'postings'
         """
-        rows = self.connection().execute(query, {"owner": owner}).fetchall()
-        committed = {(array, shard): crc for array, shard, _, crc in rows}
+        rows = self.facts("shards", query, owner=owner)
+        committed = {(row["array"], row["shard"]): row["payload_crc32c"] for row in rows}
         self._receipts.setdefault(owner, {}).update(committed)
-        return {(array, shard): size for array, shard, size, _ in rows}
+        return {(row["array"], row["shard"]): row["bytes"] for row in rows}
 
     def complete(self, owner: str) -> None:
         """As ``receipts``, of a rowset, of which all are there from its first commit on."""
@@ -191,7 +190,7 @@ class Reading:
         """
         if self.mode == "never":
             return
-        for path, columns, lowest, highest in self._files(table, tuple(wanted)):
+        for path, columns, lowest, highest in self._facts.files(table, tuple(wanted)):
             bounds = zip(lowest or (), highest or (), strict=True)
             stored = dict(zip(columns or (), bounds, strict=True))
             if all(_may_hold(stored.get(name), asked) for name, asked in wanted.items()):
@@ -202,22 +201,20 @@ class Reading:
 
         Empty for a file that the snapshot does not name.
         """
-        for file, names, lowest, highest in self._files(table, columns):
+        for file, names, lowest, highest in self._facts.files(table, columns):
             if file == path:
                 return dict(zip(names, zip(lowest, highest, strict=True), strict=True))
         return {}
 
-    def _files(self, table: str, columns: tuple[str, ...]) -> list[Any]:
-        """``_FILES``, asked for once a snapshot."""
-        connection = self.connection()
-        snapshot = current_snapshot(connection)
-        key = snapshot, table, columns
-        if key not in self._listed:
-            parameters = {"table": table, "columns": list(columns)}
-            rows = connection.execute(_FILES, parameters).fetchall()
-            self._listed = {one: self._listed[one] for one in self._listed if one[0] == snapshot}
-            self._listed[key] = rows
-        return self._listed[key]
+    def facts(self, table: str, query: str, **named: str) -> list[dict[str, Any]]:
+        """``Facts.rows``, when the files that may hold them have been checked, as by ``table``."""
+        with self.standing():
+            self.table(table, **{column: (value, value) for column, value in named.items()})
+            return self._facts.rows(table, query, **named)
+
+    def standing(self) -> AbstractContextManager[object]:
+        """See ``Facts.standing``."""
+        return self._facts.standing()
 
     def statement(self, select: str) -> None:
         """With ``always``, ``table`` for every table that ``select`` reads, also through views."""
@@ -265,26 +262,6 @@ class Reading:
         except OSError as error:
             raise corrupt(file, what, f"cannot be read ({error.strerror})") from error
         self._sound.add(file)
-
-
-_FILES = f"""
-    SELECT
-        f.path,
-        list(c.column_name) FILTER (WHERE c.column_name IS NOT NULL),
-        list(s.min_value) FILTER (WHERE c.column_name IS NOT NULL),
-        list(s.max_value) FILTER (WHERE c.column_name IS NOT NULL)
-    FROM {FILES} AS f
-    CROSS JOIN (SELECT id FROM {LAKE}.current_snapshot()) AS now
-    LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_column AS c
-        ON c.table_id = f.table_id AND c.end_snapshot IS NULL
-            AND c.column_name IN (SELECT unnest($columns))
-    LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_file_column_stats AS s
-        ON s.data_file_id = f.data_file_id AND s.column_id = c.column_id
-    WHERE f.table_name = $table AND f.begin_snapshot <= now.id
-        AND (f.end_snapshot IS NULL OR f.end_snapshot > now.id)
-    GROUP BY ALL
-"""  # noqa: S608 - ours
-"""Files of a table at the connection's snapshot, and the smallest and largest value in each."""
 
 
 def _elsewhere() -> Any:

@@ -1,16 +1,13 @@
 """Rowsets: the ordered rows that one windowing rule makes of one corpus, and their columns."""
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path
-from actlake.storage.duck import first_row
 from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import sought
@@ -149,38 +146,35 @@ class Rowset:
 
 def rowset_named(reading: Reading, name: str) -> Rowset:
     """The rowset of that name; NotFoundError if there is none."""
-    query = "SELECT * FROM rowsets WHERE rowset = $name"  # an older snapshot has fewer columns
-    reading.table("rowsets", rowset=(name, name))
-    found = reading.connection().execute(query, {"name": sought(name)})
-    columns, row = [column[0] for column in found.description or ()], first_row(found)
-    if row is None:
-        raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
-    facts = dict(zip(columns, row, strict=True))
-    reading.complete(facts["id"])
-    parent = facts.get("parent")
-    return Rowset(
-        name=name,
-        **{
-            column: facts[column]
-            for column in (
-                "corpus",
-                "kind",
-                "tokenizer",
-                "windowing",
-                "window",
-                "overlap",
-                "rows",
-                "shard_rows",
-                "fingerprint",
-                "id",
+    query = "SELECT * FROM rowsets WHERE rowset = $rowset"  # an older snapshot has fewer columns
+    with reading.standing():
+        for facts in reading.facts("rowsets", query, rowset=sought(name)):
+            reading.complete(facts["id"])
+            parent = facts.get("parent")
+            return Rowset(
+                name=name,
+                **{column: facts[column] for column in _PLAIN},
+                folder=reading.root / facts["path"],
+                withdrawn=_withdrawn(reading, facts["corpus"]),
+                parent=None if parent is None else rowset_named(reading, parent),
+                mask=facts.get("mask"),
+                _reading=reading,
             )
-        },
-        folder=reading.root / facts["path"],
-        withdrawn=_withdrawn(reading, facts["corpus"]),
-        parent=None if parent is None else rowset_named(reading, parent),
-        mask=facts.get("mask"),
-        _reading=reading,
-    )
+    raise NotFoundError(f"no rowset {name!r} in {reading.root}; see `actlake ls rowsets`")
+
+
+_PLAIN = (
+    "corpus",
+    "kind",
+    "tokenizer",
+    "windowing",
+    "window",
+    "overlap",
+    "rows",
+    "shard_rows",
+    "fingerprint",
+    "id",
+)
 
 
 def _withdrawn(reading: Reading, corpus: str) -> tuple[int, ...]:
@@ -189,8 +183,4 @@ def _withdrawn(reading: Reading, corpus: str) -> tuple[int, ...]:
         SELECT w.document FROM withdrawals AS w INNER JOIN corpora AS c USING (corpus)
         WHERE w.corpus = $corpus AND w.run > c.run ORDER BY w.document
     """
-    reading.table("withdrawals", corpus=(corpus, corpus))
-    with suppress(duckdb.CatalogException):  # a snapshot from before there was that table
-        found = reading.connection().execute(query, {"corpus": corpus}).fetchall()
-        return tuple(document for (document,) in found)
-    return ()
+    return tuple(row["document"] for row in reading.facts("withdrawals", query, corpus=corpus))

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
 from actlake.storage.batches import Batches, Keep
-from actlake.storage.duck import first_row
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.gathering import gather
 from actlake.storage.keys import sought
@@ -157,26 +156,19 @@ def tensor_named(reading: Reading, name: str) -> Tensor:
     """The tensor of that name; NotFoundError if there is none."""
     query = """
         SELECT model, site, module, side, dtype, width, rowset, fingerprint, id, path, state
-        FROM tensors WHERE tensor = $name
+        FROM tensors WHERE tensor = $tensor
     """
-    reading.table("tensors", tensor=(name, name))
-    row = first_row(reading.connection().execute(query, {"name": sought(name)}))
-    if row is None:
-        raise NotFoundError(f"no tensor {name!r} in {reading.root}; see `actlake ls tensors`")
-    model, site, module, side, dtype, width, rowset, fingerprint, id_, path, state = row
-    return Tensor(
-        name=name,
-        model=model,
-        site=site,
-        module=module,
-        side=side,
-        dtype=stored_dtype(dtype),
-        width=width,
-        rowset=rowset_named(reading, rowset),
-        fingerprint=fingerprint,
-        id=id_,
-        folder=reading.root / path,
-        sealed=state == "sealed",
-        committed=frozenset(shard for _, shard in reading.receipts(id_)),
-        _reading=reading,
-    )
+    with reading.standing():
+        for facts in reading.facts("tensors", query, tensor=sought(name)):
+            plain = ("model", "site", "module", "side", "width", "fingerprint", "id")
+            return Tensor(
+                name=name,
+                **{column: facts[column] for column in plain},
+                dtype=stored_dtype(facts["dtype"]),
+                rowset=rowset_named(reading, facts["rowset"]),
+                folder=reading.root / facts["path"],
+                sealed=facts["state"] == "sealed",
+                committed=frozenset(shard for _, shard in reading.receipts(facts["id"])),
+                _reading=reading,
+            )
+    raise NotFoundError(f"no tensor {name!r} in {reading.root}; see `actlake ls tensors`")

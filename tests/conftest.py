@@ -18,7 +18,7 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 # Coverage keeps its probes: to take one out it walks every module, which loads lazy ones, under a
 # lock that a child forked meanwhile would wait for.
-slipcover.Slipcover.deinstrument_seen = lambda _: None  # type: ignore[method-assign]
+slipcover.Slipcover.deinstrument_seen = lambda _: None
 
 # No deadlines: two cores shared with other work make any of them flaky.
 settings.register_profile("default", deadline=None, max_examples=50)

@@ -14,10 +14,11 @@ from actlake.storage import Lake
 from actlake.storage.retention import end_dead_runs, remove_unnamed
 from actlake.storage.s3_store import S3Store
 from actlake.storage.store import Store
+from tests.forked import CONTEXT
 from tests.postgres import Server, fork_lake
 from tests.s3 import Objects, fork_objects
 from tests.storage.conformance.catalog import CatalogTests
-from tests.storage.conformance.protocol import CONTEXT, ProtocolTests
+from tests.storage.conformance.protocol import ProtocolTests
 from tests.storage.conformance.run import RunTests
 from tests.storage.conformance.store import StoreTests
 from tests.storage.s3_victims import CODES, KILLS, VALUES, killed, prepare

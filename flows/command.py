@@ -1,6 +1,7 @@
 """What every command has: where the lake is, and errors as one line."""
 
 import sys
+from collections import Counter
 from errno import EPIPE
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,18 @@ class LakeCommand(click.Command):
                     f"{one[:60]!r} holds bytes that are no UTF-8 or are zero; write plain text",
                     ctx,
                 )
-        return super().parse_args(ctx, args)
+        words = [*args]
+        rest = super().parse_args(ctx, args)
+        self._refuse_repeated(ctx, words)
+        return rest
+
+    def _refuse_repeated(self, ctx: click.Context, words: list[str]) -> None:
+        """click would take the last value, and nobody would know of the others."""
+        _, _, order = self.make_parser(ctx).parse_args(words)
+        for one, times in Counter(order).items():
+            once = isinstance(one, click.Option) and not (one.multiple or one.is_flag)
+            if once and times > 1:
+                raise click.UsageError(f"{one.opts[-1]} is given {times} times; give it once", ctx)
 
     def invoke(self, ctx: click.Context) -> Any:
         from actlake.flows.visible import line

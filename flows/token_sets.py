@@ -98,7 +98,10 @@ def read_token_sets(file: Path) -> dict[str, list[str]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8; save it as UTF-8") from error
     if file.suffix.lower() != ".toml":
-        return {file.stem: [line for line in text.splitlines() if line.strip()]}
+        lines = [line for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise InputError(f"{file} is empty; write a text a line")
+        return {file.stem: lines}
     try:
         given = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -106,4 +109,8 @@ def read_token_sets(file: Path) -> dict[str, list[str]]:
     for name, entries in given.items():
         if not isinstance(entries, list) or not all(isinstance(one, str) for one in entries):
             raise InputError(f'{file}: {name} is no array of texts; write {name} = ["one", "two"]')
+    empty = [name for name, entries in given.items() if not entries]
+    if empty or not given:
+        what = f"{empty[0]} has no texts" if empty else "no set in it"
+        raise InputError(f'{file}: {what}; write {(*empty, "name")[0]} = ["one", "two"]')
     return given

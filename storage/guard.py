@@ -16,7 +16,7 @@ With a catalog in Postgres, a role that may only SELECT is the wall behind these
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -147,12 +147,13 @@ def run_select(
     params: Mapping[str, object] | None = None,
     *,
     seconds: float = 60.0,
+    fetched: Callable[[duckdb.DuckDBPyConnection], None] = duckdb.DuckDBPyConnection.close,
 ) -> Result:
     """The rows of one checked SELECT, with a value for each ``$name`` in it, within ``seconds``.
 
-    ``con`` is the result's own from then on: another query on it would end the result's rows, which
-    close it when they are fetched. Raises QueryError when the statement is refused or fails, a
-    parameter is missing or not used, or the time is up.
+    ``con`` is the result's own until its last row is fetched, since another query on it would end
+    them; it is given to ``fetched`` then. Raises QueryError when the statement is refused or
+    fails, a parameter is missing or not used, or the time is up.
     """
     # A number out of an array is none that DuckDB knows.
     given = params or {}
@@ -173,7 +174,7 @@ def run_select(
     limit = TimeLimit(con, seconds)
     with limit.step():
         con.execute(sql, values) if values else con.execute(sql)
-    return Result(con, limit)
+    return Result(con, limit, fetched)
 
 
 @cache

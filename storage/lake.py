@@ -199,7 +199,8 @@ class Lake:
         ``seconds``.
         """
         self.reading.statement(select)
-        return run_select(self._reader.fresh_handle(), select, parameters, seconds=seconds)
+        lent, back = self._reader.lend(), self._reader.take_back
+        return run_select(lent, select, parameters, seconds=seconds, fetched=back)
 
     def query(self, name: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of a query from ``sql/queries``; NotFoundError if there is none."""

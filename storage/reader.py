@@ -23,9 +23,11 @@ class Reader:
         attached.execute(SEARCH_PATH)
         self.connection = sandboxed(attached, [tables])
         self._threads = local()
+        self._free: list[duckdb.DuckDBPyConnection] = []
 
     def close(self) -> None:
         self._threads = local()
+        self._free.clear()
         self.connection.close()
 
     def handle(self) -> duckdb.DuckDBPyConnection:
@@ -43,6 +45,17 @@ class Reader:
         handle = self.connection.cursor()
         handle.execute(SEARCH_PATH)
         return handle
+
+    def lend(self) -> duckdb.DuckDBPyConnection:
+        """As ``fresh_handle``, or one that was given back."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            return self.fresh_handle()
+
+    def take_back(self, handle: duckdb.DuckDBPyConnection) -> None:
+        """A handle on which nothing is left to fetch."""
+        self._free.append(handle)
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection) -> None:

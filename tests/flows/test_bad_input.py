@@ -108,10 +108,7 @@ def line(command: str, parameter: click.Parameter, value: str) -> list[str]:
     if (command, parameter.name) == ("sql", "query"):
         words = []  # either a SELECT or the name of one
     if isinstance(parameter, click.Option):
-        for option in parameter.opts:
-            while option in words:
-                at = words.index(option)
-                words[at : at + 2] = []
+        words = _without(words, parameter)
         long = parameter.opts[-1]
         words += [f"{long}={value}"] if long.startswith("--") else [long, value]
     else:
@@ -121,6 +118,15 @@ def line(command: str, parameter: click.Parameter, value: str) -> list[str]:
         if value.startswith("-"):
             words.insert(0, "--")
     return [command, *words]
+
+
+def _without(words: Sequence[str], option: click.Option) -> list[str]:
+    left = [*words]
+    for name in option.opts:
+        while name in left:
+            at = left.index(name)
+            left[at : at + 2] = []
+    return left
 
 
 def refused(result: Result, code: int, part: str) -> str:
@@ -259,6 +265,29 @@ def test_parameters__that_are_missing_unknown_or_too_many_are_told(
         many = ["1"] * 5 if command != "withdraw" else []
         if many:
             rows.append(([command, *many], 2, ""))
+    check(whole, before, say, rows)
+
+
+def _usable(parameter: click.Parameter) -> str:
+    """A value that click takes."""
+    kind = parameter.type
+    if isinstance(kind, Whole | Real):
+        return str(int(kind.min or 0) + 1)
+    return str(kind.choices[0]) if isinstance(kind, click.Choice) else "x"
+
+
+def test_options__that_are_given_twice_are_told(
+    whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
+) -> None:
+    rows = []
+    for command in commands():
+        for one in parameters(command):
+            if isinstance(one, click.Option) and not (one.multiple or one.is_flag):
+                twice = [f"{one.opts[-1]}", _usable(one)] * 2
+                rows.append(
+                    ([command, *twice, *_without(LINES[command], one)], 2, "is given 2 times")
+                )
+    assert len(rows) > 80
     check(whole, before, say, rows)
 
 

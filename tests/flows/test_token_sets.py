@@ -8,9 +8,9 @@ from actlake.storage.errors import InputError
 
 def test_token_sets__are_read_from_toml_and_from_lines(tmp_path: Path) -> None:
     toml, lines = tmp_path / "sets.toml", tmp_path / "months.txt"
-    toml.write_text('war = ["war", " army"]\nempty = []\n', "utf-8")
+    toml.write_text('war = ["war", " army"]\n', "utf-8")
     lines.write_text("May\n June\n\nMärz\n", "utf-8")
-    assert read_token_sets(toml) == {"war": ["war", " army"], "empty": []}
+    assert read_token_sets(toml) == {"war": ["war", " army"]}
     assert read_token_sets(lines) == {"months": ["May", " June", "März"]}
 
 
@@ -22,6 +22,8 @@ def test_token_sets__are_read_from_toml_and_from_lines(tmp_path: Path) -> None:
         ("war = ['army', 1]", 'write war = \\["one", "two"\\]'),
         ("[war]\narmy = ['x']", "war is no array of texts"),
         (b"war = ['\xff']", "is not UTF-8"),
+        ("war = []", "war has no texts"),
+        ("", "no set in it"),
     ],
 )
 def test_token_sets__of_a_faulty_file_name_what_is_wrong(

@@ -18,7 +18,7 @@ from pkgutil import resolve_name
 from threading import Lock, Thread
 from typing import Any
 
-from tests.forked import CONTEXT
+from tests.forked import CONTEXT, child
 
 LONGEST_SECONDS = 300.0
 
@@ -108,9 +108,7 @@ class Victim:
     def __init__(self, flow: Flow, lake: Path, attack: Attack = NOTHING) -> None:
         self._messages, theirs = CONTEXT.Pipe(duplex=False)
         self._calls: Counter[str] = Counter()
-        self.process: BaseProcess = CONTEXT.Process(
-            target=_child, args=(flow, lake, attack, theirs)
-        )
+        self.process: BaseProcess = child(_child, flow, lake, attack, theirs)
         self.process.start()
         theirs.close()
 

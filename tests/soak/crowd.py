@@ -24,7 +24,7 @@ from actlake.storage.merging import merge_small_files
 from actlake.storage.rowsets import Rowset
 from actlake.storage.shards import receipts_table, refuse_committed
 from actlake.storage.tensor_writer import TensorPlan, plan_tensors, publish_shard
-from tests.forked import CONTEXT
+from tests.forked import CONTEXT, child
 from tests.soak.outcome import Outcome
 
 SECONDS = 300.0
@@ -110,10 +110,7 @@ def crowd(path: Path, seconds: float, writers: int, readers: int) -> Crowd:
         *((_read, index) for index in range(readers)),
         (_merge, 0),
     ]
-    processes = [
-        CONTEXT.Process(target=_work, args=(job, path, index, seconds, start, answers))
-        for job, index in jobs
-    ]
+    processes = [child(_work, job, path, index, seconds, start, answers) for job, index in jobs]
     for one in processes:
         one.start()
     start.wait(300)

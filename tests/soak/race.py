@@ -12,7 +12,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import commit_shards, plan_tensors, publish_shard
-from tests.forked import CONTEXT
+from tests.forked import CONTEXT, child
 from tests.soak.crowd import WIDTH, new_lake, plan_of
 from tests.soak.outcome import Outcome
 
@@ -90,8 +90,7 @@ def _together(processes: int, job: Any, path: Path, argument: Any) -> list[Any]:
     """The answers of ``job`` from processes that start it at the same time, by index."""
     start, answers = CONTEXT.Barrier(processes), CONTEXT.Queue()
     children = [
-        CONTEXT.Process(target=_child, args=(job, path, index, argument, start, answers))
-        for index in range(processes)
+        child(_child, job, path, index, argument, start, answers) for index in range(processes)
     ]
     for one in children:
         one.start()

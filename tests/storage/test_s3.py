@@ -4,7 +4,6 @@ with the catalog in Postgres."""
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
-from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from actlake.storage import Lake
 from actlake.storage.retention import end_dead_runs, remove_unnamed
 from actlake.storage.s3_store import S3Store
 from actlake.storage.store import Store
-from tests.forked import CONTEXT
+from tests.forked import child
 from tests.postgres import Server, fork_lake
 from tests.s3 import Objects, fork_objects
 from tests.storage.conformance.catalog import CatalogTests
@@ -22,12 +21,6 @@ from tests.storage.conformance.protocol import ProtocolTests
 from tests.storage.conformance.run import RunTests
 from tests.storage.conformance.store import StoreTests
 from tests.storage.s3_victims import CODES, KILLS, VALUES, killed, prepare
-
-
-@pytest.fixture(scope="module", autouse=True)
-def environment(s3: Objects) -> None:
-    """Children know the bucket, too: their server has the environment that it began with."""
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -87,10 +80,10 @@ def test_writers__killed_between_an_object_and_its_receipt_lose_and_double_nothi
     prepare(fresh)
     for work, points in KILLS.items():
         for point in points:
-            child = CONTEXT.Process(target=killed, args=(fresh.root, work, *point))
-            child.start()
-            child.join(60)
-            assert child.exitcode == -signal.SIGKILL, point
+            victim = child(killed, fresh.root, work, *point)
+            victim.start()
+            victim.join(60)
+            assert victim.exitcode == -signal.SIGKILL, point
         work(fresh)
     np.testing.assert_array_equal(fresh.tensor("t:float32")[:], VALUES)
     np.testing.assert_array_equal(fresh.codes("d@c")[0 : len(CODES)].dense(), CODES)

@@ -25,7 +25,7 @@ from actlake.storage.database import Database
 from actlake.storage.fields import arrow_schema
 from actlake.storage.retention import end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.transaction import Transaction
-from tests.forked import CONTEXT
+from tests.forked import CONTEXT, child
 from tests.storage.conftest import fresh_name
 
 SHARDS, WRITERS, COMMITS = 6, 3, 8
@@ -117,7 +117,7 @@ class ProtocolTests:
         self, fresh: Lake
     ) -> None:
         start = CONTEXT.Barrier(2)
-        racers = [CONTEXT.Process(target=race, args=(fresh.root, start)) for _ in range(2)]
+        racers = [child(race, fresh.root, start) for _ in range(2)]
         for racer in racers:
             racer.start()
         for racer in racers:
@@ -127,7 +127,7 @@ class ProtocolTests:
 
     @pytest.mark.slow
     def test_commits__by_processes_all_land_once(self, fresh: Lake) -> None:
-        writers = [CONTEXT.Process(target=write, args=(fresh.root, i)) for i in range(WRITERS)]
+        writers = [child(write, fresh.root, i) for i in range(WRITERS)]
         for writer in writers:
             writer.start()
         for writer in writers:
@@ -152,10 +152,10 @@ class ProtocolTests:
     def test_process__killed_at_any_step_leaves_all_or_nothing(self, bench: Lake) -> None:
         for step, (point, committed) in STEPS.items():
             name = fresh_name()
-            child = CONTEXT.Process(target=killed, args=(bench.root, name, *point))
-            child.start()
-            child.join(60)
-            assert child.exitcode == -signal.SIGKILL, step
+            victim = child(killed, bench.root, name, *point)
+            victim.start()
+            victim.join(60)
+            assert victim.exitcode == -signal.SIGKILL, step
             assert stored(bench, name) == committed, step
             files = bench.sql("SELECT filename FROM masks WHERE mask = $name", name=name).rows()
             known = {bench.store.uri(bench.root / path) for path in bench._claims.files()}
@@ -188,7 +188,7 @@ class ProtocolTests:
 
     def test_lock__of_a_killed_process_is_free(self, bench: Lake) -> None:
         held = CONTEXT.Event()
-        holder = CONTEXT.Process(target=hold, args=(bench.root, held))
+        holder = child(hold, bench.root, held)
         holder.start()
         assert held.wait(60)
         killer = threading.Timer(0.2, holder.kill)

@@ -1,0 +1,96 @@
+"""What the catalog says is asked once a snapshot, as of one snapshot, and never of an older one."""
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from actlake.storage import Lake
+from actlake.storage.errors import NotFoundError
+from tests.storage.conftest import Planted
+
+
+@pytest.fixture
+def lake(planted: Planted, tmp_path: Path) -> Iterator[Lake]:
+    with closing(Lake.open(shutil.copytree(planted.root, tmp_path / "lake"))) as lake:
+        yield lake
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that is executed from now on."""
+    seen: list[str] = []
+    execute = duckdb.DuckDBPyConnection.execute
+
+    def listening(con: duckdb.DuckDBPyConnection, query: str, *given: object) -> object:
+        seen.append(query)
+        return execute(con, query, *given)
+
+    monkeypatch.setattr(duckdb.DuckDBPyConnection, "execute", listening)
+    return seen
+
+
+def test_reader__asks_for_nothing_again_until_there_is_a_commit(
+    lake: Lake, asked: list[str]
+) -> None:
+    first = lake.tensor("t:float32")
+    begun = len(asked)
+    again = lake.tensor("t:float32")
+    assert [query for query in asked[begun:] if "FROM tensors" in query or "shards" in query] == []
+    assert len(asked) - begun == 3  # a transaction, and its snapshot
+    assert again == first
+    lake.create_mask("another", "position > 1")
+    begun = len(asked)
+    assert lake.tensor("t:float32") == first
+    assert [query for query in asked[begun:] if "FROM tensors" in query]
+
+
+def test_reader__sees_what_was_committed_since(lake: Lake) -> None:
+    with closing(Lake.open(lake.root)) as other:
+        rowset = other.tensor("t:float32").rowset
+        before = lake.newest_snapshot()
+        with other.create_tensor("new", rowset=rowset.name, width=2, dtype="float32") as writer:
+            writer.append(lake.tensor("t:float32")[:][:, :2])
+        assert lake.tensor("new").sealed
+        with (
+            closing(lake.at(before)) as past,
+            pytest.raises(NotFoundError, match="no tensor 'new'"),
+        ):
+            past.tensor("new")
+
+
+def test_standing__is_at_one_snapshot_while_others_commit(lake: Lake) -> None:
+    reading = lake.reading
+    query = "SELECT mask FROM masks WHERE mask = $mask"
+    with closing(Lake.open(lake.root)) as other, reading.standing():
+        assert reading.facts("masks", query, mask="late") == []
+        other.create_mask("late", "position > 1")
+        assert reading.facts("masks", query, mask="late") == []
+        # Another thread stands on its own, at what is newest.
+        found: list[object] = []
+        thread = threading.Thread(
+            target=lambda: found.extend(reading.facts("masks", query, mask="late"))
+        )
+        thread.start()
+        thread.join()
+        assert found == [{"mask": "late"}]
+    assert reading.facts("masks", query, mask="late") == [{"mask": "late"}]
+
+
+def test_facts__of_a_question_that_failed_are_asked_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = lake.reading._facts
+    with monkeypatch.context() as patch:
+        patch.setattr(facts, "_asked", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lake.tensor("t:float32")
+    assert lake.tensor("t:float32").sealed
+
+
+def test_facts__of_a_table_that_an_older_snapshot_lacks_are_none(lake: Lake) -> None:
+    assert lake.reading.facts("no_such_table", "SELECT 1", name="x") == []

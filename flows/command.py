@@ -85,7 +85,8 @@ class LakeCommand(click.Command):
                 )
         words = [*args]
         rest = super().parse_args(ctx, args)
-        self._refuse_repeated(ctx, words)
+        if not ctx.resilient_parsing:  # as for completion, which takes any line
+            self._refuse_repeated(ctx, words)
         return rest
 
     def _refuse_repeated(self, ctx: click.Context, words: list[str]) -> None:

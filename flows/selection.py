@@ -153,9 +153,7 @@ def _holds(where: str, pieces: list[pa.Table], documents: int) -> NDArray[np.boo
     table = pa.concat_tables([p for p in pieces if p.num_rows], promote_options="permissive")
     con = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
     try:
-        # A table of its own: the check opens a second connection, which sees no registered views.
-        con.register("given", table)
-        con.execute("CREATE TABLE labels AS SELECT * FROM given")
+        con.register("labels", table)
         check_predicate(where, "labels", con=con)
         # SQL by definition, and checked to be one condition over the row.
         found = con.execute(f"SELECT coalesce(({where}), false) AS kept FROM labels")  # noqa: S608

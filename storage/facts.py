@@ -5,7 +5,7 @@ To be asked costs milliseconds, also for one row; and at one snapshot it says th
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import duckdb
@@ -17,6 +17,8 @@ from actlake.storage.snapshots import current_snapshot
 __all__ = ["Facts"]
 
 Known = dict[tuple[Any, ...], list[Any]]
+NOTHING = -1
+"""No snapshot."""
 
 
 class Facts:
@@ -24,37 +26,45 @@ class Facts:
 
     def __init__(self, connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         self._connection = connection
-        self._known: tuple[int, Known] = -1, {}
-        """As of the newest snapshot that was asked for."""
+        self._known: tuple[int, Known] = NOTHING, {}
+        """What was answered, as of the snapshot that was asked for last."""
         self._here = threading.local()
+
+    def forget(self) -> None:
+        """Ask anew: another lake may come to the same numbers, as after a restore."""
+        self._known = NOTHING, {}
 
     @contextmanager
     def standing(self) -> Generator[Known]:
         """What is asked inside, by this thread, is answered as of one snapshot.
 
         So a reader is made of facts that fit each other, and the catalog is asked for its snapshot
-        once. It holds what was answered before as of the same one.
+        once. It holds what was answered before as of the same one. It is a transaction of the
+        catalog, so only what a reader is made of belongs inside.
         """
         if hasattr(self._here, "known"):
             yield self._here.known
             return
         connection = self._connection()
-        connection.execute("BEGIN")
         try:
+            _begin(connection)
             snapshot = current_snapshot(connection)
-            if snapshot != self._known[0]:
-                self._known = snapshot, {}
-            # Not by way of self later: another thread may stand at a newer one by then.
-            _, self._here.known = self._known
-            yield self._here.known
+            # Looked at once, and not by way of self later: other threads stand at other snapshots.
+            at, known = self._known
+            if at != snapshot:
+                known = {}
+                self._known = snapshot, known
+            self._here.known = known
+            yield known
         finally:
             vars(self._here).clear()
-            connection.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # the first error is the one to tell
+                connection.execute("ROLLBACK")
 
     def rows(self, table: str, query: str, **named: str) -> list[dict[str, Any]]:
         """Rows, by column, of a ``query`` about ``table``, whose parameters are ``named``.
 
-        None where the snapshot has no such table.
+        Empty where the snapshot has no such table.
         """
         with self.standing() as known:
             key = query, *named.values()
@@ -76,6 +86,14 @@ class Facts:
                 parameters = {"table": table, "columns": list(columns)}
                 known[key] = self._connection().execute(_FILES, parameters).fetchall()
             return known[key]
+
+
+def _begin(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.execute("BEGIN")
+    except duckdb.TransactionException:  # Ctrl-C came before the last one was ended
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
 
 
 _FILES = f"""

@@ -112,6 +112,7 @@ class Lake:
         """Close the lake's connections; a later call opens them again."""
         self._catalog.close()
         self.database.engine.dispose()
+        self.reading.forget()
         reader = self.__dict__.pop("_reader", None)
         if reader is not None:
             reader.close()

@@ -216,6 +216,10 @@ class Reading:
         """See ``Facts.standing``."""
         return self._facts.standing()
 
+    def forget(self) -> None:
+        """See ``Facts.forget``."""
+        self._facts.forget()
+
     def statement(self, select: str) -> None:
         """With ``always``, ``table`` for every table that ``select`` reads, also through views."""
         if self.mode != "always":

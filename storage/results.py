@@ -30,14 +30,17 @@ class _Watch:
     as much as a small query does."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        # Not a lock that its thread may take twice: Ctrl-C could come between it and its owner's
+        # name, and nobody would have it again.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._due: dict[TimeLimit, float] = {}
         """When each query that is at work is to be interrupted next."""
         self._wakes = math.inf
         self._thread: threading.Thread | None = None
 
     def begin(self, limit: "TimeLimit", due: float) -> None:
-        with self._changed:
+        with self._lock:
             self._due[limit] = due
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="queries", daemon=True)
@@ -47,23 +50,31 @@ class _Watch:
 
     def end(self, limit: "TimeLimit") -> None:
         """No interrupt comes after this, which would end another query."""
-        with self._changed:
+        with self._lock:
             self._due.pop(limit, None)
 
-    def at_work(self) -> "list[TimeLimit]":
-        return [*self._due]
+    def stop(self) -> None:
+        """Interrupt whatever is at work."""
+        with self._lock:
+            for one in [*self._due]:
+                self._interrupt(one)
 
     def _run(self) -> None:
-        with self._changed:
+        with self._lock:
             while True:
                 now = time.monotonic()
-                for limit in [one for one, due in self._due.items() if due <= now]:
-                    # Again and again: DuckDB forgets an interrupt that comes before the query
-                    # begins.
-                    limit.interrupt()
-                    self._due[limit] = now + _AGAIN_SECONDS
+                for one in [one for one, due in self._due.items() if due <= now]:
+                    # Again and again: DuckDB forgets what comes before the query begins.
+                    self._due[one] = now + _AGAIN_SECONDS
+                    self._interrupt(one)
                 self._wakes = min(self._due.values(), default=math.inf)
                 self._changed.wait(min(self._wakes - now, threading.TIMEOUT_MAX))
+
+    def _interrupt(self, limit: "TimeLimit") -> None:
+        try:
+            limit.interrupt()
+        except duckdb.Error:  # its lake was closed
+            del self._due[limit]
 
 
 _watch = _Watch()
@@ -72,9 +83,11 @@ os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
 
 
 def stop_queries() -> None:
-    """Interrupt every query at work in this process, from any thread; each raises QueryError."""
-    for one in _watch.at_work():
-        one.interrupt()
+    """Interrupt every query at work in this process; each raises QueryError.
+
+    From any thread, but from no handler of a signal.
+    """
+    _watch.stop()
 
 
 class TimeLimit:

@@ -24,8 +24,9 @@ from actlake.flows.summarize import summarize
 from actlake.flows.visible import LONGEST_LINE
 from actlake.storage.lake import Lake
 from tests.flows.bad_files import write_bad_files
-from tests.flows.bad_values import ADDED, BAD, LINES, NUMBERS, WITHOUT
+from tests.flows.bad_values import BAD, NUMBERS, WITHOUT
 from tests.flows.commands import Cli
+from tests.flows.good_lines import ADDED, LINES
 from tests.flows.tiny import hashes, state
 
 TENSOR = "tiny-llama:resid_post.1@c"
@@ -281,13 +282,13 @@ def test_options__that_are_given_twice_are_told(
 ) -> None:
     rows = []
     for command in commands():
-        for one in parameters(command):
+        for one in commands()[command].params:
             if isinstance(one, click.Option) and not (one.multiple or one.is_flag):
-                twice = [f"{one.opts[-1]}", _usable(one)] * 2
+                twice = [one.opts[-1], _usable(one)] * 2
                 rows.append(
                     ([command, *twice, *_without(LINES[command], one)], 2, "is given 2 times")
                 )
-    assert len(rows) > 80
+    assert len(rows) > 130
     check(whole, before, say, rows)
 
 

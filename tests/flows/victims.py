@@ -38,7 +38,7 @@ STEPS = {
     # The commit: rows staged, the lock, the transaction, and what is written beside it.
     "stage": ("actlake.storage.catalog:Catalog", "stage_parquet"),
     "lock": ("fcntl", "flock"),
-    "begin": ("duckdb:DuckDBPyConnection", "execute", "BEGIN"),
+    "begin": ("actlake.storage.transaction:Transaction", "__init__"),
     "register": ("actlake.storage.transaction:Transaction", "register"),
     "name": ("actlake.storage.claims:Claims", "register_name"),
     "hashes": ("actlake.storage.claims:Claims", "record_files"),

@@ -92,5 +92,24 @@ def test_facts__of_a_question_that_failed_are_asked_again(
     assert lake.tensor("t:float32").sealed
 
 
-def test_facts__of_a_table_that_an_older_snapshot_lacks_are_none(lake: Lake) -> None:
+def test_facts__are_asked_anew_after_a_restore(lake: Lake) -> None:
+    """Which brings another snapshot to the same number."""
+    assert lake.reading.facts("masks", "SELECT mask FROM masks WHERE mask = $mask", mask="x") == []
+    with lake.reading.standing():
+        pass
+    lake.close()
+    assert lake.reading._facts._known[0] < 0
+    assert lake.tensor("t:float32").sealed
+
+
+def test_standing__begins_where_a_transaction_was_left_open(lake: Lake) -> None:
+    """As by Ctrl-C between two of its statements."""
+    lake.reading.connection().execute("BEGIN")
+    assert lake.tensor("t:float32").sealed
+    lake.create_mask("late", "position > 1")
+    assert "late" in lake.mask("late").name
+
+
+def test_facts__of_a_table_that_is_not_there_are_none(lake: Lake) -> None:
+    """As of an older snapshot, from before there was the table."""
     assert lake.reading.facts("no_such_table", "SELECT 1", name="x") == []

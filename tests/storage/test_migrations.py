@@ -47,6 +47,8 @@ def test_open__brings_an_older_lake_up_to_date(
     before = lake.at(lake.newest_snapshot() - 1)
     assert before.table("runs").collect().is_empty()
     assert before.table("tokens_text").collect().is_empty()  # a view over tables of then
+    of_later = "SELECT document FROM withdrawals WHERE corpus = $corpus"
+    assert before.reading.facts("withdrawals", of_later, corpus="c") == []
     before.close()
 
     assert lake.table("migrations").collect()["name"].sort().to_list() == files

@@ -39,6 +39,9 @@ def test_handle__of_a_stream_is_lent_again_at_its_end(lake: Lake) -> None:
     assert (free(lake), lake.sql("SELECT 1").rows()) == (0, [(1,)])
     rows += sum(batch.num_rows for batch in batches)
     assert (free(lake), rows) == (2, 10_000)
+    counted = [lake.sql("SELECT count(*) FROM range(1_000_000)") for _ in range(3)]
+    assert free(lake) == 0
+    assert [one.rows() for one in counted] == [[(1_000_000,)]] * 3
 
 
 def test_handle__of_a_query_that_failed_is_not_lent_again(lake: Lake) -> None:

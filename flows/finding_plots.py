@@ -56,9 +56,8 @@ def front(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
     axes.set_xlabel("L0: features a row, on held-out rows (log scale)")
     axes.set_ylabel("FVU (0 is perfect)")
     axes.grid()
-    axes.legend(
-        frameon=False, fontsize=8, title="▲ PCA with as many numbers a row", loc="upper right"
-    )
+    title = "▲ PCA with as many numbers a row"
+    figure.legend(frameon=False, fontsize=8, title=title, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -38,9 +38,11 @@ def _statement(aim: Target, row: Mapping[str, Any], words: list[str]) -> str:
     what = f"{aim} is {'more' if more else 'less'} frequent" if aim.level else ""
     what = what or f"{aim} is {'higher' if more else 'lower'}"
     named = ", ".join(f"“{word}”" for word in words)
-    return f"{what} in documents with feature {row['feature']}" + (
-        f", which say {named}" if named else ""
-    )
+    said = f", which say {named}" if named else ""
+    # NaN, as of too few groups, is on neither side.
+    contrary = row["effect"] < 0 if more else row["effect"] > 0
+    turned = f"; in the {row['split']} it is the other way round" if contrary else ""
+    return f"{what} in documents with feature {row['feature']}{said}{turned}"
 
 
 def phrases_table(found: Findings, key: Mapping[str, object]) -> pa.Table:

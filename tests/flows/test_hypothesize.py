@@ -10,9 +10,11 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
+from actlake.analytics.hypotheses.findings import Findings
 from actlake.flows.analysis_commands import hypothesize as hypothesize_command
-from actlake.flows.document_labels import target_of
+from actlake.flows.document_labels import Target, target_of
 from actlake.flows.encode import encode
+from actlake.flows.hypothesis_tables import hypothesis_rows
 from actlake.flows.hypothesize import hypothesize
 from actlake.flows.train import train
 from actlake.storage import Document, Lake
@@ -289,3 +291,29 @@ def test_bad_input__is_one_line_and_changes_nothing(
         hypothesize(lake, **given)
     assert "\n" not in str(raised.value)
     assert lake.table("hypotheses").collect().equals(before)
+
+
+@pytest.mark.parametrize(
+    ("correlation", "effect", "word", "turned"),
+    [
+        (0.4, 0.2, "higher", False),
+        (0.4, -0.2, "higher", True),
+        (-0.4, 0.2, "lower", True),
+        (-0.4, np.nan, "lower", False),
+    ],
+)
+def test_statement__says_where_held_out_documents_gainsay_it(
+    correlation: float, effect: float, word: str, turned: bool
+) -> None:
+    columns: dict[str, np.ndarray[Any, Any]] = {
+        "feature": np.array([7]),
+        "selected_by": np.array(["correlation"]),
+        "correlation": np.array([correlation]),
+        "separation": np.array([0.1]),
+        "effect": np.array([effect]),
+        "split": np.array(["holdout"]),
+    }
+    found = Findings(columns, [[]], 1, 0.1)
+    [row] = hypothesis_rows(found, Target("year", "", np.zeros(1), None), {})
+    end = "; in the holdout it is the other way round" if turned else ""
+    assert row["statement"] == f"year is {word} in documents with feature 7{end}"

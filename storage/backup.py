@@ -25,7 +25,7 @@ from actlake.storage.durable import Digest, digest, flush, make_folder, publish_
 from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
 from actlake.storage.lock import locked
 from actlake.storage.parquet_files import FILES
-from actlake.storage.settings import actlake_version
+from actlake.storage.settings import actlake_version, refuse_links
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.sqlite_database import SqliteDatabase
 from actlake.storage.store import Store
@@ -67,6 +67,7 @@ def back_up(root: Path, catalog: Catalog, claims: Claims, *, keep: int) -> Backu
         raise InputError(f"a backup that is made is kept, so at least 1, not {keep}")
     if elsewhere := claims.database.backup_elsewhere():
         raise InputError(f"{claims.database.catalog} is backed up there: run {elsewhere}")
+    refuse_links(root)  # one may have come since the lake was opened
     make_folder(root / FOLDER)
     with locked(root / FOLDER / LOCK):
         _clear(root)
@@ -96,6 +97,7 @@ def drop_backups(root: Path, claims: Claims, *, through: int) -> int:
 
     For when files are gone that they name, so that they could not be restored whole.
     """
+    refuse_links(root)
     if not (root / FOLDER).is_dir():
         return 0
     with locked(root / FOLDER / LOCK):

@@ -103,6 +103,7 @@ class TimeLimit:
         self._con = con
         self._seconds = seconds
         self._left = seconds
+        self._interrupted = False
 
     @contextmanager
     def step(self) -> Generator[None]:
@@ -118,6 +119,9 @@ class TimeLimit:
             if time.monotonic() - started >= self._left:
                 raise self._spent() from error
             said = one_line(error)
+            if said.casefold().rstrip("!") == "interrupted" and not self._interrupted:
+                # Of two threads DuckDB sometimes tells that one was stopped since the other failed.
+                said = "a thread of the query failed, and DuckDB does not say why; run it again"
             raise http_fault(said) or QueryError(said) from error
         except BaseException:  # Ctrl-C ends the call, and DuckDB's own threads would work on
             self._con.interrupt()
@@ -128,6 +132,7 @@ class TimeLimit:
 
     def interrupt(self) -> None:
         """Stop what is at work in a step."""
+        self._interrupted = True
         self._con.interrupt()
 
     def _spent(self) -> QueryError:

@@ -23,6 +23,7 @@ __all__ = [
     "new_settings",
     "prepare_folder",
     "read_settings",
+    "refuse_links",
     "write_settings",
 ]
 
@@ -33,6 +34,11 @@ NETWORK_FILE_SYSTEMS = frozenset(
     "nfs nfs4 cifs smb3 smbfs afpfs 9p fuse.sshfs lustre gpfs beegfs ceph fuse.glusterfs".split()
 )
 FOLDERS = ("tables", "tensors", "codes", "rowsets", "dictionaries", "partials")
+OWN = (
+    *("lake.toml", *FOLDERS, "tables/main", "backups", "checkpoints"),
+    *("catalog.sqlite", "claims.sqlite", "catalog.lock"),
+)
+"""What a lake holds itself, and reaches through no link."""
 MAKING = r"catalog\.lock|(catalog|claims)\.sqlite(-wal|-shm|-journal)?|\.lake\.toml\.\w+\.tmp"
 """Files of a lake that is being made; its folders are there too."""
 SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -154,6 +160,15 @@ def write_settings(root: Path, settings: Settings) -> Digest:
         raise InputError(f"{root} has just become a lake; open it, or name another") from None
 
 
+def refuse_links(root: Path) -> None:
+    """FormatError if a part of the lake at ``root`` is a link, through which it would write."""
+    for name in OWN:
+        if (root / name).is_symlink():
+            raise FormatError(
+                f"{root / name} is a link; a lake holds its own files, so put there what it names"
+            )
+
+
 def read_settings(root: Path) -> Settings:
     """The settings of the lake at ``root``; FormatError if it is none that we read."""
     path = root / "lake.toml"
@@ -161,11 +176,7 @@ def read_settings(root: Path) -> Settings:
         raise FormatError(
             f"{root} is not a lake: it has no lake.toml; make one with `actlake init`"
         )
-    for name in ("lake.toml", *FOLDERS, "tables/main"):
-        if (root / name).is_symlink():
-            raise FormatError(
-                f"{root / name} is a link; a lake holds its own files, so put there what it names"
-            )
+    refuse_links(root)
     try:
         values = tomllib.loads(path.read_text("utf-8"))
         found, writer = int(values["format"]), str(values["actlake_version"])

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from actlake.flows.cli import main
 from actlake.flows.command import Real, Whole
 from actlake.flows.encode import encode
 from actlake.flows.ingest import ingest_documents
@@ -26,7 +25,7 @@ from actlake.storage.lake import Lake
 from tests.flows.bad_files import write_bad_files
 from tests.flows.bad_values import BAD, NUMBERS, WITHOUT
 from tests.flows.commands import Cli
-from tests.flows.good_lines import ADDED, LINES
+from tests.flows.good_lines import LINES, commands, lacking, line, parameters, without
 from tests.flows.tiny import hashes, state
 
 TENSOR = "tiny-llama:resid_post.1@c"
@@ -41,10 +40,16 @@ MAY_BE = {
     ("withdraw", "reason", "x"): "any words",
     ("withdraw", "document", ""): "ends with 2: a number, or with --source-id an id",
     ("withdraw", "document", "x"): "ends with 2: a number, or with --source-id an id",
+    ("extract", "device", "'"): "its rows are there, so that nothing is computed",
+    ("repair", "device", "'"): "nothing is computed where nothing is damaged",
+    ("pin", "why", "'"): "any words",
+    ("unpin", "why", "'"): "words for which nothing is pinned",
+    ("withdraw", "reason", "'"): "any words",
+    ("withdraw", "document", "'"): "ends with 2: a number, or with --source-id an id",
+    ("export", "folder", "'"): "a folder may be called so",
+    ("plot", "output", "'"): "a file may be called so",
 }
-"""Empty and long texts that a line may have, by command and parameter."""
-OF_EVERY = ("path", "runner")
-"""Parameters that most commands have; a test of its own is about them."""
+"""Texts that a line may have, by command, parameter and how they begin."""
 
 
 @pytest.fixture(scope="module")
@@ -90,44 +95,8 @@ def say(
     return call
 
 
-def commands() -> dict[str, click.Command]:
-    return {name: main.commands[name] for name in main.list_commands(click.Context(main))}
-
-
-def parameters(name: str) -> Iterator[click.Parameter]:
-    """What a command takes besides the lake and the runner."""
-    return (one for one in commands()[name].params if one.name not in OF_EVERY)
-
-
 def is_text(parameter: click.Parameter) -> bool:
     return isinstance(parameter.type, click.types.StringParamType | click.Path)
-
-
-def line(command: str, parameter: click.Parameter, value: str) -> list[str]:
-    """The good line of ``command`` with ``value`` for that parameter."""
-    words = [*LINES[command], *ADDED.get((command, str(parameter.name)), ())]
-    if (command, parameter.name) == ("sql", "query"):
-        words = []  # either a SELECT or the name of one
-    if isinstance(parameter, click.Option):
-        words = _without(words, parameter)
-        long = parameter.opts[-1]
-        words += [f"{long}={value}"] if long.startswith("--") else [long, value]
-    else:
-        arguments = [one for one in parameters(command) if isinstance(one, click.Argument)]
-        at = [one.name for one in arguments].index(parameter.name)
-        words[at : at + 1] = [value]
-        if value.startswith("-"):
-            words.insert(0, "--")
-    return [command, *words]
-
-
-def _without(words: Sequence[str], option: click.Option) -> list[str]:
-    left = [*words]
-    for name in option.opts:
-        while name in left:
-            at = left.index(name)
-            left[at : at + 2] = []
-    return left
 
 
 def refused(result: Result, code: int, part: str) -> str:
@@ -241,8 +210,12 @@ def test_values__that_cannot_be_meant_are_told_by_every_parameter(
     check(whole, before, say, rows)
 
 
-@pytest.mark.parametrize("value", ["", "x" * 10_000], ids=["empty", "huge"])
-def test_texts__that_are_empty_or_huge_are_told_by_every_parameter(
+@pytest.mark.parametrize(
+    "value",
+    ["", "x" * 10_000, "'; DROP TABLE tokens; --"],
+    ids=["empty", "huge", "injected"],
+)
+def test_texts__that_cannot_be_meant_are_told_by_every_parameter(
     value: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
 ) -> None:
     rows = [
@@ -261,8 +234,11 @@ def test_parameters__that_are_missing_unknown_or_too_many_are_told(
     rows = []
     for command, parsed in commands().items():
         rows.append(([command, "--nothing"], 2, "No such option"))
-        if any(one.required for one in parsed.params):
-            rows.append(([command], 2, "Missing "))
+        for one in parsed.params:
+            if one.name == "runner":
+                rows.append((line(command, one, "nothing"), 2, "is not one of"))
+            elif one.required:
+                rows.append((lacking(command, one), 2, "Missing "))
         many = ["1"] * 5 if command != "withdraw" else []
         if many:
             rows.append(([command, *many], 2, ""))
@@ -286,7 +262,7 @@ def test_options__that_are_given_twice_are_told(
             if isinstance(one, click.Option) and not (one.multiple or one.is_flag):
                 twice = [one.opts[-1], _usable(one)] * 2
                 rows.append(
-                    ([command, *twice, *_without(LINES[command], one)], 2, "is given 2 times")
+                    ([command, *twice, *without(LINES[command], one)], 2, "is given 2 times")
                 )
     assert len(rows) > 130
     check(whole, before, say, rows)

@@ -61,6 +61,10 @@ def test_delete__says_what_was_made_of_it_and_refuses(copy: Lake) -> None:
         delete(copy, kind="tensor", name=TENSOR)
     with pytest.raises(InputError, match=r"\d+ rows of feature_statistics"):
         delete(copy, kind="codes", name=codes_name(TOPK))
+    with pytest.raises(InputError, match=r"of it: codes .*; delete"):
+        delete(copy, kind="dictionary", name=TOPK)
+    with pytest.raises(InputError, match=r"of it: rowset .*tensor .*dictionary .*codes .*; delete"):
+        delete(copy, kind="corpus", name=CORPUS)
     for kind, name in (("tensor", "none"), ("mask", TENSOR)):
         with pytest.raises(NotFoundError, match=f"no {kind} '{name}' in this lake; see"):
             delete(copy, kind=kind, name=name)

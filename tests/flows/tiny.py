@@ -14,6 +14,7 @@ from actlake.flows.extract import extract
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.sources import Source
 from actlake.flows.train import train
+from actlake.storage.fields import TABLES
 from actlake.storage.lake import Lake
 from tests.flows.extraction.conftest import WORDS, config, toy_tokenizer
 
@@ -82,19 +83,16 @@ def payloads(lake: Lake) -> dict[str, str]:
     }
 
 
-TABLES = (
-    "models corpora documents labels rowsets tokens vocabulary tensors shards dictionaries "
-    "training_logs codes postings masks partials feature_statistics feature_profiles "
-    "feature_histograms feature_positions feature_examples feature_tokens evaluations"
-).split()
-
-
 def state(lake: Lake) -> dict[str, Any]:
-    """What a lake holds: rows of every table but ``runs``, names, and files outside ``tables``."""
+    """What a lake holds: rows of every table but ``runs``, names, pins, and files outside
+    ``tables``."""
     fresh = Lake.open(lake.root)
     tables: dict[str, Any] = {
-        table: sorted(map(repr, fresh.table(table).collect().iter_rows())) for table in TABLES
+        table: sorted(map(repr, fresh.table(table).collect().iter_rows()))
+        for table in TABLES
+        if table != "runs"
     }
+    tables |= {"names": fresh._claims.names(), "pins": fresh._claims.pins()}
     fresh.close()
     return tables | {"files": hashes(lake.root)}
 

@@ -10,6 +10,7 @@ import pytest
 from actlake.flows.delete import delete
 from actlake.flows.gc import gc
 from actlake.storage import Lake
+from actlake.storage.backup import back_up
 from actlake.storage.errors import CorruptError, LakeError
 from tests.storage.conftest import Planted
 
@@ -38,6 +39,11 @@ def _table(lake: Lake) -> Path:
     return sorted((lake.root / "tables/main/documents").glob("*.parquet"))[0]
 
 
+def _there(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 PLACES: dict[str, Callable[[Lake], Path]] = {
     "a chunk": _chunk,
     "a table file": _table,
@@ -47,6 +53,15 @@ PLACES: dict[str, Callable[[Lake], Path]] = {
     "the folder of all tables": lambda lake: lake.root / "tables" / "main",
     "the folder of tables": lambda lake: lake.root / "tables",
     "lake.toml": lambda lake: lake.root / "lake.toml",
+    "a folder of codes": lambda lake: lake.codes("d@c").folder,
+    "the folder of a rowset's column": lambda lake: (
+        lake.tensor("t:float32").rowset.folder / "document"
+    ),
+    "the folder of dictionaries": lambda lake: _there(lake.root / "dictionaries"),
+    "the folder of backups": lambda lake: _there(lake.root / "backups"),
+    "the folder of checkpoints": lambda lake: _there(lake.root / "checkpoints"),
+    "the catalog": lambda lake: lake.root / "catalog.sqlite",
+    "the claims": lambda lake: lake.root / "claims.sqlite",
 }
 
 
@@ -56,6 +71,11 @@ def _verify(lake: Lake) -> list[str]:
 
 def _delete(lake: Lake) -> list[str]:
     delete(lake, kind="tensor", name="t:float32", cascade=True)
+    return []
+
+
+def _back_up(lake: Lake) -> list[str]:
+    back_up(lake.root, lake._catalog, lake._claims, keep=1)
     return []
 
 
@@ -82,7 +102,7 @@ def test_link__out_of_the_lake_is_told_by_verify_and_followed_by_no_removal(
     _linked(linked, outside)
     before = _hashes(outside)
     told = []
-    for attempt in (_verify, _delete, _gc):
+    for attempt in (_verify, _back_up, _delete, _gc):
         try:
             lake = Lake.open(copy)
             told += attempt(lake)
@@ -91,6 +111,21 @@ def test_link__out_of_the_lake_is_told_by_verify_and_followed_by_no_removal(
             told.append(str(error))
     assert any("link" in one for one in told), told
     assert _hashes(outside) == before
+
+
+def test_backup__is_not_written_through_a_link_that_came_after_the_lake_was_opened(
+    copy: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (outside / "5").mkdir(parents=True)  # as what a killed backup leaves
+    (outside / "5" / "precious").write_text("keep", "utf-8")
+    lake = Lake.open(copy)
+    (copy / "backups").symlink_to(outside)
+    with pytest.raises(LakeError, match="backups is a link"):
+        _back_up(lake)
+    lake.close()
+    assert (outside / "5" / "precious").read_text("utf-8") == "keep"
+    assert [one.name for one in outside.iterdir()] == ["5"]
 
 
 def test_reader__does_not_follow_a_link_to_other_rows(copy: Path, tmp_path: Path) -> None:

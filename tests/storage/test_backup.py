@@ -16,6 +16,8 @@ from actlake.storage.backup import back_up, backups, restore
 from actlake.storage.durable import digest
 from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
 from actlake.storage.retention import expire_snapshots, remove_unnamed
+from tests.forked import child
+from tests.storage.conformance.protocol import write
 from tests.storage.conftest import fresh_name, python
 from tests.storage.test_retention import NOW, damaged, grow
 
@@ -108,6 +110,26 @@ def test_restore__survives_that_older_files_are_gone(fresh: Lake) -> None:
         found.at(lost)
     assert len(found.at(made.snapshot).table("masks").collect()) == 5
     found.close()
+
+
+@pytest.mark.slow
+def test_back_up__of_a_lake_that_is_written_meanwhile_is_of_one_snapshot(
+    fresh: Lake, tmp_path: Path
+) -> None:
+    writers = [child(write, fresh.root, index) for index in range(2)]
+    for one in writers:
+        one.start()
+    made = []
+    while not made or any(one.is_alive() for one in writers):
+        made.append(back_up(fresh.root, fresh._catalog, fresh._claims, keep=99).snapshot)
+    assert [one.exitcode for one in writers] == [0, 0]
+    assert len({*made}) > 2
+    for snapshot in {made[0], made[len(made) // 2], made[-1]}:
+        root = shutil.copytree(fresh.root, tmp_path / f"of-{snapshot}")
+        restore(root, snapshot)
+        with closing(Lake.open(root)) as found, closing(fresh.at(snapshot)) as then:
+            assert masks(found) == masks(then)
+            assert damaged(found) == []
 
 
 def test_restore__refuses_what_is_not_whole(fresh: Lake) -> None:

@@ -11,6 +11,8 @@ import pytest
 from actlake.storage import Lake
 from actlake.storage.settings import CatalogPlace
 from tests.postgres import Server, fork_lake
+from tests.soak.crowd import prepare
+from tests.soak.race import insert_twice
 from tests.storage.conformance.appending import AppendingTests
 from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.claims import ClaimsTests
@@ -53,6 +55,20 @@ class TestPostgresAppending(AppendingTests, ShardTests):
     def pair(self, empty: Path, postgres: Server, tmp_path: Path) -> tuple[Path, Path]:
         ours, theirs = tmp_path / "ours", tmp_path / "theirs"
         return fork_lake(postgres, empty, ours), fork_lake(postgres, empty, theirs)
+
+
+@pytest.mark.slow
+def test_shards__that_two_processes_insert_are_there_once(
+    empty: Path, postgres: Server, tmp_path: Path
+) -> None:
+    """Without a claim between them: what the commit itself looks at keeps them apart."""
+    root = fork_lake(postgres, empty, tmp_path / "raced")
+    lake = Lake.open(root)
+    prepare(lake)
+    lake.close()
+    stored, refused = insert_twice(root, 6)
+    assert stored == [1] * 6
+    assert refused == 6
 
 
 @pytest.mark.soak

@@ -178,6 +178,16 @@ def test_late_errors__are_query_errors() -> None:
         list(result(con, sql).batches())
 
 
+def test_interrupt__that_nobody_asked_for_is_no_reason(con: duckdb.DuckDBPyConnection) -> None:
+    error = duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+    limit = TimeLimit(con, 30)
+    with pytest.raises(QueryError, match="a thread of the query failed"), limit.step():
+        raise error
+    limit.interrupt()
+    with pytest.raises(QueryError, match="interrupted"), limit.step():
+        raise error
+
+
 def test_memory__that_runs_out_is_a_query_error(con: duckdb.DuckDBPyConnection) -> None:
     small = connect(memory_limit="20MB", threads=1)
     with pytest.raises(QueryError, match="memory"):

@@ -56,7 +56,9 @@ def document_label(lake: Lake, corpus: str, label: str, documents: int) -> NDArr
         )
     document = found["document"].to_numpy()
     if (np.diff(document) == 0).any():
-        raise InputError(f"label {label} of {corpus} has several values in one document")
+        raise InputError(
+            f"label {label} of {corpus} has several values in one document; choose another label"
+        )
     values = np.full(documents, None, object)
     real = found["value_real"]
     column = found["value_text"] if real.null_count else real

@@ -43,7 +43,9 @@ class Metadata:
                     )
                 name = str(row.values[key])
                 if name in self._rows:
-                    raise CorpusError(f"{row.place} is a second row of metadata for {name!r}")
+                    raise CorpusError(
+                        f"{row.place} is a second row of metadata for {name!r}; keep one of them"
+                    )
                 self._rows[name] = row.values
                 self.columns |= row.values.keys()
 

@@ -193,7 +193,9 @@ def write_result(result: Result, style: str | None, output: Path | None) -> None
         else:
             output.write_text(_text(result, style), "utf-8")
     except OSError as error:
-        raise InputError(f"cannot write {output}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot write {output}: {error.strerror or error}; give another path"
+        ) from error
 
 
 def _text(result: Result, style: str) -> str:

@@ -77,7 +77,9 @@ def named_members(
     sizes = every.sum(axis=1)
     for name, size in zip(named, sizes[len(LOOKS) :].tolist(), strict=True):
         if size == len(texts):
-            raise InputError(f"the token set {name!r} holds every token, so none stands out")
+            raise InputError(
+                f"the token set {name!r} holds every token, so none stands out; name fewer of them"
+            )
     used = (sizes > 0) & (sizes < len(texts))
     names = np.array([*LOOKS, *named], object)[used]
     return NamedSets(tuple(names.tolist()), token_id, every[used])

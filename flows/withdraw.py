@@ -84,7 +84,9 @@ def _resolved(
     for one in wanted:
         if one not in known:
             what = "the source id" if source_ids else "the number"
-            raise NotFoundError(f"no document of corpus {corpus} has {what} {one!r}")
+            raise NotFoundError(
+                f"no document of corpus {corpus} has {what} {one!r}; see the table documents"
+            )
     return {int(str(document)): str(source_id) for document, source_id in found}
 
 

@@ -136,7 +136,7 @@ def plan_deletion(rows: Rows, store: Store, kind: str, name: str) -> Deletion:
     if kind not in TABLE_OF:
         raise InputError(f"nothing of the kind {kind!r} can be deleted; give {', '.join(TABLE_OF)}")
     if kind == "mask" and name in BUILT_IN:
-        raise InputError(f"the mask {name} is part of every lake, so it is not deleted")
+        raise InputError(f"the mask {name} is part of every lake, so it stays; give one of yours")
     if not _names(rows, kind, TABLE_OF[kind], kind, [name]):
         raise NotFoundError(f"no {kind} {name!r} in this lake; see `actlake ls {TABLE_OF[kind]}`")
     doomed: dict[str, list[str]] = {kind: [name]}

@@ -31,6 +31,7 @@ from actlake.storage.results import Result, TimeLimit
 __all__ = ["check_predicate", "check_select", "run_select", "sandboxed"]
 
 LONGEST_SQL = 100_000
+_INSTEAD = "write a SELECT over tables and views of the lake"
 
 _PREDICATE_NODES = frozenset(
     "BETWEEN CASE CAST COLLATE COLUMN_REF COMPARISON CONJUNCTION CONSTANT FUNCTION LAMBDA "
@@ -84,11 +85,16 @@ def check_predicate(
     except QueryError as error:
         raise QueryError(f"the predicate {predicate!r} is not one expression: {error}") from error
     if plain != inner:
-        raise QueryError(f"the predicate {predicate!r} is not one expression over {table}")
+        raise QueryError(
+            f"the predicate {predicate!r} is not one expression over {table}; write one condition"
+        )
     for node in _nodes(plain["select_list"]):
         kind = node.get("class", "FUNCTION")
         if kind not in _PREDICATE_NODES:
-            raise QueryError(f"the predicate {predicate!r} holds a {_words(kind)}, which it cannot")
+            raise QueryError(
+                f"the predicate {predicate!r} holds a {_words(kind)}, which it cannot; "
+                "write a condition over the columns of a row"
+            )
         if str(node.get("function_name", "+")).casefold() not in SCALARS:
             raise QueryError(f"a predicate cannot call {node['function_name']}; it sees one row")
         path = [str(name).casefold() for name in node.get("column_names", ())]
@@ -186,7 +192,9 @@ def _parser() -> duckdb.DuckDBPyConnection:
 def _statement(sql: str) -> Node:
     """The tree of the one SELECT in ``sql``, without positions; QueryError if it is not that."""
     if len(sql) > LONGEST_SQL:
-        raise QueryError(f"the query is longer than {LONGEST_SQL:,} characters")
+        raise QueryError(
+            f"the query is longer than {LONGEST_SQL:,} characters; cut it into several"
+        )
     if _CONTROL.search(sql):
         raise QueryError("the query holds control characters; write it as plain text")
     con = _parser().cursor()
@@ -194,14 +202,14 @@ def _statement(sql: str) -> Node:
     try:
         tree: Node = json.loads(row[0] if row else "", object_pairs_hook=_without_position)
     except RecursionError as error:
-        raise QueryError("the query is nested too deeply") from error
+        raise QueryError("the query is nested too deeply; write it in fewer levels") from error
     if tree["error"]:
         raise QueryError(_refusal(con, sql, tree["error_message"]))
     statements: list[Node] = tree["statements"]
     if not statements:
         raise QueryError("the query is empty; write one SELECT")
     if len(statements) > 1:
-        raise QueryError(f"one SELECT at a time, not {len(statements)} statements")
+        raise QueryError(f"one SELECT at a time, not {len(statements)} statements; run them singly")
     return statements[0]
 
 
@@ -219,11 +227,11 @@ def _refusal(con: duckdb.DuckDBPyConnection, sql: str, message: str) -> str:
     if kinds[:1] == ["CREATE"] and re.search(r"\bPIVOT", sql, re.IGNORECASE):
         return "one SELECT at a time; a PIVOT must list its columns: PIVOT t ON c IN (…) USING …"
     if len(kinds) > 1:
-        return f"one SELECT at a time, not {len(kinds)} statements"
+        return f"one SELECT at a time, not {len(kinds)} statements; run them singly"
     if kinds and kinds != ["SELECT"]:
-        return f"only SELECT may run here, not {_words(kinds[0]).upper()}"
+        return f"only SELECT may run here, not {_words(kinds[0]).upper()}; {_INSTEAD}"
     if message.startswith("Only SELECT"):
-        return "only SELECT may run here"
+        return f"only SELECT may run here; {_INSTEAD}"
     return one_line(duckdb.Error(message))
 
 
@@ -235,7 +243,7 @@ def _checked(sql: str) -> Node:
             _check_expression(node)
         elif isinstance(part, str):
             if part not in _TABLES | _PARTS and not part.endswith("_TYPE_INFO"):
-                raise QueryError(f"{_words(part)} is refused here")
+                raise QueryError(f"{_words(part)} is refused here; {_INSTEAD}")
             if part == "BASE_TABLE":
                 _check_table(node)
             elif part == "TABLE_FUNCTION":
@@ -260,7 +268,7 @@ def _nodes(tree: object) -> Iterator[Node]:
 def _check_expression(node: Node) -> None:
     kind = node["class"]
     if kind not in _EXPRESSIONS:
-        raise QueryError(f"{_words(kind)} is refused here")
+        raise QueryError(f"{_words(kind)} is refused here; {_INSTEAD}")
     if kind in ("FUNCTION", "WINDOW"):
         if node.get("export_state"):
             raise QueryError("EXPORT_STATE is refused here")

@@ -61,7 +61,7 @@ def _final_norm(model: PreTrainedModel, facts: ModelFacts) -> torch.nn.Module:
                     return children[name]
     raise ModelError(
         f"no final norm is known of the architecture {facts.architecture}, so effects on its "
-        "logits cannot be told"
+        "logits cannot be told; summarize without --weights"
     )
 
 

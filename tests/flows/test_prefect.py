@@ -86,6 +86,40 @@ def test_step__that_fails_once_is_tried_again(
     assert [str(fault) for fault in found.verify()] == []
 
 
+def test_flow__without_steps_that_fails_once_is_tried_again(
+    dictionary_lake: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
+    path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
+    tried: list[str] = []
+    link = __import__("os").link
+
+    def fails_once(staged: Any, final: Any) -> None:
+        tried.append(str(final))
+        if len(tried) == 3:
+            raise OSError(5, "the disk hiccuped")
+        link(staged, final)
+
+    tensor, options = "tiny-llama:resid_post.1@c", {"steps": 4, "n_features": 8, "k": 2}
+    flows: dict[str, Any] = {**FLOWS}
+    for name, given in (
+        ("ingest", {"corpus": "new", "source": Source(path=str(documents))}),
+        ("train", {"tensor": tensor, "dictionary": "new", **options}),
+        ("export", {"folder": tmp_path / "out", "features": 2}),
+    ):
+        tried.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr("os.link", fails_once)
+            flows[name](lake=str(path), **given)
+        assert len(tried) >= 3 or name == "export", name  # which publishes its files at once
+    found = Lake.open(path)
+    query = "SELECT flow FROM runs WHERE prefect_run IS NOT NULL AND state = 'completed'"
+    assert {("ingest",), ("train",), ("export",)} <= {*found.sql(query).rows()}
+    assert found.dictionary("new").n_features == 8
+    assert (tmp_path / "out" / "lake.duckdb").exists()
+    assert [str(fault) for fault in found.verify()] == []
+
+
 def test_step__that_cannot_pass_is_not_tried_again(
     dictionary_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,7 +131,7 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
 
         try:
             # What has no steps is one: it goes on where it was, or begins anew.
-            result = whole() if ours or extra else _insistent(whole, body.__name__)()
+            result: Any = whole() if ours or extra else _insistent(whole, body.__name__)()
             if body is export_body:
                 _show_page(result)
             return result

@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoModel, AutoTokenizer
 
 from actlake.flows.compare import compare
+from actlake.flows.delete import delete
 from actlake.flows.extract import extract
 from actlake.flows.extraction.models import inspect_model
 from actlake.flows.ingest import ingest, ingest_tokens
@@ -97,6 +98,8 @@ def test_500_random_rows__are_the_models(
             total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
             assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
     for dtype in ("float16", "bfloat16"):
+        for name in names:
+            delete(lake, kind="tensor", name=name)
         names = extract(
             lake, source=source, model="m", sites=sites, corpus="c", window=48, dtype=dtype
         )

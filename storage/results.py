@@ -63,12 +63,15 @@ class _Watch:
         with self._lock:
             while True:
                 now = time.monotonic()
-                for one in [one for one, due in self._due.items() if due <= now]:
-                    # Again and again: DuckDB forgets what comes before the query begins.
-                    self._due[one] = now + _AGAIN_SECONDS
-                    self._interrupt(one)
+                self._interrupt_due(now)  # by itself, so that this keeps no connection alive
                 self._wakes = min(self._due.values(), default=math.inf)
                 self._changed.wait(min(self._wakes - now, threading.TIMEOUT_MAX))
+
+    def _interrupt_due(self, now: float) -> None:
+        for one in [one for one, due in self._due.items() if due <= now]:
+            # Again and again: DuckDB forgets what comes before the query begins.
+            self._due[one] = now + _AGAIN_SECONDS
+            self._interrupt(one)
 
     def _interrupt(self, limit: "TimeLimit") -> None:
         try:

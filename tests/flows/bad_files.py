@@ -39,7 +39,7 @@ CONTENT: dict[str, bytes | str] = {
     "picture.png": b"\x89PNG\r\n\x1a\n",
     "good.toml": PIPELINE,
     "sets.toml": "digits = [1, 2]",
-    "none.toml": "digits = []",
+    "hollow.toml": "digits = []",
     "blank.toml": "",
     "png.arrow": b"\x89PNG\r\n\x1a\n",
     "broken.toml": "[corpus\nname = ",

@@ -162,7 +162,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("{folder}/broken.toml", "broken.toml is not TOML"),
             ("{folder}/deep.toml", "deep.toml is not TOML"),
             ("{folder}/sets.toml", "digits is no array of texts"),
-            ("{folder}/none.toml", "digits has no texts"),
+            ("{folder}/hollow.toml", "digits has no texts"),
             ("{folder}/blank.toml", "no set in it"),
             ("{folder}/empty.jsonl", "empty.jsonl is empty"),
         ),
@@ -206,7 +206,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
     },
     "pipeline": {
         "file": (
-            ("{folder}/none.toml", "none.toml"),
+            ("{folder}/none.toml", "none.toml (no such file"),
             ("{folder}", "(is a directory)"),
             ("{folder}/empty.jsonl", "corpus"),
             ("{folder}/broken.toml", "broken.toml"),

@@ -51,9 +51,7 @@ def test_handle__of_a_query_that_failed_is_not_lent_again(lake: Lake) -> None:
     assert lake.sql("SELECT 1").rows() == [(1,)]
 
 
-def test_handle__sees_what_was_committed_since_it_was_lent_first(
-    lake: Lake, tmp_path: Path
-) -> None:
+def test_handle__sees_what_was_committed_since_it_was_lent_first(tmp_path: Path) -> None:
     with closing(Lake.create(tmp_path / "lake")) as other:
         masks = "SELECT count(*) FROM masks"
         [(before,)] = other.sql(masks).rows()

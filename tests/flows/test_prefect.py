@@ -1,6 +1,7 @@
 """The flows under Prefect: the same bytes, another try for what may pass, none for what cannot."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -60,22 +61,29 @@ def test_payloads__are_those_of_the_inline_flows(
     assert [str(fault) for fault in found.verify()] == []
 
 
+def hiccup(patch: pytest.MonkeyPatch, at: int, of: str = "/") -> list[Path]:
+    """The disk fails once, as file number ``at`` below a folder ``of`` is named; all such files."""
+    tried: list[Path] = []
+    link = os.link
+
+    def failing(staged: Any, final: Any) -> None:
+        if of in Path(final).parts:
+            tried.append(Path(final))
+            if len(tried) == at:
+                raise OSError(5, "the disk hiccuped")
+        link(staged, final)
+
+    patch.setattr("os.link", failing)
+    return tried
+
+
 def test_step__that_fails_once_is_tried_again(
     dictionary_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
     path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
-    tried: list[Path] = []
-    flush = __import__("os").link
-
-    def fails_once(staged: Any, final: Any) -> None:
-        if "codes" in Path(final).parts:
-            tried.append(Path(final))
-            if len(tried) == 5:  # within the second shard, with one array of it written
-                raise OSError(5, "the disk hiccuped")
-        flush(staged, final)
-
-    monkeypatch.setattr("os.link", fails_once)
+    # Within the second shard, with one array of it written.
+    tried = hiccup(monkeypatch, 5, of="codes")
     FLOWS["encode"](lake=str(path), dictionary="d")
     monkeypatch.undo()
     assert len(tried) > 5
@@ -91,15 +99,6 @@ def test_flow__without_steps_that_fails_once_is_tried_again(
 ) -> None:
     monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
     path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
-    tried: list[str] = []
-    link = __import__("os").link
-
-    def fails_once(staged: Any, final: Any) -> None:
-        tried.append(str(final))
-        if len(tried) == 3:
-            raise OSError(5, "the disk hiccuped")
-        link(staged, final)
-
     tensor, options = "tiny-llama:resid_post.1@c", {"steps": 4, "n_features": 8, "k": 2}
     flows: dict[str, Any] = {**FLOWS}
     for name, given in (
@@ -107,9 +106,8 @@ def test_flow__without_steps_that_fails_once_is_tried_again(
         ("train", {"tensor": tensor, "dictionary": "new", **options}),
         ("export", {"folder": tmp_path / "out", "features": 2}),
     ):
-        tried.clear()
         with monkeypatch.context() as patch:
-            patch.setattr("os.link", fails_once)
+            tried = hiccup(patch, 3)
             flows[name](lake=str(path), **given)
         assert len(tried) >= 3 or name == "export", name  # which publishes its files at once
     found = Lake.open(path)

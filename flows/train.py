@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 import xxhash
+from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.identity import identity
@@ -19,6 +20,7 @@ from actlake.analytics.dictionaries.training import Checkpoint, LogEntry, Settin
 from actlake.flows.default_names import dictionary_name
 from actlake.flows.progress import progress, say
 from actlake.flows.scores import SplitRows, score_table
+from actlake.storage.batches import Batches
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.durable import replace_file
 from actlake.storage.errors import CorruptError, IncompleteError, InputError
@@ -118,14 +120,19 @@ def train(
             return name
         split.require_documents()
         log: list[LogEntry] = []
+        batches = split.batches("train", SAMPLE_ROWS, seed=0)
         if settings is not None:
-            learned, log = _train_autoencoder(run, split, settings, batch_rows, torch_threads)
+            # No split is empty, so so many epochs have a batch for every step.
+            batches = split.batches("train", batch_rows, seed=seed, epochs=steps)
+            learned, log = _train_autoencoder(run, split, settings, batches, torch_threads)
+            taken = steps
         elif method == "pca":
-            learned = pca(split.gram("train"), rows.width, k)
+            learned, taken = pca(split.gram("train"), rows.width, k), len(batches)
         elif method == "random":
             learned = random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed)
+            taken = 1
         else:
-            learned = identity(rows.width, k)
+            learned, taken = identity(rows.width, k), 0
         random = (
             random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed) if baselines else None
         )
@@ -140,7 +147,11 @@ def train(
             config={**learned.config, "mask": mask},
             arrays=learned.arrays,
             fingerprint=identity_of,
-            tables={"evaluations": scores, "training_logs": _log_table(run.run, name, log)},
+            tables={
+                "evaluations": scores,
+                "training_logs": _log_table(run.run, name, log),
+                "training_shards": _shard_table(run.run, name, *batches.taken(taken), settings),
+            },
         )
         _checkpoint_file(run).unlink(missing_ok=True)
     return name
@@ -159,15 +170,13 @@ def _size(method: str, width: int, n_features: int | None) -> int:
 
 
 def _train_autoencoder(
-    run: Run, split: SplitRows, settings: Settings, batch_rows: int, torch_threads: int | None
+    run: Run, split: SplitRows, settings: Settings, batches: Batches, torch_threads: int | None
 ) -> tuple[Dictionary, list[LogEntry]]:
     """Train, from the last checkpoint if there is one, with a checkpoint a minute."""
     from actlake.analytics.dictionaries.topk import Trainer, set_threads
 
     set_threads(torch_threads or default_threads())
     path = _checkpoint_file(run)
-    # No split is empty, so so many epochs have a batch for every step.
-    batches = split.batches("train", batch_rows, seed=settings.seed, epochs=settings.steps)
     try:
         saved = _load_checkpoint(path, batches.fingerprint)
         trainer = None if saved is None else Trainer(saved)
@@ -183,7 +192,7 @@ def _train_autoencoder(
     if trainer.steps_done:
         say(f"{label}: goes on after {trainer.steps_done:,} steps")
     saved_at = time.monotonic()
-    with progress(label, (settings.steps - trainer.steps_done) * batch_rows) as advance:
+    with progress(label, (settings.steps - trainer.steps_done) * batches.size) as advance:
         for step in range(trainer.steps_done, settings.steps):
             batch = batches[step].values[0].astype(np.float32)
             trainer.step(batch)
@@ -242,3 +251,24 @@ def _log_table(run: str, dictionary: str, log: list[LogEntry]) -> pa.Table:
         if metric.name not in ("step", "rows")
     ]
     return pa.Table.from_pylist(rows, arrow_schema("training_logs"))
+
+
+def _shard_table(
+    run: str,
+    dictionary: str,
+    rows: NDArray[np.int64],
+    first: NDArray[np.int64],
+    settings: Settings | None,
+) -> pa.Table:
+    """Of the shards that rows were taken of; the sample that a start is measured on is left out."""
+    [shard] = np.nonzero(rows)
+    return pa.Table.from_pydict(
+        {
+            "dictionary": [dictionary] * len(shard),
+            "shard": shard,
+            "rows": rows[shard],
+            "first_step": [None] * len(shard) if settings is None else first[shard],
+            "run": [run] * len(shard),
+        },
+        arrow_schema("training_shards"),
+    )

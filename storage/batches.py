@@ -6,6 +6,7 @@ workers deals the same batches, and a training that was ended goes on at the nex
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import numpy as np
@@ -153,6 +154,29 @@ class Batches(Sequence[Batch]):
     def epoch_batches(self) -> int:
         """Batches of one epoch."""
         return -(-self.rows // self.size)
+
+    def taken(self, batches: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What the first ``batches`` batches take of each shard, without reading it.
+
+        How many rows, counted as often as they are dealt, and the number of the batch that has the
+        first of them, -1 where none has; both of shape (shards,).
+        """
+        if not 0 <= batches <= len(self):
+            raise InputError(f"there are {len(self)} batches, not {batches}; ask for 0 to that many")
+        other = copy(self)  # what is being mixed here stays
+        whole, rest = divmod(batches, max(1, self.epoch_batches))
+        rows = whole * self._counts
+        first = np.full(len(rows), -1)
+        # Every shard that is dealt at all has been within the first epoch.
+        for epoch, count in {0: min(batches, self.epoch_batches), whole: rest}.items():
+            for place in range(count):
+                dealt = other._rows(epoch, place * self.size) // self._grid.shard_rows
+                shards, n = np.unique(dealt, return_counts=True)
+                if epoch == whole:
+                    rows[shards] += n
+                if epoch == 0:
+                    first[shards[first[shards] < 0]] = place
+        return rows, first
 
     def __len__(self) -> int:
         return self.epochs * self.epoch_batches

@@ -149,6 +149,13 @@ COLUMNS = {
         value DOUBLE of the interval that ends at this step
         run VARCHAR run that wrote this row
     """,
+    "training_shards": """
+        dictionary VARCHAR name of the dictionary
+        shard BIGINT shard of its tensor
+        rows BIGINT rows of it that were learned from, once for each time that a row was taken
+        first_step BIGINT? optimiser step that took the first of them, from 0; NULL without steps
+        run VARCHAR run that wrote this row
+    """,
     "codes": """
         codes VARCHAR name
         dictionary VARCHAR name of the dictionary

@@ -51,6 +51,7 @@ PARTS: dict[str, dict[str, str]] = {
     "rowset": {"tokens": "rowset"},
     "dictionary": {
         "training_logs": "dictionary",
+        "training_shards": "dictionary",
         "evaluations": "dictionary",
         "features": "dictionary",
         "feature_logits": "dictionary",

@@ -76,6 +76,13 @@ WITH named AS (
     FROM training_logs
     UNION ALL
     SELECT DISTINCT
+        'training_shards',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM training_shards
+    UNION ALL
+    SELECT DISTINCT
         'features',
         dictionary,
         'dictionary',

@@ -45,6 +45,12 @@ WITH written AS (
     FROM training_logs
     UNION ALL
     SELECT DISTINCT
+        'training_shards',
+        dictionary,
+        run
+    FROM training_shards
+    UNION ALL
+    SELECT DISTINCT
         'codes',
         codes,
         run

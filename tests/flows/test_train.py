@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from actlake.flows import train as module
+from actlake.flows.scores import SplitRows
 from actlake.flows.train import train
 from actlake.storage.errors import CorruptError
 from actlake.storage.lake import Lake
@@ -41,6 +42,31 @@ def begun(
 
 def learn(lake: Lake, name: str = "e") -> None:
     train(lake, tensor="tiny-llama:resid_post.1@c", dictionary=name, torch_threads=1, **SMALL)
+
+
+@pytest.mark.parametrize("method", ["topk", "pca", "random", "identity"])
+def test_training_shards__are_those_that_rows_were_learned_from(
+    dictionary_lake: Path, tmp_path: Path, method: str
+) -> None:
+    lake = Lake.open(shutil.copytree(dictionary_lake, tmp_path / "lake"))
+    tensor = lake.tensor("tiny-llama:resid_post.1@c")
+    train(lake, tensor=tensor.name, dictionary="e", method=method, k=2, steps=4, batch_rows=16)
+    split = SplitRows(lake, tensor, lake.mask("no_special"))
+    spans = [tensor.grid.span(shard) for shard in range(len(tensor.grid))]
+    right: dict[int, tuple[int, int | None]] = {}
+    if method == "topk":
+        batches = split.batches("train", 16, seed=0, epochs=4)
+        for step, batch in enumerate(batches[:4]):
+            for row in batch.rows.tolist():
+                shard = next(i for i, (a, b) in enumerate(spans) if a <= row < b)
+                n, first = right.get(shard, (0, step))
+                right[shard] = (n + 1, first)
+    elif method != "identity":  # the tensor is smaller than a sample
+        counts = [int(split.keep("train")(*span).sum()) for span in spans]
+        right = {shard: (n, None) for shard, n in enumerate(counts) if n}
+    rows = lake.sql("SELECT shard, rows, first_step FROM training_shards WHERE dictionary = 'e'")
+    assert {shard: (n, first) for shard, n, first in rows.rows()} == right
+    assert [*lake.verify()] == []
 
 
 def cut(content: bytes) -> bytes:

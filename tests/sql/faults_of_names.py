@@ -59,6 +59,11 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "d",
             "in training_logs",
         ),
+        (
+            "INSERT INTO training_shards VALUES ('d', 3, 10, 0, ''), ('d', 3, 20, 1, '')",
+            "d",
+            "in training_shards",
+        ),
         *(
             (f"INSERT INTO {name} VALUES ({row}), ({row})", "gone", f"several rows in {name}")
             for name, row in FINDINGS.items()
@@ -135,6 +140,11 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "INSERT INTO training_logs VALUES ('gone', 10, 100, 'loss', 1.0, '')",
             "gone",
             "training_logs name the dictionary gone",
+        ),
+        (
+            "INSERT INTO training_shards VALUES ('gone', 0, 10, 0, '')",
+            "gone",
+            "training_shards name the dictionary gone",
         ),
         *(
             (
@@ -254,6 +264,11 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "INSERT INTO training_logs VALUES ('d', 10, 100, 'loss', 1.0, 'gone')",
             "d",
             "rows of training_logs",
+        ),
+        (
+            "INSERT INTO training_shards VALUES ('d', 0, 10, 0, 'gone')",
+            "d",
+            "rows of training_shards",
         ),
         *(
             (f"INSERT INTO {name} VALUES ({row})", "gone", f"rows of {name}")

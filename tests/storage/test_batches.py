@@ -63,6 +63,30 @@ def test_a_batch__is_the_same_whatever_was_read_before(tensors: Pair, numbers: l
         assert batches[number].rows.tolist() == in_order[number].rows.tolist()
 
 
+@given(
+    size=st.integers(1, 50),
+    seed=st.integers(0, 3),
+    kept=st.lists(st.booleans(), min_size=ROWS, max_size=ROWS),
+    data=st.data(),
+)
+def test_taken__is_what_the_batches_before_had_of_each_shard(
+    tensors: Pair, size: int, seed: int, kept: list[bool], data: st.DataObject
+) -> None:
+    batches = dealt(tensors, size, seed=seed, epochs=3, keep=lambda a, b: np.array(kept[a:b]))
+    number = data.draw(st.integers(0, len(batches)))
+    batches[0:1]  # in the middle of something
+    rows, first = batches.taken(number)
+    grid = tensors[0].grid
+    found = [np.bincount(one.rows // grid.shard_rows, minlength=len(grid)) for one in batches]
+    had = np.array(found[:number], np.int64).reshape(number, len(grid))
+    assert rows.tolist() == had.sum(axis=0).tolist()
+    assert first.tolist() == [
+        next((i for i, one in enumerate(had) if one[shard]), -1) for shard in range(len(grid))
+    ]
+    with pytest.raises(InputError, match=f"there are {len(batches)} batches, not"):
+        batches.taken(len(batches) + 1)
+
+
 def test_epochs_and_seeds__are_shuffled_anew_and_shards_mixed(tensors: Pair) -> None:
     def order(seed: int, epoch: int) -> NDArray[np.int64]:
         batches = dealt(tensors, 10, seed=seed, epochs=3)

@@ -16,7 +16,7 @@ from transformers import AutoModel, LlamaConfig, PreTrainedTokenizerFast
 
 from actlake.flows.batch_plan import TOKEN_BUDGET
 from actlake.flows.extract import extract
-from actlake.flows.extraction import models, sites
+from actlake.flows.extraction import models, sites, skeletons
 from actlake.flows.extraction.batches import plan_batches
 from actlake.flows.extraction.windows import windows_of_rows
 from actlake.flows.ingest import ingest_tokens
@@ -103,7 +103,7 @@ def _of_model(folder: Path, source: str, rows: int) -> Benchmark:
 
 def _bare(facts: models.ModelFacts, rowset: Rowset, names: list[str]) -> Callable[[int], float]:
     """The passes that extraction makes, with inputs at hand and nothing kept."""
-    found = sites.resolve_sites(models.skeleton(facts), names)
+    found, _ = skeletons.sites_of(facts, names, "sdpa")
     loaded = models.load_model(facts, attention="sdpa", last_layer=sites.last_layer(found))
     inputs = _inputs(loaded, rowset)
 

@@ -2,8 +2,11 @@
 
 import sys
 from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
 from errno import EPIPE
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -186,12 +189,19 @@ def open_lake(path: Path) -> "Lake":
     return Lake.open(path)
 
 
-def open_or_create(path: Path) -> "Lake":
-    """The lake at ``path``, made there first if nothing is."""
+def open_or_create(path: Path, check: Callable[["Lake", bool], object]) -> "Lake":
+    """The lake at ``path``, made there if nothing is; ``check(lake, new)`` may refuse it before.
+
+    A new lake is made after the check of an empty one elsewhere, so what is refused leaves none.
+    """
     from actlake.storage.lake import Lake
 
     if (path / "lake.toml").exists():
-        return Lake.open(path)
+        lake = Lake.open(path)
+        check(lake, False)
+        return lake
+    with TemporaryDirectory() as folder, closing(Lake.create(Path(folder, "lake"))) as empty:
+        check(empty, True)
     lake = Lake.create(path)
     click.echo(f"made a lake at {path}", err=True)
     return lake

@@ -56,14 +56,13 @@ class Extraction:
         return b"".join(chunk_pieces(stored, tensor.grid.shard_rows)[0])
 
     def _load(self, tensor: Tensor, attributes: Attributes) -> "LoadedModel":
-        from actlake.flows.extraction import models, sites
+        from actlake.flows.extraction import models, sites, skeletons
 
         if self._loaded is not None and self._loaded[0] == tensor.id:
             return self._loaded[1]
         self._loaded = None  # before another takes its memory
         facts = self.facts(tensor)
-        skeleton = models.skeleton(facts, str(attributes["attention"]))
-        resolved = sites.resolve_sites(skeleton, [tensor.site])
+        resolved, _ = skeletons.sites_of(facts, [tensor.site], str(attributes["attention"]))
         loaded = models.load_model(
             facts,
             device=self._device,

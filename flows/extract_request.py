@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes 
     from actlake.flows.extraction.models import ModelFacts
     from actlake.flows.extraction.sites import Site
 
-__all__ = ["Request", "requests"]
+__all__ = ["Request", "requests", "sites_asked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +71,17 @@ def requests(
     Reads the model's config and hashes its weights without loading them. Raises InputError for
     whatever can be told so to be wrong.
     """
-    from actlake.flows.extraction import models
     from actlake.flows.extraction import sites as site_table
 
-    facts = models.inspect_model(
+    facts, resolved, attention = sites_asked(
         source,
-        name=model,
+        sites,
+        model=model,
         revision=revision,
-        trust_remote_code=trust_remote_code,
+        attention=attention,
         random_weights=random_weights,
+        trust_remote_code=trust_remote_code,
     )
-    skeleton = models.skeleton(facts, attention)
-    if attention == "auto":  # what the model would choose is part of what it computes
-        attention = str(skeleton.config._attn_implementation)
-    resolved = site_table.resolve_sites(skeleton, list(dict.fromkeys(sites)))
-    if not resolved:
-        raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
     stored_dtype(dtype)
     cut = facts.default_window if window is None else window
     shown_window = None if cut == facts.default_window else cut
@@ -141,6 +136,33 @@ def requests(
             )
         )
     return found
+
+
+def sites_asked(
+    source: str,
+    sites: Sequence[str],
+    *,
+    model: str | None,
+    revision: str | None,
+    attention: str,
+    random_weights: int | None,
+    trust_remote_code: bool,
+) -> tuple["ModelFacts", list["Site"], str]:
+    """The model, its sites, and the implementation of attention; asks no lake."""
+    from actlake.flows.extraction import models, skeletons
+
+    facts = models.inspect_model(
+        source,
+        name=model,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+        random_weights=random_weights,
+    )
+    # What the model would choose is part of what it computes.
+    resolved, attention = skeletons.sites_of(facts, list(dict.fromkeys(sites)), attention)
+    if not resolved:
+        raise InputError(f"no site of {facts.name} was named; try --site resid_post.0")
+    return facts, resolved, attention
 
 
 def _columns(site: "Site") -> tuple[tuple[str, Json], ...]:

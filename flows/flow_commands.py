@@ -1,7 +1,7 @@
 """Commands that write: one for each flow, with the flow's own parameters as options."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from actlake.flows.command import (
     store_option,
 )
 from actlake.flows.record_commands import diff_corpora, summarize_labels, summarize_pairs
+
+if TYPE_CHECKING:
+    from actlake.storage.lake import Lake
 
 __all__ = ["FLOW_COMMANDS"]
 
@@ -91,7 +94,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     SOURCE is a file, folder or glob of text, JSON Lines, CSV, Parquet or Arrow.
     """
     from actlake.flows.execution import execute
-    from actlake.flows.ingest import check_model
+    from actlake.flows.first_checks import check_corpus, check_model
     from actlake.flows.sources import Source
 
     reading = Source(
@@ -114,11 +117,16 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
             )
         },
     )
-    lake = open_or_create(path)
     shared = {"corpus": options["corpus"]}
     cutting = {name: options[name] for name in ("window", "overlap", "windowing", "rows")}
-    for model in options["models"]:
-        check_model(lake, **shared, source=model, **cutting)
+
+    def check(lake: "Lake", new: bool) -> None:
+        if new:  # of another one the flow itself refuses what is faulty
+            check_corpus(options["corpus"], reading)
+        for model in options["models"]:
+            check_model(lake, **shared, source=model, **cutting)
+
+    lake = open_or_create(path, check)
     execute(runner, "ingest", lake, shared | {"source": reading})
     for model in options["models"]:
         cut = cutting | {"width_hint": options["width_hint"]}
@@ -275,10 +283,17 @@ def export(path: Path, runner: str, **options: Any) -> None:
 def pipeline(path: Path, runner: str, file: Path) -> None:
     """Run the whole chain that FILE describes; see docs/pipeline.md."""
     from actlake.flows.execution import execute
+    from actlake.flows.first_checks import check_pipeline
     from actlake.flows.pipeline_file import read_pipeline
 
-    read_pipeline(file)  # refuse a faulty file before a lake is made for it
-    execute(runner, "pipeline", open_or_create(path), {"file": file})
+    asked = read_pipeline(file)
+
+    def check(lake: "Lake", new: bool) -> None:
+        if new:
+            check_pipeline(lake, asked)
+
+    lake = open_or_create(path, check)
+    execute(runner, "pipeline", lake, {"file": file})
 
 
 FLOW_COMMANDS = (

@@ -24,7 +24,7 @@ from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
 
-__all__ = ["check_model", "ingest", "ingest_documents", "ingest_tokens"]
+__all__ = ["ingest", "ingest_documents", "ingest_tokens", "mask_asked"]
 
 BLOCK_DOCUMENTS = 256
 SAID = ("token_id", "char_start", "char_stop")
@@ -63,33 +63,6 @@ def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -
         if not run.done:
             write_rowset(run, plan, _document_blocks(lake, corpus))
     return plan.name
-
-
-def check_model(
-    lake: Lake,
-    *,
-    corpus: str,
-    source: str,
-    window: int | None,
-    overlap: int,
-    windowing: str,
-    rows: str | None,
-) -> None:
-    """Refuse what ``ingest_tokens`` would refuse, before the corpus is in the lake.
-
-    Hashes the model's weights. Raises InputError.
-    """
-    from actlake.flows.extraction import models, tokens
-
-    facts = models.inspect_model(source)
-    cut = facts.default_window if window is None else window
-    name = rowset_name(corpus, facts.tokenizer, cut)
-    if rows is not None:
-        name = chosen_name(name, mask_asked(lake, rows).name)
-    refuse_long_window(check_name("rowset", name), cut, facts)
-    refuse_taken_tokenizer(lake, facts)
-    tokenizer = models.load_tokenizer(facts)
-    tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=cut, overlap=overlap)
 
 
 def ingest_tokens(

@@ -11,7 +11,7 @@ from actlake.flows.progress import say
 from actlake.flows.token_sets import read_token_sets
 from actlake.storage.lake import Lake
 
-__all__ = ["pipeline", "record"]
+__all__ = ["cutting", "pipeline", "record"]
 
 Call = Callable[[str, Lake, Mapping[str, Any]], Any]
 TRAINED = frozenset(
@@ -61,25 +61,26 @@ def _ingest(lake: Lake, asked: PipelineFile, call: Call) -> None:
     if asked.documents is not None:
         call("ingest_documents", lake, corpus | hint)
     for model in asked.models:
-        if all(site.startswith("pooled.") for site in model.sites):
-            continue
-        call(
-            "ingest_tokens",
-            lake,
-            corpus
-            | hint
-            | {
-                "source": model.source,
-                "model": model.name,
-                "revision": model.revision,
-                "window": model.window,
-                "overlap": model.overlap,
-                "windowing": model.windowing,
-                "rowset": model.rowset,
-                "rows": model.rows,
-                "trust_remote_code": model.trust_remote_code,
-            },
-        )
+        if cut := cutting(asked, model):
+            call("ingest_tokens", lake, cut | hint)
+
+
+def cutting(asked: PipelineFile, model: Model) -> dict[str, Any]:
+    """How the corpus is cut into rows for the model; empty if it has sites of documents alone."""
+    if all(site.startswith("pooled.") for site in model.sites):
+        return {}
+    return {
+        "corpus": asked.corpus.name,
+        "source": model.source,
+        "model": model.name,
+        "revision": model.revision,
+        "window": model.window,
+        "overlap": model.overlap,
+        "windowing": model.windowing,
+        "rowset": model.rowset,
+        "rows": model.rows,
+        "trust_remote_code": model.trust_remote_code,
+    }
 
 
 def _extraction(asked: PipelineFile, model: Model) -> dict[str, Any]:

@@ -162,7 +162,7 @@ class Batches(Sequence[Batch]):
         first of them, -1 where none has; both of shape (shards,).
         """
         if not 0 <= batches <= len(self):
-            raise InputError(f"there are {len(self)} batches, not {batches}; ask for 0 to that many")
+            raise InputError(f"there are {len(self)} batches, not {batches}; ask for so many")
         other = copy(self)  # what is being mixed here stays
         whole, rest = divmod(batches, max(1, self.epoch_batches))
         rows = whole * self._counts

@@ -46,7 +46,11 @@ def probe(model: PreTrainedModel) -> dict[str, Tensor]:
         size, channels = model.config.image_size, model.config.num_channels
         height, width = (size, size) if isinstance(size, int) else size
         return {"pixel_values": torch.zeros(2, channels, height, width, device=model.device)}
-    return text_inputs(model, torch.zeros(2, 3, dtype=torch.long, device=model.device))
+    inputs = text_inputs(model, torch.zeros(2, 3, dtype=torch.long, device=model.device))
+    if model.config.is_encoder_decoder and model.device.type == "meta":
+        # In this form decoders do not ask whether it hides any token.
+        inputs["decoder_attention_mask"] = torch.zeros(2, 1, 3, 3, device=model.device)
+    return inputs
 
 
 def forward(

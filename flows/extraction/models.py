@@ -54,7 +54,7 @@ class ModelFacts:
     path: Path
     """Local directory with config, weights and tokenizer; for a GGUF file, its conversion."""
     revision: str | None
-    """Commit of a hub model; None for files."""
+    """Commit of a hub model; for files what was given."""
     architecture: str
     """The config's model_type."""
     layers: int
@@ -153,26 +153,6 @@ def inspect_model(
 def load_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, without the model."""
     return read_tokenizer(facts.path, facts.source, facts.trust_remote_code)
-
-
-def skeleton(facts: ModelFacts, attention: str = "auto") -> PreTrainedModel:
-    """The base model on the meta device: modules and shapes without weights, to resolve sites.
-
-    With eager ``attention`` those of its weights resolve, too; every other one is as good as auto.
-    """
-    config = read_config(facts.path, facts.source, facts.trust_remote_code)
-    with quiet(), torch.device("meta"):
-        model: PreTrainedModel = AutoModel.from_config(
-            config,
-            attn_implementation="eager" if attention == "eager" else None,
-            trust_remote_code=facts.trust_remote_code,
-        )
-    # Others group tokens by the expert that they are sent to, and here nothing is computed.
-    model.set_experts_implementation("batched_mm")
-    # gpt2 and others look for padding among the tokens, which the meta device does not have.
-    model.config.pad_token_id = None
-    model.train(False)
-    return model
 
 
 def load_model(
@@ -275,10 +255,12 @@ def choose_device(device: str) -> str:
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         raise InputError(
-            f"no device {device!r} here: {first_line(error)}; choose auto or cpu"
+            f"no device {device!r} here: {first_line(error)[:200]}; choose auto or cpu"
         ) from error
+    if device == "meta":
+        raise InputError("the device 'meta' computes nothing; choose auto or cpu")
     return device
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import cast
 from uuid import uuid4
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its HTTP client
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -31,7 +31,7 @@ from transformers import (
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils import logging
 
-from actlake.flows.extraction.architectures import ARCHITECTURES, IMAGES
+from actlake.flows.extraction.architectures import IMAGES
 from actlake.storage.errors import ModelError
 
 _WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
@@ -46,6 +46,9 @@ TOKENIZER = (
     "*.model",
 )
 
+HUB_SECONDS = 10
+"""That the hub has to begin an answer."""
+_HUB_ERRORS = (OSError, ValueError, HTTPError)
 _LARGEST = {"hidden_size": 1 << 20, "num_hidden_layers": 1 << 13, "vocab_size": 1 << 25}
 """Some thirty times what the largest models have."""
 
@@ -63,7 +66,7 @@ class Place:
 def locate(source: str, revision: str | None = None) -> Place:
     """Where ``source`` is, downloading a hub model on first use.
 
-    Raises ModelError where there is nothing; without internet it says so within seconds.
+    Raises ModelError where there is nothing, within seconds where the hub cannot be reached.
     """
     if source.startswith("package:"):
         return Place(_in_package(source), revision)
@@ -102,6 +105,12 @@ def _in_package(source: str) -> Path:
 
 
 def _from_hub(source: str, revision: str | None) -> Place:
+    failure: Exception | None = None
+    try:
+        # To download has no such limit, and what never answers would be waited for.
+        HfApi().repo_info(source, revision=revision or "main", timeout=HUB_SECONDS)
+    except _HUB_ERRORS as error:
+        failure = error
     patterns = ["config.json", "*.py", *TOKENIZER]
     try:
         for weights in (_WEIGHTS, _TORCH_WEIGHTS):
@@ -111,17 +120,20 @@ def _from_hub(source: str, revision: str | None) -> Place:
                     revision=revision,
                     allow_patterns=[*patterns, *weights],
                     ignore_patterns=["*/*"],
-                    etag_timeout=5,
+                    etag_timeout=HUB_SECONDS,
+                    local_files_only=failure is not None,
                 )
             )
             if files(folder, weights):
                 break
-    except (OSError, HFValidationError) as error:
+    except _HUB_ERRORS as error:
         at = f" at revision {revision}" if revision else ""
+        reason = " ".join(str(failure or error).split())[:300].rstrip(". ")
         raise ModelError(
-            f"no model {source}{at} on the hub or in its cache: {first_line(error)}; check the "
-            "name and the connection, or give a local path"
-        ) from error
+            f"no model {source}{at} on the hub or in its cache: "
+            f"{reason or type(failure or error).__name__}; check the name, the connection and your "
+            "access, or give a local path"
+        ) from (failure or error)
     return Place(folder, folder.name)
 
 
@@ -139,11 +151,6 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
                 f"the config of {source} cannot be read: {first_line(error)}; check "
                 f"{path / 'config.json'}"
             ) from error
-    if config.is_encoder_decoder and config.model_type not in ARCHITECTURES:
-        raise ModelError(
-            f"{source} is an encoder-decoder of the architecture {config.model_type}, which cannot "
-            "be extracted; give a t5, a decoder or an encoder"
-        )
     if config.model_type in IMAGES:
         raise ModelError(
             f"{source} sees images ({config.model_type}), and corpora hold text; use "

@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import (
     AutoModel,
+    BartConfig,
     BertConfig,
     BloomConfig,
     CLIPVisionConfig,
@@ -36,8 +37,10 @@ from transformers import (
     Qwen3Config,
     Qwen3MoeConfig,
     RobertaConfig,
+    SwitchTransformersConfig,
     T5Config,
     ViTConfig,
+    WhisperConfig,
 )
 
 WORDS = [f"w{i}" for i in range(20)]
@@ -126,7 +129,7 @@ def config(architecture: str) -> PretrainedConfig:
             return Qwen2MoeConfig(**decoder, **experts, **few)
         case "qwen3_moe":
             return Qwen3MoeConfig(**decoder, **experts, norm_topk_prob=True)
-        case "t5":
+        case "t5" | "switch_transformers":
             small: dict[str, Any] = {
                 "decoder_start_token_id": 0,
                 "d_model": 16,
@@ -135,7 +138,16 @@ def config(architecture: str) -> PretrainedConfig:
                 "num_heads": 4,
                 "num_layers": 3,
             }
-            return T5Config(vocab_size=sizes["vocab_size"], **small)
+            kind = T5Config if architecture == "t5" else SwitchTransformersConfig
+            return kind(vocab_size=sizes["vocab_size"], **small)
+        case "bart" | "whisper":  # in no site table, either
+            both: dict[str, Any] = {
+                f"{side}_{what}": size
+                for side in ("encoder", "decoder")
+                for what, size in (("layers", 3), ("attention_heads", 4), ("ffn_dim", 24))
+            }
+            other = BartConfig if architecture == "bart" else WhisperConfig
+            return other(**sizes, **both, d_model=16, decoder_start_token_id=3)
         case "bloom":  # in no site table
             return BloomConfig(vocab_size=sizes["vocab_size"], hidden_size=16, n_layer=3, n_head=4)
         case "vit":

@@ -14,9 +14,10 @@ from scipy.stats import entropy
 from actlake.flows.extraction.architectures import ARCHITECTURES, IMAGES
 from actlake.flows.extraction.attention import STATISTICS, attention_statistic
 from actlake.flows.extraction.capture import capture
-from actlake.flows.extraction.models import LoadedModel, inspect_model, load_model, skeleton
+from actlake.flows.extraction.models import LoadedModel, inspect_model, load_model
 from actlake.flows.extraction.patches import capture_patches
 from actlake.flows.extraction.sites import resolve_sites
+from actlake.flows.extraction.skeletons import skeleton
 from actlake.flows.extraction.windows import Window
 from actlake.storage.errors import ModelError
 from tests.flows.extraction.conftest import random_model

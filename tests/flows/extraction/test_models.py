@@ -10,12 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from actlake.flows.extraction.models import (
+    choose_device,
     inspect_model,
     load_model,
     load_tokenizer,
     set_threads,
-    skeleton,
 )
+from actlake.flows.extraction.skeletons import skeleton
 from actlake.storage.errors import InputError, ModelError
 
 ModelMaker = Callable[[str], Path]
@@ -117,10 +118,7 @@ def test_architectures_that_cannot_be_extracted__are_refused(folder: Path) -> No
     edit_config(folder, model_type="nonesuch")
     with pytest.raises(ModelError, match=r"the config of .* cannot be read"):
         inspect_model(str(folder))
-    edit_config(folder, model_type="bart", is_encoder_decoder=True)
-    with pytest.raises(ModelError, match="is an encoder-decoder of the architecture bart"):
-        inspect_model(str(folder))
-    edit_config(folder, model_type="vit", is_encoder_decoder=False)
+    edit_config(folder, model_type="vit")
     with pytest.raises(ModelError, match=r"sees images .* use capture_patches in Python"):
         inspect_model(str(folder))
 
@@ -176,6 +174,36 @@ def test_load__refuses_what_it_does_not_have(tiny_model: ModelMaker) -> None:
     for layer in (-1, 3):
         with pytest.raises(ModelError, match=f"no layer {layer}; choose 0 to 2"):
             load_model(facts, last_layer=layer)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "best"),
+    [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")],
+)
+def test_auto_device__is_cuda_before_mps_before_cpu(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, best: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device("auto") == best
+    assert choose_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_device_that_is_not_here__is_named(device: str) -> None:
+    kind = torch.backends.mps if device == "mps" else torch.cuda
+    if kind.is_available():
+        pytest.skip(f"{device} may be here")
+    with pytest.raises(InputError, match=f"no device '{device}' here: .*; choose auto") as caught:
+        choose_device(device)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["meta", "hpu", "privateuseone", "abacus"])
+def test_device_that_computes_nothing__is_refused(device: str) -> None:
+    with pytest.raises(InputError, match=f"device '{device}' .*; choose auto or cpu") as caught:
+        choose_device(device)
+    assert len(str(caught.value)) < 300
 
 
 def test_set_threads__is_what_torch_uses() -> None:

@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import ARCHITECTURES, IMAGES
-from actlake.flows.extraction.models import inspect_model, load_model, skeleton
+from actlake.flows.extraction.models import inspect_model, load_model
 from actlake.flows.extraction.sites import (
     Site,
     canonical_sites,
@@ -15,6 +15,7 @@ from actlake.flows.extraction.sites import (
     resolve_site,
     resolve_sites,
 )
+from actlake.flows.extraction.skeletons import skeleton
 from actlake.storage.errors import ModelError
 from tests.flows.extraction.conftest import random_model
 

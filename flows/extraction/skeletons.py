@@ -1,0 +1,62 @@
+"""Where the sites of a model are, found without its weights."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import AutoModel, PreTrainedModel
+
+from actlake.flows.extraction.models import ModelFacts
+from actlake.flows.extraction.sites import Site, resolve_sites
+from actlake.flows.extraction.sources import first_line, quiet, read_config
+from actlake.storage.errors import ModelError
+
+__all__ = ["sites_of", "skeleton"]
+
+
+def sites_of(facts: ModelFacts, sites: Sequence[str], attention: str) -> tuple[list[Site], str]:
+    """Where each of ``sites`` is and how wide, and the implementation of attention, if auto.
+
+    Loads no weights. Raises ModelError, as ``resolve_sites``, and for a model that does not run on
+    tokens alone.
+    """
+
+    def found(device: str) -> tuple[list[Site], str]:
+        model = skeleton(facts, attention, device=device)
+        chosen = str(model.config._attn_implementation) if attention == "auto" else attention
+        return resolve_sites(model, sites), chosen
+
+    try:
+        try:
+            return found("meta")
+        except (NotImplementedError, RuntimeError):
+            # What some compute depends on what is in a tensor, and on meta nothing is.
+            return found("cpu")
+    except (ModelError, MemoryError):
+        raise
+    except Exception as error:  # of any library, about inputs that the model does not take
+        raise ModelError(
+            f"the model {facts.source} ({facts.architecture}) does not run on tokens alone: "
+            f"{first_line(error)}; give a model of text"
+        ) from error
+
+
+def skeleton(facts: ModelFacts, attention: str = "auto", device: str = "meta") -> PreTrainedModel:
+    """The base model, on the meta device: modules and shapes without weights, to resolve sites.
+
+    With eager ``attention`` those of its weights resolve, too; every other one is as good as auto.
+    On another device its weights are random.
+    """
+    config = read_config(facts.path, facts.source, facts.trust_remote_code)
+    with quiet(), torch.device(device), torch.random.fork_rng(devices=[]):
+        model: PreTrainedModel = AutoModel.from_config(
+            config,
+            attn_implementation="eager" if attention == "eager" else None,
+            trust_remote_code=facts.trust_remote_code,
+        )
+    if device == "meta":
+        # Others group tokens by the expert that they are sent to, and here nothing is computed.
+        model.set_experts_implementation("batched_mm")
+        # gpt2 and others look for padding among the tokens, which are not there.
+        model.config.pad_token_id = None
+    model.train(False)
+    return model

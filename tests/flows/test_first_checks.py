@@ -1,0 +1,95 @@
+"""A lake is made only once nothing that can be told beforehand is wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.flows.commands import Cli, ok, refused
+
+Tiny = Callable[[str], Path]
+
+PIPELINE = """
+[corpus]
+name = "c"
+[corpus.source]
+path = "{source}"
+[documents]
+[[masks]]
+name = "late"
+predicate = "{predicate}"
+[[models]]
+name = "m"
+source = "{model}"
+sites = ["{site}"]
+{more}
+"""
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Good documents, and three files of bad ones."""
+    good = [{"text": f"The {n}th of them."} for n in range(3)]
+    for name, rows in {"good": good, "none": [], "blank": [*good, {"text": "  "}]}.items():
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(lines, "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("gone.jsonl",), "gone.jsonl"),
+        (("none.jsonl",), "has no documents"),
+        (("blank.jsonl",), "has no text"),
+        (("good.jsonl", "--text", "body"), "body"),
+        (("good.jsonl", "--where", "nothing > 3"), "nothing"),
+        (("good.jsonl", "--corpus", "../c"), "corpus"),
+        (("good.jsonl", "--model", "no/model"), "no/model"),
+        (("good.jsonl", "--model", "{tiny}", "--window", "9999"), "smaller --window"),
+        (("good.jsonl", "--model", "{tiny}", "--window", "8", "--overlap", "8"), "overlap"),
+        (("good.jsonl", "--model", "{tiny}", "--rows", "nothing"), "no mask 'nothing'"),
+        (("good.jsonl", "--model", "{tiny}", "--rows", "late=bogus > 1"), "bogus"),
+    ],
+)
+def test_ingest__that_is_refused_leaves_no_lake(
+    sources: Path, tiny: Tiny, cli: Cli, words: tuple[str, ...], message: str
+) -> None:
+    source, *others = (word.format(tiny=tiny("llama")) for word in words)
+    corpus = () if "--corpus" in others else ("--corpus", "c")
+    before = sorted(sources.iterdir())
+    assert message in refused(cli(sources / "lake", "ingest", sources / source, *corpus, *others))
+    assert sorted(sources.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("source", "gone.jsonl", "gone.jsonl"),
+        ("source", "blank.jsonl", "has no text"),
+        ("predicate", "bogus > 1", "bogus"),
+        ("model", "no/model", "no/model"),
+        ("site", "resid_pots.1", "did you mean resid_post.1"),
+        ("site", "pooled.mode", "pooled.mode"),
+        ("more", "window = 9999", "9999"),
+    ],
+)
+def test_pipeline__that_is_refused_leaves_no_lake(
+    sources: Path, tiny: Tiny, cli: Cli, key: str, value: str, message: str
+) -> None:
+    good = {"source": "good.jsonl", "predicate": "position > 1", "model": tiny("llama")}
+    said = good | {"site": "resid_post.1", "more": "", key: value}
+    file = sources / "pipeline.toml"
+    file.write_text(PIPELINE.format(**said), "utf-8")
+    before = sorted(sources.iterdir())
+    assert message in refused(cli(sources / "lake", "pipeline", file))
+    assert sorted(sources.iterdir()) == before
+
+
+def test_what_is_right__makes_the_lake(sources: Path, tiny: Tiny, cli: Cli) -> None:
+    good = {"source": "good.jsonl", "predicate": "position > 1", "model": tiny("llama")}
+    file = sources / "pipeline.toml"
+    file.write_text(PIPELINE.format(**good, site="resid_post.1", more=""), "utf-8")
+    ok(cli(sources / "lake", "pipeline", file))
+    assert "m:resid_post.1@c" in ok(cli(sources / "lake", "ls", "tensors"))

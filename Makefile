@@ -22,8 +22,9 @@ endif
 LOCKED += --no-index --find-links $(WHEELS)
 endif
 
-# Another project's modules must not shadow those of .venv.
-unexport PYTHONHOME PYTHONPATH
+# Another project's modules must not shadow those of .venv, and hundreds of processes of the tests
+# need not compile the same ones.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench soak wheels lock clean

@@ -16,12 +16,13 @@ A Markdown file becomes one Python script with the same line numbers, run in the
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
+from tests.forked import child
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("analytics", "benchmarks", "docs", "flows", "sql", "storage", "tests")
@@ -102,22 +103,31 @@ def shell(command: str, line: int) -> str:
 
 def run(markdown: str, name: str, folder: Path) -> None:
     """Run the blocks of ``markdown`` in ``folder``; a failure shows the line of the document."""
+    said = folder / f"{name.replace('/', '-')}.log"
     code = f"{PRELUDE}exec(compile({script(markdown)!r}, {name!r}, 'exec'))"
-    environment = os.environ | {
+    process = child(_run, code, folder, said)  # which has torch behind it already
+    process.start()
+    process.join(LIMIT_SECONDS)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0, f"{name} does not run:\n{said.read_text()}"
+
+
+def _run(code: str, folder: Path, said: Path) -> None:
+    with said.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.chdir(folder)
+    os.environ |= {
         "ACTLAKE_RUNNER": "inline",  # tests of flows start Prefect, a document need not
         "MPLBACKEND": "agg",
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, f"{name} does not run:\n{done.stdout}\n{done.stderr}"
+    try:
+        exec(code, {"__name__": "__main__"})
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 @pytest.mark.slow

@@ -187,31 +187,35 @@ def test_taken_name__is_one_line(lake: Lake, tmp_path: Path, cli: Cli) -> None:
 
 
 @pytest.mark.slow
-def test_whole_chain__in_processes_of_its_own(
-    tiny: Callable[[str], Path], documents: Path, tmp_path: Path
+def test_overflow__as_the_person_sees_it(
+    tiny: Callable[[str], Path],
+    documents: Path,
+    tmp_path: Path,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What a person types, and overflow as the person sees it."""
+    """After what a person types, in a process of its own."""
     huge = save_model("llama", tmp_path / "huge-llama", scale=3000.0)
 
-    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "actlake.flows", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "ACTLAKE_RUNNER": "inline"},
-        )
-
     models = ("--model", tiny("llama"), "--model", huge)
-    made = call("ingest", documents, "--corpus", "c", "--id", "id", *models, "--documents")
-    assert made.returncode == 0, made.stderr
+    given = ("--corpus", "c", "--id", "id", *models, "--documents")
+    monkeypatch.chdir(tmp_path)
+    made = cli(Path("lake"), "ingest", documents, *given)
+    assert ok(made) == ""
     assert "made a lake at lake" in made.stderr
-    found = call("extract", tiny("llama"), "--corpus", "c", "--site", "resid_post.1")
-    assert found.stdout.splitlines() == ["tiny-llama:resid_post.1@c"]
+    found = cli(Path("lake"), "extract", tiny("llama"), "--corpus", "c", "--site", "resid_post.1")
+    assert ok(found).splitlines() == ["tiny-llama:resid_post.1@c"]
     assert "rows/s" in found.stderr
     lake = Lake.open(tmp_path / "lake")
     before = state(lake)
-    result = call("extract", huge, "--corpus", "c", "--site", "resid_post.2")
+    line = ("extract", huge, "--corpus", "c", "--site", "resid_post.2")
+    result = subprocess.run(
+        [sys.executable, "-m", "actlake.flows", *map(str, line)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "ACTLAKE_RUNNER": "inline"},
+    )
     assert result.returncode == 1
     assert result.stdout == ""
     [line] = [line for line in result.stderr.splitlines() if "weights" not in line]

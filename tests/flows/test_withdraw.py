@@ -1,14 +1,14 @@
 """withdraw: what a document said is nowhere, at no snapshot, whatever pinned it."""
 
 import json
+import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,11 +22,13 @@ from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
 from actlake.flows.withdraw import withdraw
 from actlake.storage.backup import back_up, backups
+from actlake.storage.catalog import Catalog
 from actlake.storage.errors import BusyError, InputError, NotFoundError
 from actlake.storage.fields import TABLES
 from actlake.storage.lake import Lake
 from tests.flows import history
 from tests.flows.history import CODES, CORPUS, POOLED, ROWSET, TENSOR, WHOLE, own_word
+from tests.forked import child
 
 GONE = 5
 
@@ -201,24 +203,22 @@ def test_withdraw__refuses_what_it_cannot_do_and_leaves_the_lake(lake: Lake) -> 
     assert [*lake.verify()] == []
 
 
-KILLED = """
-import os, signal, sys
-from actlake.flows.withdraw import withdraw
-from actlake.storage.catalog import Catalog
-from actlake.storage.lake import Lake
-commit, left, when = Catalog.commit, int(sys.argv[2]), sys.argv[3]
-def counting(*given, **named):
-    global left
-    left -= 1
-    if not left and when == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    result = commit(*given, **named)
-    if not left:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return result
-Catalog.commit = counting
-withdraw(Lake.open(sys.argv[1]), corpus="c", documents=[5], reason="asked")
-"""
+def withdraw_until(path: Path, commit: int, when: str) -> None:
+    """Withdraw the document, and be killed before or after that commit."""
+    made, left = Catalog.commit, commit
+
+    def counting(*given: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if not left and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = made(*given, **named)
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    Catalog.commit = counting  # type: ignore[method-assign]
+    withdraw(Lake.open(path), corpus=CORPUS, documents=[GONE], reason="asked")
 
 
 @pytest.mark.slow
@@ -234,8 +234,10 @@ def test_withdraw__killed_is_finished_by_the_next(
     commit: int, when: str, built: Path, tmp_path: Path
 ) -> None:
     path = shutil.copytree(built, tmp_path / "lake")
-    killed = subprocess.run([sys.executable, "-c", KILLED, path, str(commit), when], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    killed = child(withdraw_until, path, commit, when)
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     with closing(Lake.open(path)) as lake:
         # From its commit on, nobody reads it.
         [last] = lake.table("withdrawals").collect()["last_snapshot"]

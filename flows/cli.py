@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from actlake.flows.command import OneLine
 from actlake.flows.flow_commands import FLOW_COMMANDS
 from actlake.flows.read_commands import READ_COMMANDS
 from actlake.flows.upkeep_commands import UPKEEP_COMMANDS
@@ -19,7 +20,7 @@ SECTIONS = {
 COMMANDS = tuple(one for commands in SECTIONS.values() for one in commands)
 
 
-class Sections(click.Group):
+class Sections(OneLine, click.Group):
     """A group whose help lists its commands in sections, in the order of use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

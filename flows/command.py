@@ -2,8 +2,8 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from errno import EPIPE
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,7 @@ __all__ = [
     "SECONDS",
     "SEED",
     "LakeCommand",
+    "OneLine",
     "catalog_option",
     "lake_option",
     "open_lake",
@@ -71,12 +72,38 @@ SECONDS, RATE = Real(1e9, above=True), Real(1e6, above=True)
 """What numbers on the command line may be; what else a flow wants of them it says itself."""
 
 
-class LakeCommand(click.Command):
-    """Prints a LakeError as one line and ends with 1; any other exception is a bug and shows.
+class OneLine(click.Command):
+    """Tells in one line what is wrong with its own line, such as a value that is no number.
 
-    What is wrong with the line itself, such as a value that is no number, ends with 2, as in every
-    command that click parses.
+    It ends with 1 then, as with all bad input, where click would show the usage and end with 2.
     """
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **kw: Any
+    ) -> click.Context:
+        with _told(" ".join([parent.command_path if parent else "", info_name or ""]).strip()):
+            return super().make_context(info_name, args, parent, **kw)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _told(ctx.command_path):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _told(command: str) -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        said = " ".join(error.format_message().split()).rstrip(".")
+        raise click.ClickException(
+            f"{said}; see `{error.ctx.command_path if error.ctx else command} --help`"
+        ) from error
+
+
+class LakeCommand(OneLine):
+    """Prints a LakeError as one line and ends with 1; any other exception is a bug and shows."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Here, since a path is looked for on the disk as it is parsed.

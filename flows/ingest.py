@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -
     )
     with _rowset_run(lake, plan) as run:
         if not run.done:
-            write_rowset(run, plan, _document_blocks(lake, corpus))
+            write_rowset(run, plan, partial(_document_blocks, lake, corpus))
     return plan.name
 
 
@@ -117,7 +118,7 @@ def ingest_tokens(
     with _rowset_run(lake, plan) as run:
         if not run.done:
             tokenizer = models.load_tokenizer(facts)
-            blocks = _token_blocks(lake, plan, tokenizer)
+            blocks = partial(_token_blocks, lake, plan, tokenizer)
             write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer))
     return plan.name if chosen is None else _choose_rows(lake, plan, chosen)
 
@@ -162,12 +163,15 @@ def _choose_rows(lake: Lake, whole: RowsetPlan, mask: Mask) -> str:
     lake.create_mask(mask.name, mask.predicate)
     with _rowset_run(lake, plan) as run:
         if not run.done:
-            write_rowset(run, plan, _chosen_blocks(lake, lake.rowset(whole.name), mask))
+            write_rowset(run, plan, partial(_chosen_blocks, lake, lake.rowset(whole.name), mask))
     return plan.name
 
 
-def _chosen_blocks(lake: Lake, whole: Rowset, mask: Mask) -> Iterator[dict[str, NDArray[Any]]]:
-    for shard in range(len(whole.grid)):
+def _chosen_blocks(
+    lake: Lake, whole: Rowset, mask: Mask, done: int, _rows: int
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Of each shard after the first ``done``."""
+    for shard in range(done, len(whole.grid)):
         span = whole.grid.span(shard)
         # Also of documents that were taken back: which rows these are must not depend on when.
         kept = rows_where(lake.reading, mask, whole, *span)
@@ -181,19 +185,24 @@ def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:
 
 
 def _token_blocks(
-    lake: Lake, plan: RowsetPlan, tokenizer: Any
+    lake: Lake, plan: RowsetPlan, tokenizer: Any, done: int, before: int
 ) -> Iterator[dict[str, NDArray[Any]]]:
+    """Of each document after the first ``done``, which have ``before`` rows."""
     from actlake.flows.extraction.tokens import tokenize_documents
 
-    texts = _texts(lake, plan.corpus)
     rows = tokenize_documents(
         tokenizer,
-        texts,
+        _texts(lake, plan.corpus, done),
         windowing=plan.windowing or "document",
         window=plan.window or 0,
         overlap=plan.overlap or 0,
+        document=done,
+        row=before,
     )
-    with progress(f"tokenize {plan.name}", _documents(lake, plan.corpus), "documents") as advance:
+    label = f"tokenize {plan.name}"
+    if done:
+        say(f"{label}: goes on after {done:,} documents")
+    with progress(label, _documents(lake, plan.corpus) - done, "documents") as advance:
         for document in rows:
             block: dict[str, NDArray[Any]] = {
                 "document": np.full(document.rows, document.document, np.int64),
@@ -209,10 +218,15 @@ def _token_blocks(
             advance(1)
 
 
-def _document_blocks(lake: Lake, corpus: str) -> Iterator[dict[str, NDArray[Any]]]:
-    start = 0
-    query = "SELECT length(text) AS chars FROM documents WHERE corpus = $corpus ORDER BY document"
-    for batch in lake.sql(query, corpus=corpus).batches():
+def _document_blocks(
+    lake: Lake, corpus: str, _done: int, start: int
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Of the documents after the first ``start``, each a row."""
+    query = """
+        SELECT length(text) AS chars FROM documents
+        WHERE corpus = $corpus AND document >= $start ORDER BY document
+    """
+    for batch in lake.sql(query, corpus=corpus, start=start).batches():
         chars = batch["chars"].to_numpy(zero_copy_only=False)
         document = np.arange(start, start + len(chars))
         columns = {"document": document, "char_stop": chars, "token_id": np.full(len(chars), -1)}
@@ -220,9 +234,12 @@ def _document_blocks(lake: Lake, corpus: str) -> Iterator[dict[str, NDArray[Any]
         start += len(chars)
 
 
-def _texts(lake: Lake, corpus: str) -> Iterator[str]:
-    query = "SELECT text FROM documents WHERE corpus = $corpus ORDER BY document"
-    for batch in lake.sql(query, corpus=corpus).batches(BLOCK_DOCUMENTS):
+def _texts(lake: Lake, corpus: str, start: int) -> Iterator[str]:
+    query = """
+        SELECT text FROM documents
+        WHERE corpus = $corpus AND document >= $start ORDER BY document
+    """
+    for batch in lake.sql(query, corpus=corpus, start=start).batches(BLOCK_DOCUMENTS):
         yield from batch["text"].to_pylist()
 
 

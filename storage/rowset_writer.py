@@ -1,8 +1,9 @@
 """Writing rowsets: columns are spooled as they come, then cut on the grid and committed at once."""
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import create_array, publish_chunk
-from actlake.storage.durable import Digest, digest, staging_path, writing
+from actlake.storage.durable import Digest, digest, writing
 from actlake.storage.errors import BusyError, CorpusError, InputError, NameTakenError
 from actlake.storage.fields import ROW_COLUMNS, arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
 from actlake.storage.run import Run
 from actlake.storage.shards import Grid, Receipt, choose_shard_rows, receipts_table
+from actlake.storage.spool import Columns, Spool, SpooledColumn
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["TABLE_ROWS", "RowsetPlan", "complete_columns", "token_rows", "write_rowset"]
@@ -24,7 +26,8 @@ __all__ = ["TABLE_ROWS", "RowsetPlan", "complete_columns", "token_rows", "write_
 TABLE_ROWS = 1 << 20
 """Rows of ``tokens`` in one Parquet file."""
 
-Columns = Mapping[str, NDArray[Any]]
+Blocks = Iterable[Columns] | Callable[[int, int], Iterable[Columns]]
+"""Of consecutive rows; or who gives those after the first so many blocks, with so many rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,13 @@ class RowsetPlan:
 
 
 def write_rowset(
-    run: Run, plan: RowsetPlan, blocks: Iterable[Columns], vocabulary: Sequence[str] | None = None
+    run: Run, plan: RowsetPlan, blocks: Blocks, vocabulary: Sequence[str] | None = None
 ) -> None:
-    """Commit the rowset whose columns come in ``blocks`` of consecutive rows, unless it is there.
+    """Commit the rowset whose columns come in ``blocks``, unless it is there.
 
     Each block maps every name of ``fields.ROW_COLUMNS`` to an array of one length. Memory holds
-    one block; the rest waits in a spool inside the lake. CorpusError if there is no row.
+    one block; the rest waits in a spool inside the lake, and a run that is killed goes on after
+    what waits there. CorpusError if there is no row.
     """
     check_name("rowset", plan.name)
     run.hold(f"rowset:{plan.name}")
@@ -79,21 +83,19 @@ def write_rowset(
         vocabulary = None
     rowset_id = new_id()
     folder = run.root / "rowsets" / rowset_id
-    spool = staging_path(folder)
+    # A name that is removed like any that a killed writer left, if nobody goes on with it in time.
+    spool = Spool(folder.with_name(f".{run.key}.tmp"))
     staged: list[StagedRows] = []
     try:
-        with writing(folder):
-            spool.mkdir(parents=True)
-            rows = _spool(spool, blocks)
+        done = spool.blocks, spool.rows
+        spool.fill(blocks(*done) if callable(blocks) else islice(blocks, done[0], None))
+        rows = spool.rows
         if rows == 0:
             why = f"none is under {plan.mask}" if plan.mask else "its corpus is empty"
             raise CorpusError(f"rowset {plan.name} would have no rows; {why}")
-        columns = {
-            name: np.memmap(spool / name, dtype, mode="r", shape=(rows,))
-            for name, dtype in ROW_COLUMNS.items()
-        }
+        columns = spool.columns()
         grid = Grid(rows, choose_shard_rows(rows, plan.width_hint))
-        with run.store.new_folder(folder) as filling:
+        with writing(spool.folder), run.store.new_folder(folder) as filling:
             receipts = _write_arrays(run, filling, rowset_id, columns, grid)
             for start in range(0, rows, TABLE_ROWS):
                 part = {
@@ -104,13 +106,14 @@ def write_rowset(
                 f"rowsets/{rowset_id}/{path.relative_to(filling)}": digest(path)
                 for path in filling.rglob("zarr.json")
             }
-    except BaseException:
+    except BaseException as error:
         for one in staged:
             one.discard()
+        if isinstance(error, InputError) or not spool.is_kept:
+            shutil.rmtree(spool.folder, ignore_errors=True)
         raise
-    finally:
-        shutil.rmtree(spool, ignore_errors=True)
     _commit(run, plan, folder, grid, receipts, staged, files, vocabulary)
+    shutil.rmtree(spool.folder, ignore_errors=True)
 
 
 def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:
@@ -143,30 +146,13 @@ def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:
     }
 
 
-def _spool(spool: Path, blocks: Iterable[Columns]) -> int:
-    rows = 0
-    files = {name: (spool / name).open("wb") for name in ROW_COLUMNS}
-    try:
-        for block in blocks:
-            size = len(block["document"])
-            for name, dtype in ROW_COLUMNS.items():
-                if len(block[name]) != size:
-                    raise InputError(f"{len(block[name])} values of {name} came for {size} rows")
-                files[name].write(np.ascontiguousarray(block[name], dtype).tobytes())
-            rows += size
-    finally:
-        for file in files.values():
-            file.close()
-    return rows
-
-
 def _write_arrays(
-    run: Run, folder: Path, rowset_id: str, columns: Columns, grid: Grid
+    run: Run, folder: Path, rowset_id: str, columns: Mapping[str, SpooledColumn], grid: Grid
 ) -> list[Receipt]:
     receipts = []
     for name, values in columns.items():
         create_array(
-            folder / name, values.shape, grid.shard_rows, values.dtype, dimension_names=("row",)
+            folder / name, (grid.rows,), grid.shard_rows, values.dtype, dimension_names=("row",)
         )
         for shard in range(len(grid)):
             start, stop = grid.span(shard)

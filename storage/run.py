@@ -22,7 +22,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.http_faults import http_fault
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.names import NAMED, means_the_same
-from actlake.storage.settings import FORMAT, actlake_version
+from actlake.storage.settings import FORMAT, actlake_version, refuse_links
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
 from actlake.storage.transaction import Replaced, StagedRows, Transaction
@@ -181,6 +181,7 @@ def started_run(
     as failed, and one that was killed as crashed, by the run that follows it.
     """
     key = fingerprint(flow, parameters, inputs, FORMAT)
+    refuse_links(root)  # that came after the lake was opened
     with ExitStack() as resources:
         claim = resources.enter_context(_claimed(catalog, claims, f"run:{key}"))
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 
 _DOCUMENTS_AT_ONCE = 64
+_Encoded = tuple[int, NDArray[np.int32], NDArray[np.int32]]
+"""A document, its token ids, and their spans, shape (tokens, 2)."""
 _PROBES = ("a", "0", "the", ".")
 
 
@@ -89,8 +91,12 @@ def tokenize_documents(
     windowing: str = "document",
     window: int,
     overlap: int = 0,
+    document: int = 0,
+    row: int = 0,
 ) -> Iterator[DocumentRows]:
     """The rows of each text, in order; holds a few documents at a time.
+
+    The first text is that of ``document``, whose first row is ``row``.
 
     Raises InputError at once for a window without room for new tokens, and CorpusError at the
     first document whose text gives no tokens.
@@ -107,8 +113,10 @@ def tokenize_documents(
             f"{taken - overlap} special tokens; give at least {taken + 1}"
         )
     if windowing == "document":
-        return _cut_documents(tokenizer, texts, special, window - len(special), overlap)
-    return _cut_stream(tokenizer, texts, _with_end(tokenizer, special), window, overlap)
+        capacity = window - len(special)
+        return _cut_documents(_encoded(tokenizer, texts, document), special, capacity, overlap)
+    encoded = _encoded(tokenizer, texts, document)
+    return _cut_stream(encoded, _with_end(tokenizer, special), window, overlap, row)
 
 
 def vocabulary(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
@@ -144,11 +152,10 @@ def _with_end(tokenizer: "PreTrainedTokenizerBase", special: SpecialTokens) -> S
 
 
 def _encoded(
-    tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str]
-) -> Iterator[tuple[int, NDArray[np.int32], NDArray[np.int32]]]:
-    """(document, token ids, spans of shape (tokens, 2)) of each text, without special tokens."""
+    tokenizer: "PreTrainedTokenizerBase", texts: Iterable[str], document: int
+) -> Iterator[_Encoded]:
+    """Of each text, without special tokens."""
     remaining = iter(texts)
-    document = 0
     while batch := list(islice(remaining, _DOCUMENTS_AT_ONCE)):
         encoded = tokenizer(
             batch,
@@ -178,14 +185,10 @@ def _seats(
 
 
 def _cut_documents(
-    tokenizer: "PreTrainedTokenizerBase",
-    texts: Iterable[str],
-    special: SpecialTokens,
-    capacity: int,
-    overlap: int,
+    encoded: Iterable[_Encoded], special: SpecialTokens, capacity: int, overlap: int
 ) -> Iterator[DocumentRows]:
     before, after = len(special.prefix), len(special.suffix)
-    for document, ids, spans in _encoded(tokenizer, texts):
+    for document, ids, spans in encoded:
         of_token, seat = _seats(np.arange(len(ids)), capacity, overlap)
         windows = np.arange(of_token[-1] + 1)
         first = np.searchsorted(of_token, windows)
@@ -229,15 +232,10 @@ def _cut_documents(
 
 
 def _cut_stream(
-    tokenizer: "PreTrainedTokenizerBase",
-    texts: Iterable[str],
-    special: SpecialTokens,
-    size: int,
-    overlap: int,
+    encoded: Iterable[_Encoded], special: SpecialTokens, size: int, overlap: int, seen: int
 ) -> Iterator[DocumentRows]:
     before, after = len(special.prefix), len(special.suffix)
-    seen = 0
-    for document, ids, spans in _encoded(tokenizer, texts):
+    for document, ids, spans in encoded:
         token_id = np.concatenate((special.prefix, ids, special.suffix)).astype(np.int32)
         position = np.arange(len(token_id), dtype=np.int32)
         window, window_position = _seats(seen + position.astype(np.int64), size, overlap)

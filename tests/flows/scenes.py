@@ -26,6 +26,7 @@ from actlake.flows.maintain import maintain
 from actlake.flows.sources import Source
 from actlake.flows.summarize import summarize
 from actlake.flows.train import train
+from actlake.storage import spool
 from actlake.storage.committed import committed_files
 from actlake.storage.fields import TABLES, arrow_schema
 from actlake.storage.lake import Lake
@@ -94,6 +95,7 @@ def opening(path: Path) -> None:
 
 
 def ingesting(documents: Path, source: Path, path: Path) -> None:
+    spool.SAVE_SECONDS = 0.0
     lake = Lake.open(path)
     ingest(lake, corpus="c", source=Source(path=str(documents), id="id"))
     ingest_tokens(lake, corpus="c", source=str(source))
@@ -154,7 +156,7 @@ class Stage:
             Scene("create", creating, None),
             Scene("create old", creating_old, None),
             Scene("migrate", opening, "create old"),
-            Scene("ingest", partial(ingesting, documents, model), "create"),
+            Scene("ingest", partial(ingesting, documents, model), "create", "spool"),
             Scene("extract", partial(extracting, model), "ingest", "capture"),
             Scene("train", training, "extract", "train"),
             Scene("encode", encoding, "train", "encode"),
@@ -222,7 +224,7 @@ def _wasted(
     done = sum(one.calls.get(scene.work, 0) for one in ended)
     if done > planned + scene.in_flight * (len(ended) - 1):
         yield f"{done} times {scene.work} where {planned} are enough, in {len(ended)} runs"
-    if scene.work == "train":  # its checkpoints are not in tables
+    if scene.work in ("train", "spool"):  # what they keep is not in tables
         return
     table = "partials" if scene.name == "summarize" else "shards"
     query = f"""

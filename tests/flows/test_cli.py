@@ -208,9 +208,9 @@ def test_overflow__as_the_person_sees_it(
     assert "rows/s" in found.stderr
     lake = Lake.open(tmp_path / "lake")
     before = state(lake)
-    line = ("extract", huge, "--corpus", "c", "--site", "resid_post.2")
+    typed = ("extract", huge, "--corpus", "c", "--site", "resid_post.2")
     result = subprocess.run(
-        [sys.executable, "-m", "actlake.flows", *map(str, line)],
+        [sys.executable, "-m", "actlake.flows", *map(str, typed)],
         capture_output=True,
         text=True,
         cwd=tmp_path,

@@ -255,7 +255,7 @@ def test_target_of__keeps_numbers_apart_that_six_digits_merge() -> None:
 def test_command__refuses_a_negative_seed() -> None:
     given = ["codes", "--target", "about", "--group", "speaker", "--seed", "-1"]
     result = CliRunner().invoke(hypothesize_command, given)
-    assert result.exit_code == 2
+    assert result.exit_code == 1
     assert "-1 is not in the range" in result.output
 
 

@@ -128,6 +128,23 @@ def test_backup__is_not_written_through_a_link_that_came_after_the_lake_was_open
     assert [one.name for one in outside.iterdir()] == ["5"]
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "rowsets", "tensors", "dictionaries"])
+def test_run__is_not_begun_beside_a_link_that_came_after_the_lake_was_opened(
+    copy: Path, tmp_path: Path, name: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    lake = Lake.open(copy)
+    runs = lake.sql("SELECT count(*) FROM runs").rows()
+    _linked(_there(copy / name), outside)
+    before = _hashes(outside)
+    with pytest.raises(LakeError, match=f"{name} is a link"), lake.run("test", {}, {}):
+        raise AssertionError
+    assert _hashes(outside) == before
+    assert [*lake.sql("SELECT count(*) FROM runs").rows()] == [*runs]
+    lake.close()
+
+
 def test_reader__does_not_follow_a_link_to_other_rows(copy: Path, tmp_path: Path) -> None:
     lake = Lake.open(copy)
     chunk = _chunk(lake)

@@ -1,5 +1,6 @@
 """A lake with everything in it, what it says, and its files by kind: what is damaged."""
 
+import shutil
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,12 @@ import numpy as np
 
 from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
+from actlake.flows.withdraw import withdraw
 from actlake.storage import Lake
 from actlake.storage.committed import CommittedFile, committed_files
 from actlake.storage.partials import read_partial
 from tests.flows.small_lake import (
+    CORPUS,
     FEATURES,
     MASK,
     ROWSET,
@@ -22,6 +25,7 @@ from tests.flows.small_lake import (
 )
 
 CODES = codes_name(TOPK)
+SHARDS = ("tensor chunks", "codes chunks", "rowset chunks")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,28 @@ def build(folder: Path) -> Path:
         summarize(lake, codes=CODES, mask=MASK)  # in the place of another one
         maintain(lake, verify_parts=0, merge=False, expire_days=None, grace_hours=None, backups=1)
     return folder / "lake"
+
+
+def renewed(root: Path) -> tuple[Subject, dict[str, bytes]]:
+    """A copy of the lake with a document withdrawn, and what shards were that are new since."""
+    path = Path(shutil.copytree(root, root.with_name("renewed-lake")))
+    with closing(Lake.open(path)) as lake:
+        before = {name: (path / name.path).read_bytes() for name in _shards(lake)}
+        withdraw(lake, corpus=CORPUS, documents=[1], reason="test")
+        summarize(lake, codes=CODES, mask=MASK)
+        old = {_place(file): content for file, content in before.items()}
+        stale = {file.path: old[_place(file)] for file in _shards(lake)}
+        changed = {name for name, was in stale.items() if (path / name).read_bytes() != was}
+    return examined(path), {name: stale[name] for name in changed}
+
+
+def _shards(lake: Lake) -> list[CommittedFile]:
+    files = committed_files(lake.reading.connection(), lake.store, lake.reading.recorded())
+    return [file for file in files if kind_of(file) in SHARDS]
+
+
+def _place(file: CommittedFile) -> tuple[str, str, str, int | None]:
+    return file.kind, file.owner, file.array, file.shard
 
 
 def examined(root: Path) -> Subject:

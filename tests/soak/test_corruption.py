@@ -5,7 +5,7 @@ import pytest
 
 from tests.soak import corruption
 from tests.soak.corruption import ATTEMPTS
-from tests.soak.subject import Subject, build, examined
+from tests.soak.subject import Subject, build, examined, renewed
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +17,20 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 def test_damage__is_found_and_never_returned(subject: Subject, kind: str) -> None:
     random = np.random.default_rng([3, *kind.encode()])
     # The whole lake is read for three kinds here; tests/storage/test_verify.py has the others.
-    every = 4 if kind in ("tables", "codes chunks", "zarr.json") else corruption.WHOLE_EVERY
+    every = 4 if kind in ("tables", "codes chunks", "zarr.json") else 40
     outcome = corruption.attack_files(subject, kind, 4, random, whole_every=every)
     assert outcome.held, outcome
 
 
 def test_swap__of_whole_chunks_is_found(subject: Subject) -> None:
     outcome = corruption.attack_pairs(subject, 2, np.random.default_rng(4))
+    assert outcome.held, outcome
+
+
+def test_older_generation__of_a_shard_is_found(subject: Subject) -> None:
+    again, stale = renewed(subject.root)
+    assert {name.partition("/")[0] for name in stale} == {"tensors", "codes", "rowsets"}
+    outcome = corruption.attack_generations(again, stale, 2, np.random.default_rng(6))
     assert outcome.held, outcome
 
 

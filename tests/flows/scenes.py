@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from actlake import sql
 from actlake.flows import train as train_module
@@ -284,10 +285,17 @@ def content(lake: Lake) -> dict[str, Any]:
             found[f"{folder.partition('/')[0]} {name}: {inside}"] = _hash(file)
     for file in exported(lake.root).rglob("*"):
         inside = file.relative_to(exported(lake.root)).as_posix()
-        # Other files say when they were made.
-        same = file.suffix == ".csv" and file.stem not in ("runs", "run_log")
-        found[f"export: {inside}"] = _hash(file) if same else file.exists()
+        found[f"export: {inside}"] = _exported(file)
     return found
+
+
+def _exported(file: Path) -> str:
+    """What a file says, as far as it does not say when it was made."""
+    if file.stem in ("runs", "run_log"):
+        return ""
+    if file.suffix == ".parquet":
+        return hashlib.sha256(repr(pq.read_table(file).to_pylist()).encode()).hexdigest()
+    return _hash(file) if file.suffix in (".csv", ".png", ".svg") else ""
 
 
 def table_rows(lake: Lake, table: str) -> list[tuple[Any, ...]]:

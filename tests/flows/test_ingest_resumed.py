@@ -10,6 +10,7 @@ from actlake.flows.extraction import tokens
 from actlake.flows.ingest import ingest, ingest_documents, ingest_tokens
 from actlake.flows.sources import Source
 from actlake.storage import spool
+from actlake.storage.errors import CorpusError
 from actlake.storage.lake import Lake
 from tests.flows.scenes import content
 
@@ -83,9 +84,9 @@ def test_document_without_tokens__leaves_no_spool(
 
     def failing(*given: Any) -> Any:
         yield from list(encoded(*given))[:3]
-        raise tokens.CorpusError("document 3 gives no tokens")
+        raise CorpusError("document 3 gives no tokens")
 
     monkeypatch.setattr(tokens, "_encoded", failing)
-    with pytest.raises(tokens.CorpusError):
+    with pytest.raises(CorpusError):
         ingest_tokens(lake, corpus="c", source=str(tiny("llama")), window=9)
     assert not [*(lake.root / "rowsets").glob(".*")]

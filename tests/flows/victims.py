@@ -53,7 +53,7 @@ STEPS = {
     "replace": ("pathlib:Path", "replace"),
     "swap": ("actlake.storage.compaction", "replace_files"),
     "remove": ("shutil", "rmtree"),
-    # What costs: a document cut into rows, a shard captured, encoded or summarized, a batch trained on.
+    # What costs: a document cut into rows, a shard captured, encoded, summarized, a batch learned.
     "spool": ("actlake.storage.spool", "_contents"),
     "capture": ("actlake.flows.shard_capture", "capture_shard"),
     "encode": ("actlake.analytics.dictionaries.dictionary:Dictionary", "encode"),

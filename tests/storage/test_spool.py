@@ -138,6 +138,6 @@ def test_disk_and_bad_blocks__are_told(tmp_path: Path, monkeypatch: pytest.Monke
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskError, match=r"cannot be written .*; make room there"):
         Spool(tmp_path / "x").fill([block(0, 3)])

@@ -222,13 +222,22 @@ def open_or_create(path: Path, check: Callable[["Lake", bool], object]) -> "Lake
     A new lake is made after the check of an empty one elsewhere, so what is refused leaves none.
     """
     from actlake.storage.lake import Lake
+    from actlake.storage.settings import check_folder
 
     if (path / "lake.toml").exists():
         lake = Lake.open(path)
         check(lake, False)
         return lake
-    with TemporaryDirectory() as folder, closing(Lake.create(Path(folder, "lake"))) as empty:
+    root = path.expanduser().resolve()
+    check_folder(root)
+    above = next(one for one in root.parents if one.is_dir())
+    with (
+        TemporaryDirectory(dir=above, prefix=".new-lake-") as folder,  # as fit for one as the place
+        closing(Lake.create(Path(folder, "lake"))) as empty,
+    ):
         check(empty, True)
+    if (path / "lake.toml").exists():  # somebody else was faster
+        return Lake.open(path)
     lake = Lake.create(path)
     click.echo(f"made a lake at {path}", err=True)
     return lake

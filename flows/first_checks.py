@@ -1,5 +1,7 @@
 """What is refused before a corpus, or the lake itself, is made: sources, models and their sites."""
 
+from pathlib import Path
+
 from actlake.flows.default_names import chosen_name, rowset_name
 from actlake.flows.extract_request import sites_asked
 from actlake.flows.ingest import mask_asked
@@ -7,6 +9,7 @@ from actlake.flows.pipeline import cutting
 from actlake.flows.pipeline_file import PipelineFile
 from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, read
+from actlake.flows.token_sets import read_token_sets
 from actlake.storage.corpora import examine_documents
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
@@ -58,6 +61,8 @@ def check_pipeline(lake: Lake, asked: PipelineFile) -> None:
 
     Reads all of the source, and writes the masks. Raises InputError.
     """
+    if asked.summary is not None and asked.summary.token_sets is not None:
+        read_token_sets(Path(asked.summary.token_sets))
     check_corpus(asked.corpus.name, asked.corpus.source)
     for mask in asked.masks:
         lake.create_mask(mask.name, mask.predicate)

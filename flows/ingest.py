@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from actlake.flows.default_names import chosen_name, documents_name, rowset_name
 from actlake.flows.progress import progress, say
-from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
+from actlake.flows.rowset_checks import (
+    refuse_long_window,
+    refuse_taken_tokenizer,
+    refuse_withdrawn_text,
+)
 from actlake.flows.sources import Source, SourceReport, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
 from actlake.storage.errors import InputError, NameTakenError, NotFoundError
@@ -114,12 +118,13 @@ def ingest_tokens(
     )
     refuse_long_window(plan.name, cut, facts)
     refuse_taken_tokenizer(lake, facts)
+    refuse_withdrawn_text(lake, plan.name, corpus)
     chosen = None if rows is None else mask_asked(lake, rows)
     with _rowset_run(lake, plan) as run:
         if not run.done:
             tokenizer = models.load_tokenizer(facts)
             blocks = partial(_token_blocks, lake, plan, tokenizer)
-            write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer))
+            write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer), tokens.VERSION)
     return plan.name if chosen is None else _choose_rows(lake, plan, chosen)
 
 
@@ -223,7 +228,7 @@ def _document_blocks(
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Of the documents after the first ``start``, each a row."""
     query = """
-        SELECT length(text) AS chars FROM documents
+        SELECT coalesce(length(text), 0) AS chars FROM documents
         WHERE corpus = $corpus AND document >= $start ORDER BY document
     """
     for batch in lake.sql(query, corpus=corpus, start=start).batches():

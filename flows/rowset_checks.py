@@ -16,6 +16,7 @@ __all__ = [
     "refuse_long_window",
     "refuse_other_tokenizer",
     "refuse_taken_tokenizer",
+    "refuse_withdrawn_text",
     "rowset_of",
 ]
 
@@ -62,6 +63,23 @@ def refuse_long_window(rowset: str, window: int, facts: "ModelFacts") -> None:
         raise InputError(
             f"rowset {rowset} has windows of {window} tokens and {facts.name} takes "
             f"{facts.window_limit}; ingest it with a smaller --window"
+        )
+
+
+def refuse_withdrawn_text(lake: Lake, rowset: str, corpus: str) -> None:
+    """InputError if ``rowset`` has to be cut from documents of which some were withdrawn.
+
+    Rows of what such a document said would not be where other rowsets have them.
+    """
+    query = """
+        SELECT min(document) FROM withdrawals WHERE corpus = $corpus
+        AND NOT EXISTS (SELECT 1 FROM rowsets WHERE rowset = $rowset)
+    """
+    [(document,)] = lake.sql(query, corpus=corpus, rowset=rowset).rows()
+    if document is not None:
+        raise InputError(
+            f"rowset {rowset} cannot be cut: document {document} of corpus {corpus} was withdrawn, "
+            "and its text is gone; ingest the others as a corpus of another name"
         )
 
 

@@ -80,7 +80,8 @@ def documents_of(
             absent -= row.values.keys()
             name, text = _identity(row, columns.id), _text(row, columns)
             more = metadata.of(name, row) if metadata else {}
-            yield Document(name, text, _labels(_joined(row, columns, more), columns, row))
+            place = f"{row.place} or {metadata.place}" if metadata else row.place
+            yield Document(name, text, _labels(_joined(row, columns, more, place), columns, place))
     if files and absent:
         raise CorpusError(
             f"no record of {files[0].path} has {min(absent)!r}; name a column that is there"
@@ -120,13 +121,17 @@ def _refuse_columns(file: SourceFile, names: Sequence[str], metadata: Metadata |
         )
 
 
-def _joined(row: Row, columns: Columns, more: Mapping[str, object]) -> dict[str, object]:
+def _joined(
+    row: Row, columns: Columns, more: Mapping[str, object], place: str
+) -> dict[str, object]:
     """The columns that labels come from: of the record, and ``more`` of its metadata."""
     if columns.labels is not None:
         return {**row.values, **more}
     own = {k: v for k, v in row.values.items() if k not in (columns.text, columns.id)}
     for column in sorted(own.keys() & more.keys()):
-        raise CorpusError(f"{row.place} and its metadata both have {column!r}; rename one")
+        raise CorpusError(
+            f"{row.place} and its metadata both have {column!r}; rename it in {place}"
+        )
     return {**own, **more}
 
 
@@ -158,7 +163,7 @@ def _hint(row: Row, column: str, field: str) -> str:
     return f"name the column with {field} = …, {nearest(column, row.values)}"
 
 
-def _labels(values: Mapping[str, object], columns: Columns, row: Row) -> dict[str, Value]:
+def _labels(values: Mapping[str, object], columns: Columns, place: str) -> dict[str, Value]:
     labels = columns.labels
     if labels is None:
         labels = {column: column for column in values}
@@ -167,10 +172,10 @@ def _labels(values: Mapping[str, object], columns: Columns, row: Row) -> dict[st
                 check_name("label", column)
             except InputError as error:
                 raise CorpusError(
-                    f"the column {column!r} of {row.place} cannot be the name of a label; choose "
+                    f"the column {column!r} of {place} cannot be the name of a label; choose "
                     f'columns with labels = ["name={column}", …]'
                 ) from error
-    return {name: _value(values.get(column), name, row.place) for name, column in labels.items()}
+    return {name: _value(values.get(column), name, place) for name, column in labels.items()}
 
 
 def _value(value: object, label: str, place: str) -> Value:

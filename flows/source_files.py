@@ -1,11 +1,12 @@
 """The files that a corpus is read from, and what each is by its suffix."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePath
-from typing import Literal, get_args
+from typing import Literal, NoReturn, get_args
 
 from actlake.flows.packages import PACKAGE, in_package
 from actlake.storage.errors import CorpusError
@@ -107,13 +108,26 @@ def _in_folder(folder: Path, format: Format | None) -> list[Path]:
         try:
             saved = json.loads(state.read_bytes())["_data_files"]
             return [folder / PurePath(one["filename"]).name for one in saved]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorpusError(f"{state} is not of a saved dataset; give a glob instead") from error
     return [
         path
-        for path in _visible(folder.rglob("*"), folder)
+        for path in _visible(_below(folder), folder)
         if _format(path) is not None and format in (None, _format(path))
     ]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """The files at any depth; CorpusError for a folder that may not be read, which globs skip."""
+    for place, folders, names in os.walk(folder, onerror=_refuse_locked):
+        folders[:] = [one for one in folders if not one.startswith(".")]
+        yield from (Path(place, name) for name in names)
+
+
+def _refuse_locked(error: OSError) -> NoReturn:
+    raise CorpusError(
+        f"{error.filename} cannot be read: {error.strerror}; check who may use it"
+    ) from error
 
 
 def _matching(pattern: Path) -> tuple[Path, list[Path]]:

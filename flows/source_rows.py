@@ -163,9 +163,7 @@ def _csv_rows(
     header = next(records, (0, []))[1]
     if not header:
         raise CorpusError(f"{file.path} is empty; its first line must name the columns")
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        raise CorpusError(f"{file.path}:1 names the column {twice!r} twice; rename one")
+    _refuse_twice(f"{file.path}:1", header)
     chosen = _chosen(file.path, header, columns)
     kept = [(index, name) for index, name in enumerate(header) if name in chosen]
     casts = _casts(file, [index for index, name in kept if name not in as_text])
@@ -261,8 +259,16 @@ def _values(batch: pa.RecordBatch, name: str, place: str) -> list[object]:
     return values
 
 
+def _refuse_twice(place: str, names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CorpusError(f"{place} names the column {twice!r} twice; rename one")
+
+
 def _chosen(path: Path, names: Sequence[str], columns: Sequence[str] | None) -> list[str]:
     for column in columns or ():
         if column not in names:
             raise CorpusError(f"no column {column!r} in {path}; {nearest(column, names)}")
-    return [name for name in names if columns is None or name in columns]
+    chosen = [name for name in names if columns is None or name in columns]
+    _refuse_twice(f"{path}", chosen)
+    return chosen

@@ -120,7 +120,7 @@ def staging_path(final: Path) -> Path:
 
 
 def is_staged(path: Path) -> bool:
-    """Whether ``path`` is one that ``staging_path`` made."""
+    """Whether ``path`` is that of something which waits to be published."""
     return path.name.startswith(".") and path.suffix == ".tmp"
 
 

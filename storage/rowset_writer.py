@@ -1,6 +1,5 @@
 """Writing rowsets: columns are spooled as they come, then cut on the grid and committed at once."""
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,13 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import create_array, publish_chunk
-from actlake.storage.durable import Digest, digest, writing
+from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import BusyError, CorpusError, InputError, NameTakenError
 from actlake.storage.fields import ROW_COLUMNS, arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
 from actlake.storage.run import Run
+from actlake.storage.settings import actlake_version
 from actlake.storage.shards import Grid, Receipt, choose_shard_rows, receipts_table
-from actlake.storage.spool import Columns, Spool, SpooledColumn
+from actlake.storage.spool import Columns, Spool, SpooledColumn, claim_spool
 from actlake.storage.transaction import StagedRows, Transaction
 
 __all__ = ["TABLE_ROWS", "RowsetPlan", "complete_columns", "token_rows", "write_rowset"]
@@ -67,13 +67,17 @@ class RowsetPlan:
 
 
 def write_rowset(
-    run: Run, plan: RowsetPlan, blocks: Blocks, vocabulary: Sequence[str] | None = None
+    run: Run,
+    plan: RowsetPlan,
+    blocks: Blocks,
+    vocabulary: Sequence[str] | None = None,
+    made_with: str = "",
 ) -> None:
     """Commit the rowset whose columns come in ``blocks``, unless it is there.
 
     Each block maps every name of ``fields.ROW_COLUMNS`` to an array of one length. Memory holds
     one block; the rest waits in a spool inside the lake, and a run that is killed goes on after
-    what waits there. CorpusError if there is no row.
+    what waits there, if it is ``made_with`` the same. CorpusError if there is no row.
     """
     check_name("rowset", plan.name)
     run.hold(f"rowset:{plan.name}")
@@ -81,21 +85,49 @@ def write_rowset(
         return
     if vocabulary is not None and _is_known(run, plan.tokenizer, vocabulary):
         vocabulary = None
-    rowset_id = new_id()
-    folder = run.root / "rowsets" / rowset_id
-    # A name that is removed like any that a killed writer left, if nobody goes on with it in time.
-    spool = Spool(folder.with_name(f".{run.key}.tmp"))
-    staged: list[StagedRows] = []
+    spool = _spool(run, plan, made_with)
     try:
         done = spool.blocks, spool.rows
         spool.fill(blocks(*done) if callable(blocks) else islice(blocks, done[0], None))
-        rows = spool.rows
-        if rows == 0:
+        if spool.rows == 0:
             why = f"none is under {plan.mask}" if plan.mask else "its corpus is empty"
             raise CorpusError(f"rowset {plan.name} would have no rows; {why}")
-        columns = spool.columns()
-        grid = Grid(rows, choose_shard_rows(rows, plan.width_hint))
-        with writing(spool.folder), run.store.new_folder(folder) as filling:
+        _write(run, plan, spool, vocabulary)
+    except BaseException as error:
+        if isinstance(error, InputError):  # which comes again
+            spool.remove()
+        spool.leave()
+        raise
+    spool.remove()
+
+
+def _spool(run: Run, plan: RowsetPlan, made_with: str) -> Spool:
+    """What waits for a run with this key; nothing if a document was withdrawn since, or what the
+    rows are chosen from was made again."""
+    # gc takes it for what a killed writer left, a day after it was last written to.
+    place = run.root / "rowsets" / f".{run.key}.tmp"
+
+    def look(now: Transaction) -> str:
+        claim_spool(place)
+        facts: list[object] = [actlake_version(), made_with, dict(ROW_COLUMNS)]
+        facts += now.rows(
+            "SELECT count(*) FROM withdrawals WHERE corpus = $corpus", corpus=plan.corpus
+        )
+        facts += now.rows(
+            "SELECT id, shard_rows FROM rowsets WHERE rowset = $parent", parent=plan.parent
+        )
+        return fingerprint("spool", repr(facts))
+
+    return Spool(place, run.examine(look))
+
+
+def _write(run: Run, plan: RowsetPlan, spool: Spool, vocabulary: Sequence[str] | None) -> None:
+    rowset_id, rows, columns = new_id(), spool.rows, spool.columns()
+    folder = run.root / "rowsets" / rowset_id
+    grid = Grid(rows, choose_shard_rows(rows, plan.width_hint))
+    staged: list[StagedRows] = []
+    try:
+        with run.store.new_folder(folder) as filling:
             receipts = _write_arrays(run, filling, rowset_id, columns, grid)
             for start in range(0, rows, TABLE_ROWS):
                 part = {
@@ -106,14 +138,11 @@ def write_rowset(
                 f"rowsets/{rowset_id}/{path.relative_to(filling)}": digest(path)
                 for path in filling.rglob("zarr.json")
             }
-    except BaseException as error:
+    except BaseException:
         for one in staged:
             one.discard()
-        if isinstance(error, InputError) or not spool.is_kept:
-            shutil.rmtree(spool.folder, ignore_errors=True)
         raise
     _commit(run, plan, folder, grid, receipts, staged, files, vocabulary)
-    shutil.rmtree(spool.folder, ignore_errors=True)
 
 
 def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:

@@ -110,12 +110,10 @@ def new_settings(catalog: str, store: str = "folder") -> Settings:
     return Settings(FORMAT, lake, created, actlake_version(), place, files)
 
 
-def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
-    """Make ``root`` with the folders of a lake; it becomes one by ``write_settings``.
+def check_folder(root: Path, catalog: CatalogPlace = CatalogPlace()) -> None:
+    """InputError if no lake can be made at ``root``, as far as can be told without writing there.
 
-    What a killed process left of a lake that it was making is finished. InputError if ``root``
-    holds anything else, cannot be written, or lies on a network file system that the catalog cannot
-    be on.
+    It holds something else, or lies on a network file system that the catalog cannot be on.
     """
     _check_place(root, catalog)
     try:
@@ -123,6 +121,18 @@ def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
             raise InputError(
                 f"{root} exists and is not empty, so no lake is made there; name another"
             )
+    except OSError as error:
+        raise InputError(f"no lake can be made at {root}: {error}") from error
+
+
+def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
+    """Make ``root`` with the folders of a lake; it becomes one by ``write_settings``.
+
+    What a killed process left of a lake that it was making is finished. InputError as
+    ``check_folder``, and if it cannot be written.
+    """
+    check_folder(root, catalog)
+    try:
         for folder in FOLDERS:
             make_folder(root / folder)
     except (DiskError, OSError) as error:

@@ -1,5 +1,6 @@
 """Where the sites of a model are, found without its weights."""
 
+import os
 from collections.abc import Sequence
 
 import torch
@@ -8,7 +9,7 @@ from transformers import AutoModel, PreTrainedModel
 from actlake.flows.extraction.models import ModelFacts
 from actlake.flows.extraction.sites import Site, resolve_sites
 from actlake.flows.extraction.sources import first_line, quiet, read_config
-from actlake.storage.errors import ModelError
+from actlake.storage.errors import LakeError, ModelError
 
 __all__ = ["sites_of", "skeleton"]
 
@@ -30,8 +31,9 @@ def sites_of(facts: ModelFacts, sites: Sequence[str], attention: str) -> tuple[l
             return found("meta")
         except (NotImplementedError, RuntimeError):
             # What some compute depends on what is in a tensor, and on meta nothing is.
+            _refuse_large(facts, skeleton(facts, attention))
             return found("cpu")
-    except (ModelError, MemoryError):
+    except (LakeError, MemoryError):
         raise
     except Exception as error:  # of any library, about inputs that the model does not take
         raise ModelError(
@@ -40,11 +42,22 @@ def sites_of(facts: ModelFacts, sites: Sequence[str], attention: str) -> tuple[l
         ) from error
 
 
+def _refuse_large(facts: ModelFacts, model: PreTrainedModel) -> None:
+    """Linux kills who takes more memory than there is."""
+    takes = 4 * sum(weight.numel() for weight in model.parameters())
+    room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if takes > room:
+        raise ModelError(
+            f"to find sites of {facts.source} ({facts.architecture}) all of it has to be built, "
+            f"{takes / 1e9:,.0f} GB, more than half of the memory here; use a larger machine"
+        )
+
+
 def skeleton(facts: ModelFacts, attention: str = "auto", device: str = "meta") -> PreTrainedModel:
-    """The base model, on the meta device: modules and shapes without weights, to resolve sites.
+    """The base model, to resolve sites: on the meta device modules and shapes alone.
 
     With eager ``attention`` those of its weights resolve, too; every other one is as good as auto.
-    On another device its weights are random.
+    On another device it has weights, drawn at random.
     """
     config = read_config(facts.path, facts.source, facts.trust_remote_code)
     with quiet(), torch.device(device), torch.random.fork_rng(devices=[]):

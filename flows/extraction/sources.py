@@ -14,6 +14,7 @@ import shutil
 import warnings
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from functools import cache
 from logging import ERROR
 from pathlib import Path
 from typing import cast
@@ -46,6 +47,8 @@ TOKENIZER = (
     "*.model",
 )
 
+LARGE_FILE = 1 << 24
+"""Bytes, from which on a file is hashed once by a process, which may ask for it four times."""
 HUB_SECONDS = 10
 """That the hub has to begin an answer."""
 _HUB_ERRORS = (OSError, ValueError, HTTPError)
@@ -156,18 +159,17 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
             f"{source} sees images ({config.model_type}), and corpora hold text; use "
             "capture_patches in Python, see docs/sites.md"
         )
-    _refuse_huge(config.get_text_config(), path, source)
+    _refuse_huge(config.get_text_config(), path / "config.json", source)
     return config
 
 
-def _refuse_huge(config: PretrainedConfig, path: Path, source: str) -> None:
+def _refuse_huge(config: PretrainedConfig, file: Path, source: str) -> None:
     """A model is built as its config says before any weight is looked at."""
     for name, most in _LARGEST.items():
         value = getattr(config, name, None)
         if not isinstance(value, int) or not 0 < value <= most:
             raise ModelError(
-                f"the config of {source} has {name} {value!r} and not 1 to {most:,}; check "
-                f"{path / 'config.json'}"
+                f"the config of {source} has {name} {value!r} and not 1 to {most:,}; check {file}"
             )
 
 
@@ -220,12 +222,28 @@ def _check_index(index: Path, source: str) -> None:
 
 def files(folder: Path, patterns: Iterable[str]) -> list[Path]:
     """The files right in ``folder`` that match any of ``patterns``, by name."""
-    found = {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}
-    return sorted(found)
+    wanted = tuple(patterns)  # glob would find nothing in a folder that may not be read
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if any(path.match(one) for one in wanted) and path.is_file()
+    )
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 of a file, in hexadecimal; of a large one that stays as it is computed once."""
+    facts = path.stat()
+    if facts.st_size < LARGE_FILE:
+        return _sha256(path)
+    return _sha256_of(path, facts.st_ino, facts.st_size, facts.st_mtime_ns)
+
+
+@cache
+def _sha256_of(path: Path, _inode: int, _size: int, _written: int) -> str:
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -264,9 +282,19 @@ def _convert(gguf: Path, folder: Path) -> None:
     # The progress bar of this step listens to no setting.
     with quiet(), contextlib.redirect_stderr(io.StringIO()):
         try:
-            model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=name)
+            config = AutoConfig.from_pretrained(gguf.parent, gguf_file=name)
+            _refuse_huge(config.get_text_config(), gguf, name)
+            model, info = AutoModelForCausalLM.from_pretrained(
+                gguf.parent, gguf_file=name, output_loading_info=True
+            )
+            if lacking := sorted(info["missing_keys"]):  # which would be drawn at random
+                raise ModelError(
+                    f"{gguf} lacks {len(lacking)} weights, such as {lacking[0]}; give a whole one"
+                )
             tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=name)
-        except (OSError, ValueError, KeyError, IndexError, ImportError) as error:
+        except (ModelError, MemoryError):
+            raise
+        except Exception as error:  # as above
             raise ModelError(
                 f"{gguf} cannot be converted: {first_line(error)}; give the model in safetensors"
             ) from error

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 
 from actlake.storage.errors import CorpusError, InputError, ModelError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+VERSION = f"tokenizers {tokenizers.__version__}"
 _DOCUMENTS_AT_ONCE = 64
 _Encoded = tuple[int, NDArray[np.int32], NDArray[np.int32]]
 """A document, its token ids, and their spans, shape (tokens, 2)."""

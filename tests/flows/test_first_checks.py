@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from actlake.flows import first_checks
+from actlake.flows.sources import Source
+from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
 
 Tiny = Callable[[str], Path]
@@ -73,6 +76,7 @@ def test_ingest__that_is_refused_leaves_no_lake(
         ("site", "resid_pots.1", "did you mean resid_post.1"),
         ("site", "pooled.mode", "pooled.mode"),
         ("more", "window = 9999", "9999"),
+        ("more", '[summary]\nmasks = ["all"]\ntoken_sets = "gone.toml"', "gone.toml"),
     ],
 )
 def test_pipeline__that_is_refused_leaves_no_lake(
@@ -93,3 +97,28 @@ def test_what_is_right__makes_the_lake(sources: Path, tiny: Tiny, cli: Cli) -> N
     file.write_text(PIPELINE.format(**good, site="resid_post.1", more=""), "utf-8")
     ok(cli(sources / "lake", "pipeline", file))
     assert "m:resid_post.1@c" in ok(cli(sources / "lake", "ls", "tensors"))
+
+
+def test_place__that_cannot_be_one_is_told_before_the_source_is_read(
+    sources: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_checks, "check_corpus", lambda *_: pytest.fail("was read"))
+    (sources / "taken").mkdir()
+    (sources / "taken" / "file").write_text("mine")
+    line = ("ingest", sources / "good.jsonl", "--corpus", "c")
+    assert "not empty" in refused(cli(sources / "taken", *line))
+
+
+def test_lake__that_another_makes_meanwhile_is_taken(
+    sources: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = first_checks.check_corpus
+
+    def slow(corpus: str, source: Source) -> None:
+        Lake.create(sources / "lake").close()
+        check(corpus, source)
+
+    monkeypatch.setattr(first_checks, "check_corpus", slow)
+    ok(cli(sources / "lake", "ingest", sources / "good.jsonl", "--corpus", "c"))
+    assert "c" in ok(cli(sources / "lake", "ls", "corpora"))
+    assert not [*sources.glob(".new-lake-*")]

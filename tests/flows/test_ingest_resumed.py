@@ -1,16 +1,21 @@
 """Cutting a corpus into rows goes on after the documents that were kept when it was killed."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actlake.flows import ingest as ingest_module
+from actlake.flows.delete import delete
 from actlake.flows.extraction import tokens
+from actlake.flows.gc import gc
 from actlake.flows.ingest import ingest, ingest_documents, ingest_tokens
 from actlake.flows.sources import Source
+from actlake.flows.withdraw import withdraw
 from actlake.storage import spool
-from actlake.storage.errors import CorpusError
+from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.lake import Lake
 from tests.flows.scenes import content
 
@@ -74,6 +79,81 @@ def test_rows__are_those_of_one_that_was_not_killed(
     assert content(lake) == content(right)
     assert not [*(lake.root / "rowsets").glob(".*")]
     assert [*lake.verify()] == []
+
+
+def begun(lake: Lake, model: str, killed: Killed, before: int, **cut: Any) -> None:
+    """Cut the corpus until that block is to be taken in."""
+    killed.taken, killed.before = 0, before
+    with pytest.raises(KeyboardInterrupt):
+        ingest_tokens(lake, corpus="c", source=model, **cut)
+    killed.before = None
+    assert [*(lake.root / "rowsets").glob(".*/segments.json")]
+
+
+def test_withdrawn_text__does_not_come_back(
+    lake: Lake, tiny: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waited on another machine, or beside a killed withdrawal, is not gone on with."""
+    killed, model = Killed(monkeypatch), str(tiny("llama"))
+    begun(lake, model, killed, 6, window=9)
+    [waits] = (lake.root / "rowsets").glob(".*")
+    elsewhere = waits.rename(tmp_path / "elsewhere")
+    withdraw(lake, corpus="c", documents=[3], reason="asked")
+    elsewhere.rename(waits)
+    with pytest.raises(InputError, match=r"document 3 of corpus c was withdrawn, .*; ingest the"):
+        ingest_tokens(lake, corpus="c", source=model, window=9)
+    monkeypatch.setattr(ingest_module, "refuse_withdrawn_text", lambda *_: None)
+    with pytest.raises(CorpusError):  # the spool is not taken up, and without it there is no text
+        ingest_tokens(lake, corpus="c", source=model, window=9)
+    ingest_tokens(lake, corpus="c", source=model)  # which is there
+    documents = lake.rowset(ingest_documents(lake, corpus="c"))
+    assert documents.withdrawn == (3,)
+    assert documents.column("char_stop")[3] == 0
+    said = "SELECT 1 FROM tokens WHERE document = 3 AND token_id IS NOT NULL"
+    assert [*lake.sql(said).rows()] == []
+    assert [*lake.verify()] == []
+
+
+def test_upkeep__leaves_what_is_gone_on_with(
+    lake: Lake, tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, model = Killed(monkeypatch), str(tiny("llama"))
+    begun(lake, model, killed, 6, window=9)
+    [waits] = (lake.root / "rowsets").glob(".*")
+    for path in (waits, *waits.rglob("*")):
+        os.utime(path, (0, 0))
+    whole = spool._whole
+
+    def meanwhile(*given: Any) -> Any:
+        gc(Lake.open(lake.root), grace_hours=0)
+        yield from whole(*given)
+
+    monkeypatch.setattr(spool, "_whole", meanwhile)
+    killed.taken = 0
+    name = ingest_tokens(lake, corpus="c", source=model, window=9)
+    assert killed.taken == 11 - 6
+    assert lake.rowset(name).rows
+    assert [*lake.verify()] == []
+    monkeypatch.setattr(spool, "_whole", whole)
+    begun(lake, model, killed, 6, window=10)
+    [waits] = (lake.root / "rowsets").glob(".*")
+    gc(lake, grace_hours=0)
+    assert not waits.exists()
+
+
+def test_chosen_rows__of_a_parent_that_was_made_again_begin_anew(
+    lake: Lake, tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed, model = Killed(monkeypatch), str(tiny("llama"))
+    cut: dict[str, Any] = {"rows": "third=position % 3 = 0", "window": 9}
+    ingest_tokens(lake, corpus="c", source=model, window=9, width_hint=1 << 20)
+    begun(lake, model, killed, 2, width_hint=1 << 20, **cut)
+    delete(lake, kind="rowset", name="c@tiny-llama:9")
+    ingest_tokens(lake, corpus="c", source=model, window=9, width_hint=1)
+    name = ingest_tokens(lake, corpus="c", source=model, width_hint=1 << 20, **cut)
+    expected = "SELECT count(*) FROM tokens WHERE rowset = $whole AND position % 3 = 0"
+    [(rows,)] = lake.sql(expected, whole="c@tiny-llama:9").rows()
+    assert lake.rowset(name).rows == rows
 
 
 def test_document_without_tokens__leaves_no_spool(

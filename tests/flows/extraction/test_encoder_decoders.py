@@ -1,5 +1,6 @@
 """Encoder-decoders that no site table knows, by module path; t5, which one knows, is in capture."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from transformers.models.bart.modeling_bart import shift_tokens_right
 from actlake.flows.extraction.capture import capture, pool
 from actlake.flows.extraction.models import inspect_model, load_model
 from actlake.flows.extraction.skeletons import sites_of
-from actlake.storage.errors import ModelError
+from actlake.storage.errors import InputError, ModelError
 from tests.flows.extraction.test_capture import (
     LAYERS,
     ModelMaker,
@@ -77,3 +78,18 @@ def test_model_that_hears__is_refused(tiny_model: Callable[[str], Path]) -> None
     facts = inspect_model(str(tiny_model("whisper")))
     with pytest.raises(ModelError, match=r"\(whisper\) does not run on tokens alone: "):
         sites_of(facts, ["encoder.layers.0:output"], "auto")
+
+
+def test_columns_that_do_not_rise__are_told_as_such(tiny_model: ModelMaker) -> None:
+    facts = inspect_model(str(tiny_model("bart")))
+    with pytest.raises(InputError, match=r"do not rise; give each once, the smallest first$"):
+        sites_of(facts, ["encoder.layers.0:output[5,5]"], "auto")
+
+
+def test_model_too_large_to_be_built__is_refused(
+    tiny_model: ModelMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = inspect_model(str(tiny_model("switch_transformers")))
+    monkeypatch.setattr(os, "sysconf", lambda _: 64)
+    with pytest.raises(ModelError, match="more than half of the memory here; use a larger"):
+        sites_of(facts, ["decoder.block.1:output"], "auto")

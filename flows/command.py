@@ -96,10 +96,11 @@ def _told(command: str) -> Iterator[None]:
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.UsageError as error:
+        from actlake.flows.visible import line
+
         said = " ".join(error.format_message().split()).rstrip(".")
-        raise click.ClickException(
-            f"{said}; see `{error.ctx.command_path if error.ctx else command} --help`"
-        ) from error
+        told = f"{said}; see `{error.ctx.command_path if error.ctx else command} --help`"
+        raise click.ClickException(line(told)) from error
 
 
 class LakeCommand(OneLine):

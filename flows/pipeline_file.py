@@ -209,7 +209,7 @@ def read_pipeline(file: Path) -> PipelineFile:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file} is not UTF-8; save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of an integer of thousands of digits
         raise InputError(f"{file} is not TOML: {lower(str(error))}; mend that line") from error
     try:
         # As JSON, because an array may become a tuple there, also where types are strict.

@@ -106,7 +106,7 @@ def read_token_sets(file: Path) -> dict[str, list[str]]:
         return {file.stem: lines}
     try:
         given = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of an integer of thousands of digits
         raise InputError(f"{file} is not TOML: {error}; mend that line") from error
     for name, entries in given.items():
         if not isinstance(entries, list) or not all(isinstance(one, str) for one in entries):

@@ -36,6 +36,7 @@ __all__ = ["Backup", "back_up", "backups", "chosen_backup", "drop_backups", "res
 
 FOLDER, RECORD, LOCK = "backups", "backup.json", ".lock"
 DATABASES = SqliteDatabase.names
+COPIED = (*DATABASES, "lake.toml")
 COPY_SECONDS = 3600.0
 
 
@@ -231,12 +232,11 @@ def _complete(folder: Path, snapshot: int) -> None:
                 f"{folder.parents[1] / name} could not be backed up ({error}); "
                 "restore an older backup"
             ) from error
-    names = (*DATABASES, "lake.toml")
     record = {
         "snapshot": snapshot,
         "made": f"{_now().isoformat(timespec='seconds')}Z",
         "actlake_version": actlake_version(),
-        "files": {name: asdict(digest(folder / name)) for name in names},
+        "files": {name: asdict(digest(folder / name)) for name in COPIED},
     }
     (folder / RECORD).write_text(json.dumps(sealed(record), indent=1) + "\n", "utf-8")
 
@@ -245,8 +245,17 @@ def _read(folder: Path) -> Backup:
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         files = {name: Digest(**facts) for name, facts in record["files"].items()}
+        if {*files} != {*COPIED}:  # another name could lead out of the lake
+            raise ValueError(sorted(files))
         return Backup(int(record["snapshot"]), str(record["made"]), folder, files)
-    except (KeyError, TypeError, ValueError) as error:
+    except (
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise CorruptError(f"{folder / RECORD} is damaged; remove that backup") from error
 
 

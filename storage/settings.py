@@ -200,8 +200,10 @@ def read_settings(root: Path) -> Settings:
         lake, created = str(values["lake"]), str(values["created"])
         settings = Settings(found, lake, created, writer, catalog, store)
     except OSError as error:
-        raise FormatError(f"{path} cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(
+            f"{path} cannot be read: {error.strerror}; check who may use it"
+        ) from error
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise FormatError(
             f"{path} is damaged ({error}); restore it from a backup of the lake"
         ) from error
@@ -215,7 +217,7 @@ def read_settings(root: Path) -> Settings:
             f"{path} names a store that this actlake does not know; it knows `folder`, and `s3` "
             "with a url such as s3://bucket/prefix"
         )
-    if catalog.kind == "postgres" and not SCHEMA.fullmatch(catalog.schema):
+    if catalog.kind == "postgres" and not SCHEMA.fullmatch(str(catalog.schema)):
         raise FormatError(
             f"{path} is damaged (schema {catalog.schema!r}); restore it from a backup of the lake"
         )

@@ -10,11 +10,11 @@ the model sees them again, but they are rows only once, so they show as a jump i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
 from actlake.storage.errors import CorpusError, InputError, ModelError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-VERSION = f"tokenizers {tokenizers.__version__}"
+VERSION = f"tokenizers {version('tokenizers')}"
 _DOCUMENTS_AT_ONCE = 64
 _Encoded = tuple[int, NDArray[np.int32], NDArray[np.int32]]
 """A document, its token ids, and their spans, shape (tokens, 2)."""

@@ -1,10 +1,15 @@
 """What every text parameter of every command refuses, and a part of the line that says so.
 
-Values may name ``{folder}``, where ``bad_files`` lie, ``{model}``, ``{tensor}`` and ``{lake}``.
-Numbers, choices and flags are not here: what they may be stands in the commands themselves.
+Values may name ``{folder}``, where ``bad_files`` lie, ``{model}``, ``{tensor}`` and ``{lake}``;
+what is wrong in files is in ``refused_files``. What numbers, choices and flags may be stands in the
+commands themselves.
 """
 
 from collections.abc import Mapping, Sequence
+
+import click
+
+from actlake.flows.command import Real, Whole
 
 Rows = Sequence[tuple[str, str]]
 
@@ -46,32 +51,9 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
     "ingest": {
         "source": (
             ("", "the path of the source is empty"),
-            ("{folder}/none.csv", "no file or folder"),
-            ("{folder}/*.none", "no files found"),
             ("x" * 10_000, "is no path"),
             ("~nobody-of-that-name/x", "is no path"),
             ("package:none/x", "no Python package 'none'"),
-            ("{folder}/empty.jsonl", "has no documents"),
-            ("{folder}/empty.csv", "is empty; its first line must name the columns"),
-            ("{folder}/header.csv", "has no documents"),
-            ("{folder}/blank.jsonl", "has no text"),
-            ("{folder}/utf16.txt", "is not UTF-8; convert"),
-            ("{folder}/latin.jsonl", "latin.jsonl:2 is not UTF-8"),
-            ("{folder}/array.jsonl", "is no object"),
-            ("{folder}/nan.jsonl", "NaN is no number"),
-            ("{folder}/deep.jsonl", "is not JSON"),
-            ("{folder}/list.jsonl", "labels are text, numbers or truth values"),
-            ("{folder}/surrogate.jsonl", "half a surrogate pair"),
-            ("{folder}/ragged.csv", "ragged.csv:3 has 3 cells"),
-            ("{folder}/twice.csv", "names the column 'text' twice"),
-            ("{folder}/cut.parquet", "cannot be read as parquet"),
-            ("{folder}/numbers.parquet", "has no text"),
-            ("{folder}/cut.arrow", "cannot be read as arrow"),
-            ("{folder}/short.arrow", "cannot be read as arrow"),
-            ("{folder}/png.arrow", "cannot be read as arrow"),
-            ("{folder}/cut.csv.gz", "cannot be read as csv"),
-            ("{folder}/names.csv", "cannot be the name of a label"),
-            ("{folder}/picture.png", "is not known by its suffix"),
         ),
         "corpus": (*NO_NAME, ("", "is no name"), ("c", "the corpus name 'c' is taken")),
         "format": (("xml", "no format 'xml'"), ("csv", "good.jsonl"), ("parquet", "good.jsonl")),
@@ -154,18 +136,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "codes": _CODES,
         "mask": (*_MASK, ("nobody", "no row of")),
         "source": (("nothing", "no label 'nothing'"), ("", "no label ''")),
-        "token_sets": (
-            ("nothing.toml", "no token sets in nothing.toml"),
-            ("", "no token sets in"),
-            ("{folder}", "no token sets in"),
-            ("{folder}/utf16.txt", "is not UTF-8"),
-            ("{folder}/broken.toml", "broken.toml is not TOML"),
-            ("{folder}/deep.toml", "deep.toml is not TOML"),
-            ("{folder}/sets.toml", "digits is no array of texts"),
-            ("{folder}/hollow.toml", "digits has no texts"),
-            ("{folder}/blank.toml", "no set in it"),
-            ("{folder}/empty.jsonl", "empty.jsonl is empty"),
-        ),
+        "token_sets": (("nothing.toml", "no token sets in nothing.toml"), ("", "no token sets in")),
     },
     "summarize-pairs": {"codes": _CODES, "mask": (*_MASK, ("nobody", "no row of"))},
     "summarize-labels": {
@@ -206,14 +177,6 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
     },
     "pipeline": {
         "file": (
-            ("{folder}/none.toml", "none.toml (no such file"),
-            ("{folder}", "(is a directory)"),
-            ("{folder}/empty.jsonl", "corpus"),
-            ("{folder}/broken.toml", "broken.toml"),
-            ("{folder}/utf16.txt", "utf16.txt"),
-            ("{folder}/deep.toml", "deep.toml is not TOML"),
-            ("{folder}/unknown.toml", "did you mean"),
-            ("{folder}/wrong.toml", "wrong.toml"),
             ("{folder}/name.toml", "is no name"),
             ("{folder}/" + "x" * 10_000, "see docs/pipeline.md"),
         ),
@@ -287,3 +250,50 @@ NUMBERS: Mapping[str, Mapping[str, Rows]] = {
     "pin": {"snapshot": (("99999", "99999"),)},
 }
 """Numbers that the line may hold and the flow refuses."""
+
+MAY_BE: Mapping[tuple[str, str, str], str] = {
+    ("extract", "device", ""): "its rows are there, so that nothing is computed",
+    ("extract", "device", "x"): "its rows are there, so that nothing is computed",
+    ("extract", "revision", ""): "a folder has none",
+    ("repair", "device", ""): "nothing is computed where nothing is damaged",
+    ("repair", "device", "x"): "nothing is computed where nothing is damaged",
+    ("pin", "why", "x"): "any words",
+    ("unpin", "why", "x"): "words for which nothing is pinned",
+    ("withdraw", "reason", "x"): "any words",
+    ("extract", "device", "'"): "its rows are there, so that nothing is computed",
+    ("repair", "device", "'"): "nothing is computed where nothing is damaged",
+    ("pin", "why", "'"): "any words",
+    ("unpin", "why", "'"): "words for which nothing is pinned",
+    ("withdraw", "reason", "'"): "any words",
+    ("export", "folder", "'"): "a folder may be called so",
+    ("plot", "output", "'"): "a file may be called so",
+}
+"""Texts that a line may have, by command, parameter and how they begin."""
+
+
+def is_text(parameter: click.Parameter) -> bool:
+    return isinstance(parameter.type, click.types.StringParamType | click.Path)
+
+
+def unusable(parameter: click.Parameter) -> list[tuple[str, str]]:
+    """Values that cannot be meant, by what kind of value it takes."""
+    kind = parameter.type
+    if isinstance(kind, Whole):
+        words = ("", "x", "1.5", "nan", "0x10", "1e3")
+        return [
+            *((word, "is not a valid integer") for word in words),
+            (str(int(kind.min or 0) - 1), "is not in the range"),
+            (str(10**30), "is more than the largest"),
+            (str(-(10**30)), "is not in the range"),
+        ]
+    if isinstance(kind, Real):
+        infinite = [(word, "is no number up to") for word in ("nan", "inf", "1e400")]
+        return [("", "is not a valid float"), ("x", "is not a valid float"), *infinite] + [
+            (word, "is not in the range") for word in ("-1", "-inf")
+        ]
+    if isinstance(kind, click.Choice):
+        return [("", "is not one of"), ("nothing", "is not one of")]
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return [("yes", "does not take a value")]
+    assert is_text(parameter), f"{parameter.name}: numbers are Whole or Real, with bounds"
+    return [("a\0b", "no UTF-8 or are zero"), ("\ud800", "no UTF-8 or are zero")]

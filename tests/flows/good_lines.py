@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import click
 
 from actlake.flows.cli import main
+from actlake.flows.command import Real, Whole
 
 LINES: Mapping[str, Sequence[str]] = {
     "init": (),
@@ -96,3 +97,11 @@ def lacking(command: str, parameter: click.Parameter) -> list[str]:
     words = [*LINES[command]]
     needed = [one.name for one in parameters(command) if isinstance(one, click.Argument)]
     return [command, *words[: needed.index(parameter.name)], *words[len(needed) :]]
+
+
+def usable(parameter: click.Parameter) -> str:
+    """A value that click takes."""
+    kind = parameter.type
+    if isinstance(kind, Whole | Real):
+        return str(int(kind.min or 0) + 1)
+    return str(kind.choices[0]) if isinstance(kind, click.Choice) else "x"

@@ -1,10 +1,10 @@
 """Whatever is wrong in a line is said in one line, and the lake stays as it was.
 
-What a flow refuses ends with 1; what click finds by itself, such as a value that is no number or
-no choice, ends with 2. The rows come from ``bad_values`` and from the commands themselves, so
-that a parameter that is new needs a row.
+Every refusal ends with 1. The rows come from ``bad_values``, from ``refused_files`` and from the
+commands themselves, so that a parameter that is new needs a row.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,40 +16,20 @@ import numpy as np
 import pytest
 from click.testing import Result
 
-from actlake.flows.command import Real, Whole
 from actlake.flows.encode import encode
 from actlake.flows.ingest import ingest_documents
+from actlake.flows.source_files import _COMPRESSED, _SUFFIXES
 from actlake.flows.summarize import summarize
 from actlake.flows.visible import LONGEST_LINE
 from actlake.storage.lake import Lake
 from tests.flows.bad_files import write_bad_files
-from tests.flows.bad_values import BAD, NUMBERS, WITHOUT
-from tests.flows.commands import Cli
-from tests.flows.good_lines import LINES, commands, lacking, line, parameters, without
+from tests.flows.bad_values import BAD, MAY_BE, NUMBERS, WITHOUT, is_text, unusable
+from tests.flows.commands import Cli, ok
+from tests.flows.good_lines import LINES, commands, lacking, line, parameters, usable, without
+from tests.flows.refused_files import FILES, LOCKED, OF_LAKE
 from tests.flows.tiny import hashes, state
 
 TENSOR = "tiny-llama:resid_post.1@c"
-MAY_BE = {
-    ("extract", "device", ""): "its rows are there, so that nothing is computed",
-    ("extract", "device", "x"): "its rows are there, so that nothing is computed",
-    ("extract", "revision", ""): "a folder has none",
-    ("repair", "device", ""): "nothing is computed where nothing is damaged",
-    ("repair", "device", "x"): "nothing is computed where nothing is damaged",
-    ("pin", "why", "x"): "any words",
-    ("unpin", "why", "x"): "words for which nothing is pinned",
-    ("withdraw", "reason", "x"): "any words",
-    ("withdraw", "document", ""): "ends with 2: a number, or with --source-id an id",
-    ("withdraw", "document", "x"): "ends with 2: a number, or with --source-id an id",
-    ("extract", "device", "'"): "its rows are there, so that nothing is computed",
-    ("repair", "device", "'"): "nothing is computed where nothing is damaged",
-    ("pin", "why", "'"): "any words",
-    ("unpin", "why", "'"): "words for which nothing is pinned",
-    ("withdraw", "reason", "'"): "any words",
-    ("withdraw", "document", "'"): "ends with 2: a number, or with --source-id an id",
-    ("export", "folder", "'"): "a folder may be called so",
-    ("plot", "output", "'"): "a file may be called so",
-}
-"""Texts that a line may have, by command, parameter and how they begin."""
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +68,7 @@ def say(
 
     monkeypatch.setattr(Lake, "open", open_)
     places = {"folder": whole.root.parent / "files", "model": tiny("llama"), "tensor": TENSOR}
+    monkeypatch.setenv("ACTLAKE_CACHE", str(whole.root.parent / "cache"))
 
     def call(line: Sequence[str]) -> Result:
         return cli(whole.root, *(one.format(**places, lake=whole.root) for one in line))
@@ -95,19 +76,15 @@ def say(
     return call
 
 
-def is_text(parameter: click.Parameter) -> bool:
-    return isinstance(parameter.type, click.types.StringParamType | click.Path)
-
-
-def refused(result: Result, code: int, part: str) -> str:
-    """'' if the command ended so, with ``part`` in its one line; else what it did."""
+def refused(result: Result, *parts: str) -> str:
+    """'' if the command ended so, with all ``parts`` in its one line; else what it did."""
     lines = result.stderr.splitlines()
     told = [one for one in lines if one.startswith("Error: ")]
-    if not isinstance(result.exception, SystemExit) or result.exit_code != code:
+    if not isinstance(result.exception, SystemExit) or result.exit_code != 1:
         return f"ended with {result.exit_code}, {result.exception!r}, {lines[-1:]}"
-    if len(told) != 1 or (code == 1 and lines[-1:] != told) or "Traceback" in result.output:
+    if len(told) != 1 or lines[-1:] != told or "Traceback" in result.output:
         return f"said {lines[:3]}"
-    if part not in told[0]:
+    if not all(part in told[0] for part in parts):
         return f"said {told[0][:300]!r}"
     if len(told[0]) > LONGEST_LINE + 10 or not told[0].isprintable():
         return f"said {len(told[0])} characters, {told[0][:100]!r}"
@@ -118,14 +95,14 @@ def check(
     whole: Lake,
     before: dict[str, Any],
     say: Callable[[Sequence[str]], Result],
-    rows: Sequence[tuple[list[str], int, str]],
+    rows: Sequence[tuple[list[str], *tuple[str, ...]]],
 ) -> None:
     """Every line is refused, and the lake is what it was; failed runs may be in its log."""
     snapshot, runs = whole.newest_snapshot(), _runs(whole)
     wrong = []
-    for words, code, part in rows:
-        if fault := refused(say(words), code, part):
-            wrong.append(f"{' '.join(words)[:200]!r} should say {part!r}: {fault}")
+    for words, *parts in rows:
+        if fault := refused(say(words), *parts):
+            wrong.append(f"{' '.join(words)[:200]!r} should say {parts!r}: {fault}")
     assert not wrong, "\n".join(wrong)
     new = _runs(whole).items() - runs.items()
     assert {state_ for _, state_ in new} <= {"failed"}
@@ -165,7 +142,7 @@ def test_value__that_is_wrong_is_told(
     say: Callable[[Sequence[str]], Result],
 ) -> None:
     lines = [
-        (line(command, one, value), 1, part)
+        (line(command, one, value), part)
         for one in parameters(command)
         for value, part in table[command].get(str(one.name), ())
     ]
@@ -173,38 +150,83 @@ def test_value__that_is_wrong_is_told(
     check(whole, before, say, lines)
 
 
-def _unusable(parameter: click.Parameter) -> list[tuple[str, str]]:
-    """Values that cannot be meant, by what kind of value it takes."""
-    kind = parameter.type
-    if isinstance(kind, Whole):
-        words = ("", "x", "1.5", "nan", "0x10", "1e3")
-        return [
-            *((word, "is not a valid integer") for word in words),
-            (str(int(kind.min or 0) - 1), "is not in the range"),
-            (str(10**30), "is more than the largest"),
-            (str(-(10**30)), "is not in the range"),
-        ]
-    if isinstance(kind, Real):
-        infinite = [(word, "is no number up to") for word in ("nan", "inf", "1e400")]
-        return [("", "is not a valid float"), ("x", "is not a valid float"), *infinite] + [
-            (word, "is not in the range") for word in ("-1", "-inf")
-        ]
-    if isinstance(kind, click.Choice):
-        return [("", "is not one of"), ("nothing", "is not one of")]
-    if isinstance(parameter, click.Option) and parameter.is_flag:
-        return [("yes", "does not take a value")]
-    assert is_text(parameter), f"{parameter.name}: numbers are Whole or Real, with bounds"
-    return [("a\0b", "no UTF-8 or are zero"), ("\ud800", "no UTF-8 or are zero")]
+def _naming(asked: str, file: Path) -> list[str]:
+    return [word.replace("{file}", f"{file}") for word in asked.split()]
+
+
+@pytest.mark.parametrize("asked", FILES)
+def test_file__that_is_faulty_is_named_with_what_to_do_next(
+    asked: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
+) -> None:
+    files = whole.root.parent / "files"
+    rows = [
+        (_naming(asked, files / name), (files / name).name, part, "; ")
+        for name, part in FILES[asked]
+    ]
+    check(whole, before, say, rows)
+    assert not any(files.parent.glob("cache/models/*"))  # nothing that is taken for a conversion
+
+
+def test_files__are_of_every_format() -> None:
+    names = [name for name, _ in FILES["ingest {file} --corpus new"]]
+    for suffix in (*_SUFFIXES, *_COMPRESSED):
+        assert any(name.endswith(suffix) for name in names), suffix
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file__that_may_not_be_read_is_named(
+    tmp_path: Path,
+    whole: Lake,
+    before: dict[str, Any],
+    say: Callable[[Sequence[str]], Result],
+) -> None:
+    locked = tmp_path / "parent" / "folder"
+    locked.mkdir(parents=True)
+    (locked / "a.txt").write_text("w1", "utf-8")
+    places = {"parent": locked.parent, "folder": locked, "folder/a.txt": locked / "a.txt"}
+    rows = []
+    for asked, names in LOCKED.items():
+        for name, part in names:
+            place = places.get(name, tmp_path / name)
+            place.touch()
+            rows.append((_naming(asked, place), place.name, part, "; "))
+            if name not in places:
+                place.chmod(0)
+    locked.chmod(0)
+    try:
+        check(whole, before, say, rows)
+    finally:
+        locked.chmod(0o700)
+
+
+def test_file_of_a_lake__that_is_faulty_is_named_with_what_to_do_next(
+    tmp_path: Path, cli: Cli
+) -> None:
+    root = tmp_path / "lake"
+    Lake.create(root).close()
+    ok(cli(root, "backup"))
+    [backup] = root.glob("backups/[0-9]*")
+    for command, name, content, part in OF_LAKE:
+        file = (root if command == "ls" else backup) / name
+        whole = file.read_bytes()
+        file.unlink()
+        if content is not None:
+            file.write_bytes(content.encode("utf-8", "surrogateescape"))
+        held = {one: one.read_bytes() for one in root.rglob("*") if one.is_file()}
+        fault = refused(cli(root, *command.split()), str(root), part, "; ")
+        assert not fault, (command, name, content, fault)
+        assert {one: one.read_bytes() for one in root.rglob("*") if one.is_file()} == held
+        file.write_bytes(whole)
 
 
 def test_values__that_cannot_be_meant_are_told_by_every_parameter(
     whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
 ) -> None:
     rows = [
-        (line(command, parameter, value), 2, part)
+        (line(command, parameter, value), part)
         for command in commands()
         for parameter in parameters(command)
-        for value, part in _unusable(parameter)
+        for value, part in unusable(parameter)
     ]
     assert len(rows) > 300
     check(whole, before, say, rows)
@@ -219,7 +241,7 @@ def test_texts__that_cannot_be_meant_are_told_by_every_parameter(
     value: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
 ) -> None:
     rows = [
-        (line(command, parameter, value), 1, "")
+        (line(command, parameter, value), "")
         for command in commands()
         for parameter in parameters(command)
         if is_text(parameter) and (command, parameter.name, value[:1]) not in MAY_BE
@@ -233,24 +255,16 @@ def test_parameters__that_are_missing_unknown_or_too_many_are_told(
 ) -> None:
     rows = []
     for command, parsed in commands().items():
-        rows.append(([command, "--nothing"], 2, "No such option"))
+        rows.append(([command, "--nothing"], "No such option"))
         for one in parsed.params:
             if one.name == "runner":
-                rows.append((line(command, one, "nothing"), 2, "is not one of"))
+                rows.append((line(command, one, "nothing"), "is not one of"))
             elif one.required:
-                rows.append((lacking(command, one), 2, "Missing "))
+                rows.append((lacking(command, one), "Missing "))
         many = ["1"] * 5 if command != "withdraw" else []
         if many:
-            rows.append(([command, *many], 2, ""))
+            rows.append(([command, *many], ""))
     check(whole, before, say, rows)
-
-
-def _usable(parameter: click.Parameter) -> str:
-    """A value that click takes."""
-    kind = parameter.type
-    if isinstance(kind, Whole | Real):
-        return str(int(kind.min or 0) + 1)
-    return str(kind.choices[0]) if isinstance(kind, click.Choice) else "x"
 
 
 def test_options__that_are_given_twice_are_told(
@@ -260,10 +274,8 @@ def test_options__that_are_given_twice_are_told(
     for command in commands():
         for one in commands()[command].params:
             if isinstance(one, click.Option) and not (one.multiple or one.is_flag):
-                twice = [one.opts[-1], _usable(one)] * 2
-                rows.append(
-                    ([command, *twice, *without(LINES[command], one)], 2, "is given 2 times")
-                )
+                twice = [one.opts[-1], usable(one)] * 2
+                rows.append(([command, *twice, *without(LINES[command], one)], "is given 2 times"))
     assert len(rows) > 130
     check(whole, before, say, rows)
 
@@ -282,5 +294,5 @@ def test_lakes__that_are_none_are_told_by_every_command(tmp_path: Path, cli: Cli
             if command in makers and path == odd:
                 continue
             call: Callable[[], Result] = partial(cli, path, command, *words)
-            assert not refused(call(), 1, ""), (command, str(path)[:40])
+            assert not refused(call(), ""), (command, str(path)[:40])
     assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "odd"]

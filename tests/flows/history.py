@@ -54,8 +54,26 @@ def columns(texts: list[str], vocabulary: list[str]) -> dict[str, NDArray[Any]]:
 
 
 def build(path: Path) -> Lake:
-    """Corpus, two rowsets, two tensors, a dictionary, its codes and their summaries."""
-    lake = Lake.create(path)
+    """A new lake, filled."""
+    return fill(Lake.create(path))
+
+
+def fill(lake: Lake) -> Lake:
+    """An empty lake with a corpus, two rowsets, two tensors, a dictionary, its codes and their
+    summaries."""
+    begin(lake)
+    lengths = [len(one.text) for one in documents()]
+    whole = {"document": np.arange(len(lengths)), "char_stop": np.array(lengths)}
+    lake.create_rowset(WHOLE, corpus=CORPUS, columns=whole, kind="document")
+    write_tensor(lake, TENSOR, ROWSET)
+    write_tensor(lake, POOLED, WHOLE)
+    analyse(lake)
+    suppose(lake)
+    return lake
+
+
+def begin(lake: Lake) -> Lake:
+    """An empty lake with the corpus and the rowset of its words."""
     said = documents()
     lake.create_corpus(CORPUS, said)
     texts, vocabulary = [one.text for one in said], ["<s>", "<unknown>", *WORDS]
@@ -72,15 +90,6 @@ def build(path: Path) -> Lake:
             overlap=0,
         )
         write_rowset(run, plan, [complete_columns(columns(texts, vocabulary))], vocabulary)
-    whole = {
-        "document": np.arange(len(texts)),
-        "char_stop": np.array([len(text) for text in texts]),
-    }
-    lake.create_rowset(WHOLE, corpus=CORPUS, columns=whole, kind="document")
-    write_tensor(lake, TENSOR, ROWSET)
-    write_tensor(lake, POOLED, WHOLE)
-    analyse(lake)
-    suppose(lake)
     return lake
 
 

@@ -1,7 +1,8 @@
 """repair: what was committed is there again, to the byte; of the rest it is said what to do."""
 
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,15 @@ from actlake.flows.repair import Repaired, repair
 from actlake.flows.summarize import summarize
 from actlake.storage import Lake
 from actlake.storage.committed import CommittedFile
-from actlake.storage.durable import digest, replace_file
+from actlake.storage.durable import digest
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.local_store import LocalStore
 from actlake.storage.repair import put_back
+from actlake.storage.settings import FOLDERS
 from actlake.storage.table_files import live_files
 from tests.flows.commands import Cli, ok
-from tests.flows.tiny import save_model
+from tests.flows.places import PLACES, Place, Servers, place_of
+from tests.flows.tiny import fill, learn, save_model
 
 TENSOR = "tiny-llama:resid_post.1@c"
 ONLY: dict[str, bool | int | None] = {
@@ -27,11 +30,25 @@ ONLY: dict[str, bool | int | None] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", params=PLACES)
+def place(request: pytest.FixtureRequest) -> Place:
+    return place_of(request)
+
+
 @pytest.fixture(scope="module")
-def whole(dictionary_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake with codes, a summary and a backup; copy it before it is damaged."""
-    root = Path(shutil.copytree(dictionary_lake, tmp_path_factory.mktemp("whole") / "lake"))
-    lake = Lake.open(root)
+def whole(
+    place: Place,
+    dictionary_lake: Path,
+    tiny: Callable[[str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A lake with codes, a summary and, where it can, a backup; fork it before it is damaged."""
+    root = tmp_path_factory.mktemp("whole") / "lake"
+    if isinstance(place, Servers):
+        documents = dictionary_lake.with_name("documents.jsonl")
+        lake = learn(fill(place.create(root), documents, [tiny("llama")]), tiny("llama"))
+    else:
+        lake = Lake.open(place.fork(dictionary_lake, root))
     encode(lake, dictionary="d")
     summarize(lake, codes="d@c", mask="no_special")
     maintain(lake, **ONLY)  # type: ignore[arg-type]  # mixed
@@ -40,45 +57,55 @@ def whole(dictionary_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def lake(whole: Path, tmp_path: Path) -> Iterator[Lake]:
-    lake = Lake.open(shutil.copytree(whole, tmp_path / "lake"))
+def lake(place: Place, whole: Path, tmp_path: Path) -> Iterator[Lake]:
+    lake = Lake.open(place.fork(whole, tmp_path / "lake"))
     yield lake
     lake.close()
 
 
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 16
-    replace_file(path, content)
+def content(lake: Lake, path: Path) -> bytes:
+    return b"".join(lake.store.pieces(path))
 
 
-def shorten(path: Path) -> None:
-    replace_file(path, path.read_bytes()[:-3])
+def flip(lake: Lake, path: Path) -> None:
+    spoilt = bytearray(content(lake, path))
+    spoilt[len(spoilt) // 2] ^= 16
+    lake.store.replace(path, spoilt)
 
 
-def swap(one: Path, other: Path) -> None:
-    first, second = one.read_bytes(), other.read_bytes()
-    replace_file(one, second)
-    replace_file(other, first)
+def shorten(lake: Lake, path: Path) -> None:
+    lake.store.replace(path, content(lake, path)[:-3])
 
 
-def files(lake: Lake) -> dict[str, tuple[int, bytes]]:
-    """Inode and content of every file that is never written again."""
+def remove(lake: Lake, path: Path) -> None:
+    lake.store.remove(path)
+
+
+def swap(lake: Lake, one: Path, other: Path) -> None:
+    first, second = content(lake, one), content(lake, other)
+    lake.store.replace(one, second)
+    lake.store.replace(other, first)
+
+
+def files(lake: Lake) -> dict[str, tuple[datetime, bytes]]:
+    """When it was written, and content, of every file that is never written again."""
     return {
-        path.relative_to(lake.root).as_posix(): (path.stat().st_ino, path.read_bytes())
-        for path in lake.root.rglob("*")
-        if path.is_file() and not path.name.startswith(("catalog.", "claims."))
+        one.path.relative_to(lake.root).as_posix(): (
+            lake.store.written(one.path),
+            content(lake, one.path),
+        )
+        for name in (*FOLDERS, "backups", "lake.toml")
+        for one in lake.store.files(lake.root / name)
     }
 
 
 def table_files(lake: Lake, table: str) -> list[Path]:
-    return sorted(
-        (lake.root / "tables/main" / table).glob("*.parquet"), key=lambda one: one.stat().st_size
-    )
+    found = lake.store.files(lake.root / "tables/main" / table)
+    return [one.path for one in sorted(found, key=lambda one: one.bytes)]
 
 
 def repaired(
-    lake: Lake, damaged: set[Path], before: dict[str, tuple[int, bytes]]
+    lake: Lake, damaged: set[Path], before: dict[str, tuple[datetime, bytes]]
 ) -> list[Repaired]:
     """What ``repair`` did, which is all that had to be done, and nothing else."""
     names = {path.relative_to(lake.root).as_posix() for path in damaged}
@@ -95,27 +122,28 @@ def repaired(
     return found
 
 
-def test_repair__puts_back_what_the_lake_can_tell(lake: Lake) -> None:
+def test_repair__puts_back_what_the_lake_can_tell(lake: Lake, place: Place) -> None:
     before = files(lake)
     tensor, codes = lake.tensor(TENSOR).folder, lake.codes("d@c").folder
-    rowset, config = lake.codes("d@c").rowset.folder, lake.root / "dictionaries"
-    partials = sorted((lake.root / "partials").iterdir())
-    damages: dict[Callable[[Path], object], list[Path]] = {
+    rowset = lake.codes("d@c").rowset.folder
+    [dictionary] = lake.store.children(lake.root / "dictionaries")
+    partials = lake.store.children(lake.root / "partials")
+    damages: dict[Callable[[Lake, Path], object], list[Path]] = {
         flip: [
             tensor / "c.0.0",
             codes / "1/indices/c.0",
             codes / "2/values/zarr.json",
             rowset / "document/c.1",
-            lake.root / "lake.toml",
+            *([lake.root / "lake.toml"] if place.backs_up else []),
             table_files(lake, "postings")[1],
             *partials[:4],
         ],
         shorten: [tensor / "c.1.0", codes / "3/indptr/c.0", rowset / "token_id/c.0", partials[5]],
-        Path.unlink: [
+        remove: [
             tensor / "zarr.json",
             codes / "zarr.json",
             codes / "4/values/c.0",
-            next(config.glob("*/config.json")),
+            dictionary / "config.json",
             rowset / "position/zarr.json",
             rowset / "is_special/c.2",
             table_files(lake, "postings")[2],
@@ -123,9 +151,9 @@ def test_repair__puts_back_what_the_lake_can_tell(lake: Lake) -> None:
     }
     for damage, paths in damages.items():
         for path in paths:
-            damage(path)
+            damage(lake, path)
     swapped = [tensor / "c.2.0", tensor / "c.3.0"]
-    swap(*swapped)
+    swap(lake, *swapped)
     damaged = {path for paths in damages.values() for path in paths} | {*swapped}
 
     planned = repair(lake, dry_run=True)
@@ -156,8 +184,8 @@ def test_repair__makes_tables_of_arrays_and_compacted_postings_of_codes(lake: La
     [path] = [one.path for one in live_files(rows, "postings")]
     compacted = lake.root / path
     tokens = table_files(lake, "tokens")[-1]
-    flip(compacted)
-    flip(tokens)
+    flip(lake, compacted)
+    flip(lake, tokens)
     with pytest.raises(CorruptError, match="actlake repair"):
         live.postings(0)
     repaired(lake, {compacted, tokens}, before)
@@ -166,12 +194,13 @@ def test_repair__makes_tables_of_arrays_and_compacted_postings_of_codes(lake: La
 def test_repair__says_what_to_do_with_the_rest(
     lake: Lake, tiny: Callable[[str], Path], cli: Cli, tmp_path: Path
 ) -> None:
-    weights = next((lake.root / "dictionaries").glob("*/dictionary.safetensors"))
+    [dictionary] = lake.store.children(lake.root / "dictionaries")
+    weights = dictionary / "dictionary.safetensors"
     documents = table_files(lake, "documents")[-1]
     chunk, values = lake.tensor(TENSOR).folder / "c.0.0", lake.codes("d@c").folder / "1/values/c.0"
     other = save_model("llama", tmp_path / "tiny-llama", scale=2.0)
     for path in (weights, documents, chunk, values):
-        flip(path)
+        flip(lake, path)
     before = {name: one for name, (_, one) in files(lake).items()}
 
     result = cli(lake.root, "repair", "--model", f"tiny-llama={other}")
@@ -202,6 +231,43 @@ def test_repair__of_a_sound_lake_is_nothing(whole: Path, cli: Cli) -> None:
     assert "is as it was committed" in ok(cli(whole, "repair"))
     assert "is as it was committed" in ok(cli(whole, "repair", "--dry-run"))
     assert Lake.open(whole).newest_snapshot() == before
+
+
+LIES = {
+    "rows and not": "{schema}.ducklake_data_file SET record_count = record_count + 1",
+    "bytes and not": "{schema}.ducklake_data_file SET file_size_bytes = file_size_bytes + 4",
+    "the catalog has it from": "{schema}.ducklake_data_file SET begin_snapshot = 4096",
+    "other bounds or counts of": "{schema}.ducklake_file_column_stats SET max_value = '1'",
+}
+"""What a catalog may say wrongly of a file; each is told of another one."""
+OTHERS = {
+    "its content changed": "{schema}.files SET xxh3_128 = 'x' WHERE path = 'lake.toml'",
+    "names has another id or": "{schema}.names SET fingerprint = 'x' WHERE kind = 'codes'",
+}
+
+
+@pytest.mark.soak
+def test_verify__finds_what_the_databases_say_wrongly(
+    whole: Path, place: Place, tmp_path: Path
+) -> None:
+    root = place.fork(whole, tmp_path / "lake")
+    query = """
+        SELECT f.data_file_id, max(s.column_id)
+        FROM __ducklake_metadata_lake.ducklake_data_file AS f
+        INNER JOIN __ducklake_metadata_lake.ducklake_file_column_stats AS s USING (data_file_id)
+        WHERE f.end_snapshot IS NULL AND s.max_value > '1' GROUP BY ALL ORDER BY ALL DESC
+    """
+    with closing(Lake.open(root)) as lake:
+        files = lake.reading.connection().execute(query).fetchall()
+    for (file, column), lie in zip(files, LIES.values(), strict=False):
+        of_column = f" AND column_id = {column}" if "column" in lie else ""
+        place.change(root, f"UPDATE {lie} WHERE data_file_id = {file}{of_column}")
+    for lie in OTHERS.values():
+        place.change(root, f"UPDATE {lie}")
+    with closing(Lake.open(root)) as lake:
+        found = [one.what for one in lake.verify() if not one.path.startswith("check ")]
+    told = [text for what in found for text in (*LIES, *OTHERS) if text in what]
+    assert (len(found), sorted(told)) == (len(told), sorted([*LIES, *OTHERS]))
 
 
 def test_put_back__replaces_nothing_by_other_bytes(tmp_path: Path) -> None:

@@ -118,7 +118,17 @@ class LakeCommand(OneLine):
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:  # as for completion, which takes any line
             self._refuse_repeated(ctx, words)
+            self._refuse_same(ctx)
         return rest
+
+    def _refuse_same(self, ctx: click.Context) -> None:
+        """What may be given several times means each once, so twice is a slip."""
+        for one in self.params:
+            many = one.multiple or one.nargs == -1
+            values = [str(value) for value in ctx.params.get(str(one.name)) or ()] if many else []
+            if len({*values}) < len(values):
+                twice = next(value for value in values if values.count(value) > 1)
+                raise click.UsageError(f"{twice!r} is given twice; give it once", ctx)
 
     def _refuse_repeated(self, ctx: click.Context, words: list[str]) -> None:
         """click would take the last value, and nobody would know of the others."""
@@ -217,7 +227,7 @@ def open_lake(path: Path) -> "Lake":
     return Lake.open(path)
 
 
-def open_or_create(path: Path, check: Callable[["Lake", bool], object]) -> "Lake":
+def open_or_create(path: Path, check: Callable[["Lake", bool], None]) -> "Lake":
     """The lake at ``path``, made there if nothing is; ``check(lake, new)`` may refuse it before.
 
     A new lake is made after the check of an empty one elsewhere, so what is refused leaves none.

@@ -19,6 +19,7 @@ from actlake.storage.csr import Csr
 from actlake.storage.errors import IncompleteError, InputError, PrecisionError
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
+from actlake.storage.names import is_made
 from actlake.storage.rowsets import Rowset
 from actlake.storage.tensors import Tensor
 
@@ -68,6 +69,7 @@ def encode(
         rowset=rows.rowset,
         dtype=dtype,
     )
+    is_made(lake.reading.connection(), "codes", plan.name, plan.fingerprint())
     with lake.run("encode", {"codes": plan.name}, {"codes": plan.fingerprint()}) as run:
         if run.done:
             say(f"encode: {plan.name} found complete")

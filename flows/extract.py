@@ -19,6 +19,7 @@ from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
+from actlake.storage.names import is_made
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import (
@@ -110,13 +111,16 @@ def _run(
 ) -> None:
     names = [plan.name for plan in request.plans]
     inputs = {plan.name: tensor_fingerprint(plan) for plan in request.plans}
+    for name, meant in inputs.items():
+        is_made(lake.reading.connection(), "tensors", name, meant)
+    is_made(lake.reading.connection(), "models", request.facts.name, request.facts.fingerprint)
+    threads = choose_threads(lake, request.plans, torch_threads)
+    # Before a run begins: a device or weights that are not there must leave no trace.
+    loaded = _load(request, threads) if _lacking(lake, request.plans) else None
     with lake.run("extract", {"sites": list(request.sites)}, inputs) as run:
         if run.done:
             say(f"extract: {', '.join(names)} found complete")
             return
-        threads = choose_threads(lake, request.plans, torch_threads)
-        # Before anything is planned: a device or dtype that is not there must leave no trace.
-        loaded = _load(request, threads) if _lacking(lake, request.plans) else None
         probed = partial(_probe, loaded, request.longest)
         budget = choose_budget(lake, request.plans, token_budget, request.device, probed)
         facts = request.facts

@@ -1,8 +1,10 @@
 """What is refused before a corpus, or the lake itself, is made: sources, models and their sites."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from actlake.flows.default_names import chosen_name, rowset_name
+from actlake.flows.default_names import chosen_name, documents_name, rowset_name
 from actlake.flows.extract_request import sites_asked
 from actlake.flows.ingest import mask_asked
 from actlake.flows.pipeline import cutting
@@ -10,20 +12,45 @@ from actlake.flows.pipeline_file import PipelineFile
 from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, read
 from actlake.flows.token_sets import read_token_sets
+from actlake.flows.train import dictionary_size
 from actlake.storage.corpora import examine_documents
+from actlake.storage.errors import NameTakenError
+from actlake.storage.guard import check_predicate
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 
-__all__ = ["check_corpus", "check_model", "check_pipeline"]
+__all__ = ["check_corpus", "check_cuts", "check_pipeline"]
 
 
-def check_corpus(corpus: str, source: Source) -> None:
-    """Refuse what ``ingest`` would refuse; reads all of the source. Raises InputError."""
+def check_corpus(corpus: str, source: Source, *, documents: bool) -> None:
+    """Refuse what ``ingest`` would refuse; reads all of the source. Raises InputError.
+
+    documents
+        Whether it is to have a rowset of documents, too.
+    """
     check_name("corpus", corpus)
+    if documents:
+        check_name("rowset", documents_name(corpus))
     examine_documents(read(source), source=source.path)
 
 
-def check_model(
+def check_cuts(lake: Lake, cuts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse what ``ingest_tokens`` would refuse of any of ``cuts``, its parameters.
+
+    Hashes the models' weights. Raises InputError.
+    """
+    named: dict[tuple[str, str], tuple[object, str]] = {}
+    for cut in cuts:
+        for kind, name, meant in _check_cut(lake, **cut):
+            known, source = named.setdefault((kind, name), (meant, cut["source"]))
+            if known != meant:
+                raise NameTakenError(
+                    f"the {kind} of {source} and that of {cut['source']} differ and would both be "
+                    f"called {name}; give one of the models another name"
+                )
+
+
+def _check_cut(
     lake: Lake,
     *,
     corpus: str,
@@ -36,40 +63,57 @@ def check_model(
     rowset: str | None = None,
     rows: str | None = None,
     trust_remote_code: bool = False,
-) -> None:
-    """Refuse what ``ingest_tokens`` would refuse; parameters as there.
-
-    Hashes the model's weights. Raises InputError.
-    """
+) -> list[tuple[str, str, object]]:
+    """What the rows and their tokenizer would be called, and what each means."""
     from actlake.flows.extraction import models, tokens
 
     facts = models.inspect_model(
         source, name=model, revision=revision, trust_remote_code=trust_remote_code
     )
     cut = facts.default_window if window is None else window
-    name = rowset_name(corpus, facts.tokenizer, cut) if rowset is None else rowset
-    if rows is not None:
-        name = chosen_name(name, mask_asked(lake, rows).name)
+    shown = None if cut == facts.default_window else cut
+    name = rowset_name(corpus, facts.tokenizer, shown) if rowset is None else rowset
     refuse_long_window(check_name("rowset", name), cut, facts)
+    if rows is not None:
+        check_name("rowset", chosen_name(name, mask_asked(lake, rows).name))
     refuse_taken_tokenizer(lake, facts)
     tokenizer = models.load_tokenizer(facts)
     tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=cut, overlap=overlap)
+    meant = facts.tokenizer_fingerprint
+    return [
+        ("tokenizer", facts.tokenizer, meant),
+        ("rowset", name, (meant, cut, overlap, windowing)),
+    ]
 
 
-def check_pipeline(lake: Lake, asked: PipelineFile) -> None:
-    """Refuse what the first steps of a pipeline would: its corpus, masks, models or their sites.
-
-    Reads all of the source, and writes the masks. Raises InputError.
+def check_pipeline(lake: Lake, asked: PipelineFile, *, new: bool) -> None:
+    """Refuse what a pipeline would after it has begun: of masks, models, sites and dictionaries,
+    and of the source, all of which is read, if the lake is ``new``. Raises InputError.
     """
     if asked.summary is not None and asked.summary.token_sets is not None:
         read_token_sets(Path(asked.summary.token_sets))
-    check_corpus(asked.corpus.name, asked.corpus.source)
+    if new:
+        documents = asked.documents is not None
+        check_corpus(asked.corpus.name, asked.corpus.source, documents=documents)
     for mask in asked.masks:
-        lake.create_mask(mask.name, mask.predicate)
+        check_predicate(mask.predicate, "tokens", con=lake.reading.connection())
+    made = {mask.name for mask in asked.masks}  # by the pipeline, so that the lake has none yet
+    cuts = [cut for cut in (cutting(asked, model) for model in asked.models) if cut]
+    check_cuts(lake, [cut | {"rows": None} if cut["rows"] in made else cut for cut in cuts])
+    widths = _widths(asked)
+    for one in asked.dictionaries:
+        if one.tensor in widths:
+            n_features = getattr(one, "n_features", None)
+            dictionary_size(one.method, one.tensor, widths[one.tensor], n_features, one.k)
+
+
+def _widths(asked: PipelineFile) -> dict[str, int]:
+    """Of each tensor that the models give, by what the file calls it."""
+    from actlake.flows.extraction.models import choose_device
+
+    widths = {}
     for model in asked.models:
-        if cut := cutting(asked, model):
-            check_model(lake, **cut)
-        sites_asked(
+        _, sites, _ = sites_asked(
             model.source,
             model.sites,
             model=model.name,
@@ -78,3 +122,6 @@ def check_pipeline(lake: Lake, asked: PipelineFile) -> None:
             random_weights=model.random_weights,
             trust_remote_code=model.trust_remote_code,
         )
+        choose_device(model.device)
+        widths |= {f"{model.name}:{site.alias}": site.width for site in sites}
+    return widths

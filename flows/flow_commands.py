@@ -94,7 +94,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     SOURCE is a file, folder or glob of text, JSON Lines, CSV, Parquet or Arrow.
     """
     from actlake.flows.execution import execute
-    from actlake.flows.first_checks import check_corpus, check_model
+    from actlake.flows.first_checks import check_corpus, check_cuts
     from actlake.flows.sources import Source
 
     reading = Source(
@@ -122,9 +122,8 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 
     def check(lake: "Lake", new: bool) -> None:
         if new:  # of another one the flow itself refuses what is faulty
-            check_corpus(options["corpus"], reading)
-        for model in options["models"]:
-            check_model(lake, **shared, source=model, **cutting)
+            check_corpus(options["corpus"], reading, documents=options["documents"])
+        check_cuts(lake, [shared | {"source": model} | cutting for model in options["models"]])
 
     lake = open_or_create(path, check)
     execute(runner, "ingest", lake, shared | {"source": reading})
@@ -288,11 +287,7 @@ def pipeline(path: Path, runner: str, file: Path) -> None:
 
     asked = read_pipeline(file)
 
-    def check(lake: "Lake", new: bool) -> None:
-        if new:
-            check_pipeline(lake, asked)
-
-    lake = open_or_create(path, check)
+    lake = open_or_create(path, lambda lake, new: check_pipeline(lake, asked, new=new))
     execute(runner, "pipeline", lake, {"file": file})
 
 

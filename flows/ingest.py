@@ -24,6 +24,7 @@ from actlake.storage.guard import check_predicate
 from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask, rows_where
+from actlake.storage.names import is_made
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
@@ -46,6 +47,7 @@ def ingest(lake: Lake, *, corpus: str, source: Source) -> None:
     name = source.path
     found: list[SourceReport] = []
     facts = examine_documents(read(source, report=found.append), source=name)
+    is_made(lake.reading.connection(), "corpora", corpus, facts.fingerprint)
     with lake.run("ingest", {"corpus": corpus, "source": name}, {corpus: facts.fingerprint}) as run:
         if run.done:
             say(f"ingest: corpus {corpus} found complete, {facts.documents:,} documents")

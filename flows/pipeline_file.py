@@ -12,7 +12,7 @@ from typing import Self
 
 from pydantic import ValidationError, model_validator
 
-from actlake.flows.default_names import tensor_name
+from actlake.flows.default_names import documents_name, tensor_name
 from actlake.flows.packages import PACKAGE
 from actlake.flows.pipeline_faults import fault, lower
 from actlake.flows.pipeline_tables import (
@@ -61,6 +61,8 @@ class PipelineFile(Table):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         _check_name("corpus.name", "corpus", self.corpus.name)
+        if self.documents is not None:
+            _check_name("corpus.name", "rowset", documents_name(self.corpus.name))
         self._check_models()
         masks = self._check_masks()
         for model in self.models:

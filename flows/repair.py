@@ -118,6 +118,9 @@ def _sources(models: Sequence[str]) -> dict[str, str]:
     for name, sign, source in pairs:
         if not (name and sign and source):
             raise InputError(f"{name + sign + source!r} says no model; give it as NAME=SOURCE")
+    names = [name for name, _, _ in pairs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"the model {twice[0]} is given twice; give it once")
     return {name: source for name, _, source in pairs}
 
 

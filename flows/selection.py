@@ -16,10 +16,13 @@ from actlake.flows.source_files import nearest
 from actlake.storage.corpora import Document
 from actlake.storage.errors import CorpusError, InputError, QueryError
 from actlake.storage.guard import check_predicate
+from actlake.storage.results import TimeLimit
 
 __all__ = ["Selection", "apportion", "select"]
 
 _PIECE_DOCUMENTS = 10_000
+LONGEST_SECONDS = 600.0
+"""That a condition may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +154,15 @@ def _holds(where: str, pieces: list[pa.Table], documents: int) -> NDArray[np.boo
         except pa.ArrowException as error:
             raise _mixed(name) from error
     table = pa.concat_tables([p for p in pieces if p.num_rows], promote_options="permissive")
-    con = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
+    settings = {"threads": 1, "enable_external_access": "false", "memory_limit": "2GB"}
+    con = duckdb.connect(config=settings)
     try:
         con.register("labels", table)
         check_predicate(where, "labels", con=con)
-        # SQL by definition, and checked to be one condition over the row.
-        found = con.execute(f"SELECT coalesce(({where}), false) AS kept FROM labels")  # noqa: S608
-        kept: NDArray[np.bool_] = np.asarray(found.fetchnumpy()["kept"], bool)
+        with TimeLimit(con, LONGEST_SECONDS).step():
+            # SQL by definition, and checked to be one condition over the row.
+            found = con.execute(f"SELECT coalesce(({where}), false) AS kept FROM labels")  # noqa: S608
+            kept: NDArray[np.bool_] = np.asarray(found.fetchnumpy()["kept"], bool)
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].rstrip(". ")
         raise QueryError(f"the condition {where!r} fails: {reason}") from error

@@ -210,6 +210,8 @@ def parameters(given: Sequence[str]) -> dict[str, Any]:
         name, equals, value = one.partition("=")
         if not equals or not name.isidentifier() or name in RESERVED:
             raise InputError(f"parameter {one!r} is not name=value; write -p limit=10")
+        if name in values:
+            raise InputError(f"the parameter {name} is given twice; give it once")
         # Words such as inf and nan are text: people look for tokens with them.
         whole, real = re.fullmatch(r"[+-]?\d+", value), re.fullmatch(NUMBER, value)
         values[name] = int(value) if whole else float(value) if real else value

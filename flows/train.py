@@ -27,10 +27,11 @@ from actlake.storage.errors import CorruptError, IncompleteError, InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, fingerprint
 from actlake.storage.lake import Lake
+from actlake.storage.names import is_made
 from actlake.storage.run import Run
 from actlake.storage.threads import default_threads
 
-__all__ = ["METHODS", "train"]
+__all__ = ["METHODS", "dictionary_size", "train"]
 
 METHODS = ("topk", "batchtopk", "pca", "random", "identity")
 SAMPLE_ROWS = 16_384
@@ -78,12 +79,7 @@ def train(
             f"tensor {tensor} lacks {len(missing)} of {len(rows.grid)} shards; "
             "finish its extraction first"
         )
-    size = _size(method, rows.width, n_features)
-    if not 1 <= k <= size:
-        raise InputError(
-            f"k is {k} and a {method} dictionary of {tensor} would have {size} features; choose "
-            f"k from 1 to {size}"
-        )
+    size = dictionary_size(method, tensor, rows.width, n_features, k)
     plain = dictionary_name(method, rows.model, rows.site, size)
     name = check_name("dictionary", plain if dictionary is None else dictionary)
     split = SplitRows(lake, rows, lake.mask(mask))
@@ -108,11 +104,12 @@ def train(
         )
         parameters |= asdict(settings) | {"batch_rows": batch_rows}
     inputs = {"tensor": rows.fingerprint, "mask": split.mask.fingerprint}
+    identity_of = fingerprint("dictionary", parameters, inputs)
+    is_made(lake.reading.connection(), "dictionaries", name, identity_of)
     with lake.run("train", {"dictionary": name, **parameters}, inputs) as run:
         if run.done:
             say(f"train: {name} found complete")
             return name
-        identity_of = fingerprint("dictionary", parameters, inputs)
         if run.exists("dictionaries", "dictionary", name, identity_of):
             # By a run that died before it could say that it was done.
             _checkpoint_file(run).unlink(missing_ok=True)
@@ -157,16 +154,21 @@ def train(
     return name
 
 
-def _size(method: str, width: int, n_features: int | None) -> int:
+def dictionary_size(method: str, tensor: str, width: int, n_features: int | None, k: int) -> int:
+    """Features of the dictionary; InputError if it cannot have so many, or keep ``k`` of them."""
     fixed = {"identity": width, "pca": 2 * width}.get(method)
-    if fixed is None:
-        return 4 * width if n_features is None else n_features
-    if n_features not in (None, fixed):
+    if fixed is not None and n_features not in (None, fixed):
         raise InputError(
             f"a {method} dictionary of rows of width {width} has {fixed} features, not "
             f"{n_features}; leave their number out"
         )
-    return fixed
+    size = fixed or n_features or 4 * width
+    if not 1 <= k <= size:
+        raise InputError(
+            f"k is {k} and a {method} dictionary of {tensor} would have {size} features; choose "
+            f"k from 1 to {size}"
+        )
+    return size
 
 
 def _train_autoencoder(

@@ -67,7 +67,10 @@ def back_up(root: Path, catalog: Catalog, claims: Claims, *, keep: int) -> Backu
     if keep < 1:
         raise InputError(f"a backup that is made is kept, so at least 1, not {keep}")
     if elsewhere := claims.database.backup_elsewhere():
-        raise InputError(f"{claims.database.catalog} is backed up there: run {elsewhere}")
+        raise InputError(
+            f"{claims.database.catalog} is backed up there: pin the newest snapshot with `actlake "
+            f"pin`, so that its files stay, and run {elsewhere}"
+        )
     refuse_links(root)  # one may have come since the lake was opened
     make_folder(root / FOLDER)
     with locked(root / FOLDER / LOCK):

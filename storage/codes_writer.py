@@ -54,6 +54,13 @@ class CodesPlan:
     dtype: str
     """Of the values: float16 or float32."""
 
+    def __post_init__(self) -> None:
+        """InputError for another dtype."""
+        if self.dtype not in ("float16", "float32"):
+            raise InputError(
+                f"values of codes are float16 or float32, not {self.dtype!r}; choose one"
+            )
+
     def fingerprint(self) -> str:
         return fingerprint(
             "codes", self.dictionary_fingerprint, self.tensor_fingerprint, self.dtype
@@ -77,8 +84,6 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
     codes.
     """
     check_name("codes", plan.name)
-    if plan.dtype not in ("float16", "float32"):
-        raise InputError(f"codes are stored as float16 or float32, not {plan.dtype!r}")
     run.hold(f"codes:{plan.name}")
     if run.exists("codes", "codes", plan.name, plan.fingerprint()):
         query = "SELECT id FROM codes WHERE codes = $name"

@@ -5,7 +5,7 @@ what keeps state or writes logs; and internals that trust their arguments (combi
 name that is on no list is refused, so a later DuckDB brings nothing in unread.
 """
 
-__all__ = ["AGGREGATES", "ROW_MAKERS", "SCALARS", "TABLE_FUNCTIONS", "VOLATILE"]
+__all__ = ["AGGREGATES", "GIANTS", "ROW_MAKERS", "SCALARS", "TABLE_FUNCTIONS", "VOLATILE"]
 
 SCALARS = frozenset(
     """
@@ -19,12 +19,12 @@ SCALARS = frozenset(
     concat_ws contains damerau_levenshtein decode editdist3 encode ends_with format format_bytes
     formatReadableDecimalSize formatReadableSize from_base64 from_binary from_hex get_bit hamming
     hash hex ilike_escape instr jaccard jaro_similarity jaro_winkler_similarity lcase left
-    left_grapheme len length length_grapheme levenshtein like_escape lower lpad ltrim md5
+    left_grapheme len length length_grapheme levenshtein like_escape lower ltrim md5
     md5_number md5_number_lower md5_number_upper mismatches nfc_normalize not_ilike_escape
     not_like_escape octet_length ord parse_dirname parse_dirpath parse_filename
     parse_formatted_bytes parse_path position prefix printf regexp_escape regexp_extract
     regexp_extract_all regexp_full_match regexp_matches regexp_replace regexp_split_to_array
-    repeat replace reverse right right_grapheme rpad rtrim set_bit sha1 sha256 split split_part
+    replace reverse right right_grapheme rtrim set_bit sha1 sha256 split split_part
     starts_with str_split str_split_regex string_split string_split_regex string_to_array
     strip_accents strlen strpos substr substring substring_grapheme suffix to_base to_base64
     to_binary to_hex translate trim ucase unbin unhex unicode upper url_decode url_encode
@@ -42,9 +42,9 @@ SCALARS = frozenset(
     array_has array_has_all array_has_any array_indexof array_inner_product array_intersect
     array_length array_negative_dot_product array_negative_inner_product array_pop_back
     array_pop_front array_position array_prepend array_push_back array_push_front array_reduce
-    array_resize array_reverse array_reverse_sort array_select array_slice array_sort
+    array_reverse array_reverse_sort array_select array_slice array_sort
     array_to_string array_transform array_unique array_value array_where array_zip filter flatten
-    generate_series grade_up list_aggr list_aggregate list_any_value list_append list_apply
+    grade_up list_aggr list_aggregate list_any_value list_append list_apply
     list_approx_count_distinct list_avg list_bit_and list_bit_or list_bit_xor list_bool_and
     list_bool_or list_cat list_concat list_contains list_cosine_distance list_cosine_similarity
     list_count list_distance list_distinct list_dot_product list_element list_entropy list_extract
@@ -52,9 +52,9 @@ SCALARS = frozenset(
     list_indexof list_inner_product list_intersect list_kurtosis list_kurtosis_pop list_last
     list_mad list_max list_median list_min list_mode list_negative_dot_product
     list_negative_inner_product list_pack list_position list_prepend list_product list_reduce
-    list_resize list_reverse list_reverse_sort list_select list_sem list_skewness list_slice
+    list_reverse list_reverse_sort list_select list_sem list_skewness list_slice
     list_sort list_stddev_pop list_stddev_samp list_string_agg list_sum list_transform list_unique
-    list_value list_var_pop list_var_samp list_where list_zip range reduce unpivot_list
+    list_value list_var_pop list_var_samp list_where list_zip reduce unpivot_list
     cardinality element_at map map_concat map_contains map_contains_entry map_contains_value
     map_entries map_extract map_extract_value map_from_entries map_keys map_values row
     struct_concat struct_contains struct_extract struct_extract_at struct_has struct_indexof
@@ -69,6 +69,9 @@ SCALARS = frozenset(
     """.casefold().split()
 )
 """Of one row: the same arguments, the same value."""
+
+GIANTS = frozenset("array_resize generate_series list_resize lpad range repeat rpad".split())
+"""Refused as scalars: one call fills the memory, and looks at no clock while it does."""
 
 AGGREGATES = frozenset(
     """

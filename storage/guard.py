@@ -8,10 +8,11 @@ node, every function and every kind of table name must be on a list here. What i
 DuckDB is refused until somebody has read what it does. ``sandboxed`` is the second wall.
 
 What this does not stop: a statement may use the memory, threads and seconds that it is given, and
-a single call that never looks up, such as one giant ``repeat``, runs on after its time (10 to 25 s
-measured) and takes memory that DuckDB does not count. Data that strangers send belongs in a child
-process with limits of its own. Whoever can write the catalog is trusted: tables are what it says.
-With a catalog in Postgres, a role that may only SELECT is the wall behind these two.
+a call that never looks up runs on after its time and takes memory that DuckDB does not count. Those
+that make much of little are refused; a ``replace`` in a ``replace`` can still. Data that strangers
+send belongs in a child process with limits of its own. Whoever can write the catalog is trusted:
+tables are what it says. With a catalog in Postgres, a role that may only SELECT is the wall behind
+these two.
 """
 
 import json
@@ -25,7 +26,14 @@ import numpy as np
 
 from actlake.storage.duck import LAKE, first_row, literal, one_line
 from actlake.storage.errors import FormatError, QueryError
-from actlake.storage.functions import AGGREGATES, ROW_MAKERS, SCALARS, TABLE_FUNCTIONS, VOLATILE
+from actlake.storage.functions import (
+    AGGREGATES,
+    GIANTS,
+    ROW_MAKERS,
+    SCALARS,
+    TABLE_FUNCTIONS,
+    VOLATILE,
+)
 from actlake.storage.results import Result, TimeLimit
 
 __all__ = ["check_predicate", "check_select", "run_select", "sandboxed"]
@@ -48,7 +56,7 @@ _PARTS = frozenset(
     "LIMIT_PERCENT_MODIFIER ORDER_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING".split()
 )
 
-_CALLABLE = SCALARS | AGGREGATES | ROW_MAKERS | TABLE_FUNCTIONS | VOLATILE
+_CALLABLE = SCALARS | AGGREGATES | ROW_MAKERS | VOLATILE
 _NAME = re.compile(r"[^\W\d]\w*")
 _SYSTEM_TABLE = re.compile(r"(duckdb_|ducklake_|pg_|pragma_|sqlite_|__)", re.IGNORECASE)
 _SCHEMAS = {("", ""), ("", "main"), ("", LAKE), (LAKE, "main")}
@@ -237,9 +245,12 @@ def _refusal(con: duckdb.DuckDBPyConnection, sql: str, message: str) -> str:
 
 def _checked(sql: str) -> Node:
     statement = _statement(sql)
-    for node in _nodes(statement["node"]):
+    of_tables: set[int] = set()
+    for node in _nodes(statement["node"]):  # each before what is in it
         kind, part = node.get("class"), node.get("type")
-        if kind is not None:
+        if id(node) in of_tables:
+            _check_function(node, TABLE_FUNCTIONS, "the table function")
+        elif kind is not None:
             _check_expression(node)
         elif isinstance(part, str):
             if part not in _TABLES | _PARTS and not part.endswith("_TYPE_INFO"):
@@ -247,7 +258,7 @@ def _checked(sql: str) -> Node:
             if part == "BASE_TABLE":
                 _check_table(node)
             elif part == "TABLE_FUNCTION":
-                _check_function(node["function"], TABLE_FUNCTIONS, "the table function")
+                of_tables.add(id(node["function"]))
             elif part == "SHOW_REF" and not node["query"] and node["table_name"] != '"tables"':
                 raise QueryError("use SHOW TABLES or DESCRIBE with a table's name")
     return statement
@@ -280,6 +291,11 @@ def _check_expression(node: Node) -> None:
 def _check_function(node: Node, allowed: frozenset[str], what: str) -> None:
     name = str(node.get("function_name"))
     if name.casefold() not in allowed:
+        if name.casefold() in GIANTS:
+            raise QueryError(
+                f"{what} {name} is refused here, since one call can fill the memory; take rows "
+                "FROM range(n) instead"
+            )
         raise QueryError(
             f"{what} {name} is refused here; only functions of their arguments may run"
         )

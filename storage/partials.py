@@ -10,7 +10,7 @@ from xxhash import xxh3_128_hexdigest
 
 from actlake.storage.arrays import sound_content
 from actlake.storage.durable import Digest
-from actlake.storage.errors import BusyError
+from actlake.storage.errors import BusyError, CorruptError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import new_id
 from actlake.storage.reading import Reading
@@ -115,6 +115,11 @@ def stored_partials(
     parameters = {"codes": codes, "mask": mask, "versions": versions}
     reading.table("partials", codes=(codes, codes))
     rows = reading.connection().execute(query, parameters).fetchall()
+    if any(value is None for row in rows for value in row):  # which no column allows
+        raise CorruptError(
+            f"partials of {codes} are not what was committed; run `actlake verify` and restore a "
+            "backup"
+        )
     return {
         (statistic, shard): (path, Digest(size, hash_))
         for statistic, shard, path, size, hash_ in rows

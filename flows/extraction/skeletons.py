@@ -29,8 +29,8 @@ def sites_of(facts: ModelFacts, sites: Sequence[str], attention: str) -> tuple[l
     try:
         try:
             return found("meta")
-        except (NotImplementedError, RuntimeError):
-            # What some compute depends on what is in a tensor, and on meta nothing is.
+        except (NotImplementedError, RuntimeError, TypeError):
+            # What some compute depends on what is in a tensor, or on the token that pads.
             _refuse_large(facts, skeleton(facts, attention))
             return found("cpu")
     except (LakeError, MemoryError):

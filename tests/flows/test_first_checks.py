@@ -1,7 +1,9 @@
 """A lake is made only once nothing that can be told beforehand is wrong."""
 
 import json
+import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from actlake.flows import first_checks
 from actlake.flows.sources import Source
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
+from tests.flows.extraction.conftest import toy_tokenizer
 
+SITE = "m:resid_post.1"
 Tiny = Callable[[str], Path]
 
 PIPELINE = """
@@ -49,6 +53,8 @@ def sources(tmp_path: Path) -> Path:
         (("good.jsonl", "--text", "body"), "body"),
         (("good.jsonl", "--where", "nothing > 3"), "nothing"),
         (("good.jsonl", "--corpus", "../c"), "corpus"),
+        (("good.jsonl", "--corpus", "c" * 115, "--documents"), "no name for a rowset"),
+        (("good.jsonl", "--model", "{tiny}", "--model", "{other}"), "both be called tiny-llama"),
         (("good.jsonl", "--model", "no/model"), "no/model"),
         (("good.jsonl", "--model", "{tiny}", "--window", "9999"), "smaller --window"),
         (("good.jsonl", "--model", "{tiny}", "--window", "8", "--overlap", "8"), "overlap"),
@@ -59,7 +65,10 @@ def sources(tmp_path: Path) -> Path:
 def test_ingest__that_is_refused_leaves_no_lake(
     sources: Path, tiny: Tiny, cli: Cli, words: tuple[str, ...], message: str
 ) -> None:
-    source, *others = (word.format(tiny=tiny("llama")) for word in words)
+    other = sources / "other" / "tiny-llama"
+    shutil.copytree(tiny("llama"), other)
+    toy_tokenizer(0, 1).save_pretrained(other)
+    source, *others = (word.format(tiny=tiny("llama"), other=other) for word in words)
     corpus = () if "--corpus" in others else ("--corpus", "c")
     before = sorted(sources.iterdir())
     assert message in refused(cli(sources / "lake", "ingest", sources / source, *corpus, *others))
@@ -69,6 +78,10 @@ def test_ingest__that_is_refused_leaves_no_lake(
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
+        ("site", "resid_pots.2", "did you mean resid_post.2"),
+        ("more", f"[[dictionaries]]\nmethod = 'topk'\ntensor = '{SITE}'\nk = 70", "k is 70 and a"),
+        ("more", f"[[dictionaries]]\nmethod = 'pca'\ntensor = '{SITE}'\nk = 33", "k is 33 and a"),
+        ("more", 'device = "abacus"', "no device 'abacus'"),
         ("source", "gone.jsonl", "gone.jsonl"),
         ("source", "blank.jsonl", "has no text"),
         ("predicate", "bogus > 1", "bogus"),
@@ -79,16 +92,26 @@ def test_ingest__that_is_refused_leaves_no_lake(
         ("more", '[summary]\nmasks = ["all"]\ntoken_sets = "gone.toml"', "gone.toml"),
     ],
 )
-def test_pipeline__that_is_refused_leaves_no_lake(
+def test_pipeline__that_is_refused_changes_nothing(
     sources: Path, tiny: Tiny, cli: Cli, key: str, value: str, message: str
 ) -> None:
     good = {"source": "good.jsonl", "predicate": "position > 1", "model": tiny("llama")}
     said = good | {"site": "resid_post.1", "more": "", key: value}
     file = sources / "pipeline.toml"
     file.write_text(PIPELINE.format(**said), "utf-8")
-    before = sorted(sources.iterdir())
+    if value.endswith(("pots.2", "70")):  # where there is a lake, too
+        ok(cli(sources / "lake", "init"))
+    before, snapshot = sorted(sources.iterdir()), _snapshot(sources / "lake")
     assert message in refused(cli(sources / "lake", "pipeline", file))
     assert sorted(sources.iterdir()) == before
+    assert _snapshot(sources / "lake") == snapshot
+
+
+def _snapshot(path: Path) -> int | None:
+    if not path.exists():
+        return None
+    with closing(Lake.open(path)) as lake:
+        return lake.newest_snapshot()
 
 
 def test_what_is_right__makes_the_lake(sources: Path, tiny: Tiny, cli: Cli) -> None:
@@ -102,7 +125,7 @@ def test_what_is_right__makes_the_lake(sources: Path, tiny: Tiny, cli: Cli) -> N
 def test_place__that_cannot_be_one_is_told_before_the_source_is_read(
     sources: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(first_checks, "check_corpus", lambda *_: pytest.fail("was read"))
+    monkeypatch.setattr(first_checks, "check_corpus", lambda *_, **__: pytest.fail("was read"))
     (sources / "taken").mkdir()
     (sources / "taken" / "file").write_text("mine")
     line = ("ingest", sources / "good.jsonl", "--corpus", "c")
@@ -114,9 +137,9 @@ def test_lake__that_another_makes_meanwhile_is_taken(
 ) -> None:
     check = first_checks.check_corpus
 
-    def slow(corpus: str, source: Source) -> None:
+    def slow(corpus: str, source: Source, *, documents: bool) -> None:
         Lake.create(sources / "lake").close()
-        check(corpus, source)
+        check(corpus, source, documents=documents)
 
     monkeypatch.setattr(first_checks, "check_corpus", slow)
     ok(cli(sources / "lake", "ingest", sources / "good.jsonl", "--corpus", "c"))

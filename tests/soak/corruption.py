@@ -161,10 +161,10 @@ def attack_generations(
 
 
 def attack_pairs(subject: Subject, attempts: int, random: np.random.Generator) -> Outcome:
-    """Swap two whole shards of one array, whose trailers fit."""
+    """Swap two whole shards of one array, or two files of postings."""
     seen, started = Seen(), time.monotonic()
     arrays: dict[tuple[str, str], list[CommittedFile]] = {}
-    for kind in ("tensor chunks", "rowset chunks"):  # those of codes differ in size
+    for kind in (*SHARDS, "postings"):
         for file in subject.kinds[kind]:
             arrays.setdefault((kind, str(Path(file.path).parent)), []).append(file)
     pairs = [

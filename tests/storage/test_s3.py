@@ -19,6 +19,7 @@ from tests.s3 import Objects, fork_objects
 from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.protocol import ProtocolTests
 from tests.storage.conformance.run import RunTests
+from tests.storage.conformance.shards import ShardTests
 from tests.storage.conformance.store import StoreTests
 from tests.storage.s3_victims import CODES, KILLS, VALUES, killed, prepare
 
@@ -51,6 +52,16 @@ def fresh(empty: Path, postgres: Server, s3: Objects, tmp_path: Path) -> Iterato
 
 class TestS3Catalog(CatalogTests):
     pass
+
+
+class TestS3Shards(ShardTests):
+    @pytest.fixture
+    def pair(self, empty: Path, postgres: Server, s3: Objects, tmp_path: Path) -> tuple[Path, Path]:
+        ours, theirs = (
+            fork_objects(empty, fork_lake(postgres, empty, tmp_path / name), s3)
+            for name in ("ours", "theirs")
+        )
+        return ours, theirs
 
 
 class TestS3Run(RunTests):

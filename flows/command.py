@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from errno import EPIPE
+from logging import ERROR, getLogger
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,8 @@ class LakeCommand(OneLine):
         from actlake.flows.visible import line
         from actlake.storage.errors import LakeError
 
+        # It says so where its thread takes longer than a moment to end, which harms nothing.
+        getLogger("zarr.core.sync").setLevel(ERROR)
         try:
             return super().invoke(ctx)
         except LakeError as error:

@@ -111,7 +111,7 @@ def _widths(asked: PipelineFile) -> dict[str, int]:
     """Of each tensor that the models give, by what the file calls it."""
     from actlake.flows.extraction.models import choose_device
 
-    widths = {}
+    widths: dict[str, int] = {}
     for model in asked.models:
         _, sites, _ = sites_asked(
             model.source,

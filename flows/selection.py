@@ -154,7 +154,11 @@ def _holds(where: str, pieces: list[pa.Table], documents: int) -> NDArray[np.boo
         except pa.ArrowException as error:
             raise _mixed(name) from error
     table = pa.concat_tables([p for p in pieces if p.num_rows], promote_options="permissive")
-    settings = {"threads": 1, "enable_external_access": "false", "memory_limit": "2GB"}
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 1,
+        "enable_external_access": "false",
+        "memory_limit": "2GB",
+    }
     con = duckdb.connect(config=settings)
     try:
         con.register("labels", table)

@@ -24,16 +24,9 @@ from typing import Any
 import duckdb
 import numpy as np
 
+from actlake.storage import functions
 from actlake.storage.duck import LAKE, first_row, literal, one_line
 from actlake.storage.errors import FormatError, QueryError
-from actlake.storage.functions import (
-    AGGREGATES,
-    GIANTS,
-    ROW_MAKERS,
-    SCALARS,
-    TABLE_FUNCTIONS,
-    VOLATILE,
-)
 from actlake.storage.results import Result, TimeLimit
 
 __all__ = ["check_predicate", "check_select", "run_select", "sandboxed"]
@@ -56,7 +49,7 @@ _PARTS = frozenset(
     "LIMIT_PERCENT_MODIFIER ORDER_MODIFIER ORDER_DEFAULT ASCENDING DESCENDING".split()
 )
 
-_CALLABLE = SCALARS | AGGREGATES | ROW_MAKERS | VOLATILE
+_CALLABLE = functions.SCALARS | functions.AGGREGATES | functions.ROW_MAKERS | functions.VOLATILE
 _NAME = re.compile(r"[^\W\d]\w*")
 _SYSTEM_TABLE = re.compile(r"(duckdb_|ducklake_|pg_|pragma_|sqlite_|__)", re.IGNORECASE)
 _SCHEMAS = {("", ""), ("", "main"), ("", LAKE), (LAKE, "main")}
@@ -103,12 +96,12 @@ def check_predicate(
                 f"the predicate {predicate!r} holds a {_words(kind)}, which it cannot; "
                 "write a condition over the columns of a row"
             )
-        if str(node.get("function_name", "+")).casefold() not in SCALARS:
+        if str(node.get("function_name", "+")).casefold() not in functions.SCALARS:
             raise QueryError(f"a predicate cannot call {node['function_name']}; it sees one row")
         path = [str(name).casefold() for name in node.get("column_names", ())]
         if path[1:] and path[0] in (LAKE, table.casefold()):
             raise QueryError(f"the predicate {predicate!r} must name columns without their table")
-        if path[:1] and path[0] in VOLATILE and path[0].startswith(("current", "local")):
+        if path[:1] and path[0] in functions.VOLATILE and path[0].startswith(("current", "local")):
             raise QueryError(f"a predicate cannot depend on {path[0]}; it sees one row")
     if con is not None:
         try:
@@ -249,7 +242,7 @@ def _checked(sql: str) -> Node:
     for node in _nodes(statement["node"]):  # each before what is in it
         kind, part = node.get("class"), node.get("type")
         if id(node) in of_tables:
-            _check_function(node, TABLE_FUNCTIONS, "the table function")
+            _check_function(node, functions.TABLE_FUNCTIONS, "the table function")
         elif kind is not None:
             _check_expression(node)
         elif isinstance(part, str):
@@ -291,7 +284,7 @@ def _check_expression(node: Node) -> None:
 def _check_function(node: Node, allowed: frozenset[str], what: str) -> None:
     name = str(node.get("function_name"))
     if name.casefold() not in allowed:
-        if name.casefold() in GIANTS:
+        if name.casefold() in functions.GIANTS:
             raise QueryError(
                 f"{what} {name} is refused here, since one call can fill the memory; take rows "
                 "FROM range(n) instead"

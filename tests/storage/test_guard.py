@@ -237,23 +237,6 @@ def test_python_variables__are_not_tables(con: duckdb.DuckDBPyConnection) -> Non
         run_select(own(con), "SELECT * FROM secret")
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        *("repeat('x', 9)", "lpad('x', 9, 'y')", "Rpad('x', 9, 'y')", "range(9)", "main.range(9)"),
-        *("generate_series(1, 9)", "list_resize([1], 9)", "array_resize([1], 9)"),
-    ],
-)
-def test_call__that_can_fill_the_memory_is_refused(
-    call: str, con: duckdb.DuckDBPyConnection
-) -> None:
-    for sql in (f"SELECT {call}", f"SELECT 1 FROM range(3) t(i) WHERE {call} IS NULL"):
-        with pytest.raises(QueryError, match="can fill the memory; take rows FROM range"):
-            run_select(con, sql)
-    with pytest.raises(QueryError, match=r"cannot call|can fill the memory"):
-        check_predicate(f"{call} IS NULL", "tokens", con=con)
-
-
 def test_sandboxed__reads_no_file_outside_even_without_the_parser(
     con: duckdb.DuckDBPyConnection, root: Path
 ) -> None:

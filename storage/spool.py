@@ -160,7 +160,7 @@ def _written(folder: Path, blocks: Iterator[Columns]) -> tuple[_Segment, bool]:
     hashers = {name: xxhash.xxh3_128() for name in ROW_COLUMNS}
     count, rows, more = 0, 0, False
     until = time.monotonic() + SAVE_SECONDS
-    with ExitStack() as files, writing(folder):
+    with writing(folder), ExitStack() as files:  # to close a file writes, too
         folder.mkdir()
         opened = {name: files.enter_context((folder / name).open("xb")) for name in ROW_COLUMNS}
         for block in blocks:

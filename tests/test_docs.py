@@ -11,17 +11,23 @@ A Markdown file becomes one Python script with the same line numbers, run in the
 - `sql`: one SELECT, run by `lake.sql` on `demo-lake`.
 - `toml`: must parse.
 - `text` and every other language is not run. A block without a language is refused.
+
+A line that starts with `actlake` or `$ actlake` must parse, in a `text` block too: its command,
+options and arguments are those that there are.
 """
 
 import os
 import re
 import shlex
 import sys
+from itertools import takewhile
 from pathlib import Path
 from textwrap import dedent
 
+import click
 import pytest
 
+from actlake.flows.cli import main
 from tests.forked import child
 
 ROOT = Path(__file__).parents[1]
@@ -136,6 +142,48 @@ def test_document__runs(document: Path, doc_lake: Path) -> None:
     run(document.read_text(), document.relative_to(ROOT).as_posix(), doc_lake)
 
 
+def refused(markdown: str) -> list[str]:
+    """What the command line says of the lines of ``markdown`` that it could not take."""
+    found = []
+    for block in BLOCK.finditer(markdown):
+        if block[2].strip() not in ("text", "bash", "console"):
+            continue
+        start = markdown.count("\n", 0, block.start(3)) + 1
+        for offset, command in commands(dedent(block[3]), prompt=False):
+            line = command.removeprefix("$ ")
+            if line.startswith("actlake "):
+                try:
+                    parse(words(line))
+                except (click.ClickException, ValueError) as error:
+                    found.append(f"line {start + offset}: {error}")
+    return found
+
+
+def words(line: str) -> list[str]:
+    """The words of the first command in ``line``, without its name and without what only a shell
+    takes; raises ValueError where a quotation does not end."""
+    lexer = shlex.shlex(line.replace("\\\n", ""), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    lexer.commenters = ""  # which would begin within a word too
+    return [*takewhile(lambda word: not word.startswith((*"|&;<>#",)), lexer)][1:]
+
+
+def parse(words: list[str]) -> None:
+    """Parse a line as `actlake` would, and do nothing; raises ClickException if it would."""
+    try:
+        with main.make_context("actlake", words) as context:
+            name, command, rest = main.resolve_command(context, [*words])
+            assert command is not None
+            command.make_context(name, rest, parent=context)
+    except click.exceptions.Exit:  # as --help and --version do
+        return
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.relative_to(ROOT).as_posix())
+def test_document__has_only_commands_that_parse(document: Path) -> None:
+    assert refused(document.read_text()) == []
+
+
 GOOD = """\
 # Title
 ```python
@@ -213,3 +261,40 @@ def test_run__fails_for_a_bad_block(old: str, new: str, tmp_path: Path) -> None:
 def test_script__refuses_what_it_cannot_run(old: str, new: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         script(GOOD.replace(old, new))
+
+
+LINES = "```text\n{}\n```\n- in a list\n  ```console\n  $ actlake --version\n  ```\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "actlake show topk:m:s:8@c 7 --limit 3 --lake nowhere",
+        "$ actlake ls -h",
+        "actlake ls \\\n    --lake nowhere  # and so on",
+        'actlake sql "SELECT 1 > 0 | 2" --format csv | head > one.csv',
+        "actlake log > log.txt && rm log.txt; actlake no-such-command",
+        "what actlake no-such-command prints",
+    ],
+)
+def test_refused__takes_what_parses(line: str) -> None:
+    assert refused(LINES.format(line)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("actlake no-such-command", "No such command 'no-such-command'"),
+        ("$ actlake ls --no-such-option", "No such option '--no-such-option'"),
+        ("actlake ls \\\n    --no-such-option", "No such option '--no-such-option'"),
+        ("actlake show codes", "Missing argument 'FEATURE'"),
+        ("actlake show codes seven", "'seven' is not a valid integer"),
+        ("actlake log --limit 1 --limit 2", "--limit is given 2 times"),
+        ("actlake sql 'SELECT 1", "No closing quotation"),
+    ],
+)
+def test_refused__says_what_does_not_parse(line: str, message: str) -> None:
+    for markdown in (LINES.format(line), LINES.format(line).replace("text", "bash")):
+        [found] = refused(f"# Title\n{markdown}")
+        assert found.startswith("line 3: ")
+        assert message in found

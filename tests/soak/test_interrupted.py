@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from actlake.flows.cli import main
 from tests.flows.commands import refused
-from tests.flows.scenes import Stage
-from tests.flows.victims import STEPS
+from tests.flows.scenes import Stage, resumed
+from tests.flows.victims import STEPS, Attack, Ended, Victim
 from tests.soak import disk
 from tests.soak.crashes import attempt
 
@@ -41,6 +41,7 @@ FEW = {
     "train": ("train:5", "end:1"),
 }
 """Those that every test run has."""
+SEVEN = 7
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +70,21 @@ def test_flow__killed_at_steps(
 
 
 def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) -> None:
-    seconds = stage.right("extract").ended.seconds
-    moments = np.random.default_rng(0).uniform(0.1, 0.4, 7) * seconds
-    found = attempt((stage, "extract", [{"after": one} for one in moments]), tmp_path / "lake")
-    assert found.wrong == ()
-    assert found.kills > 3  # a run that is resumed often enough comes to its end
-    for part in (0.5, 0.7, 0.9):  # each on a lake of its own, of which most is there by then
+    """Seven times on one lake, early moments first, and once on each of three more."""
+    right, scene = stage.right("extract"), stage.scenes["extract"]
+    random, seconds = np.random.default_rng(0), right.ended.seconds
+    lake = stage.start("extract", tmp_path / "lake")
+    moments = [*np.sort(random.uniform(0.3, 1, SEVEN)) * seconds]
+    ended: list[Ended] = []
+    while moments:
+        ended.append(Victim(scene.flow, lake, Attack(after=moments.pop(0))).end())
+        assert ended[-1].error is None
+        if not ended[-1].killed:  # a resumed run is shorter, and this one came to its end
+            assert len(ended) < 3 * SEVEN
+            moments.append(random.uniform(0.3, 0.9) * ended[-1].seconds)
+    assert sum(one.killed for one in ended) == SEVEN
+    assert resumed(scene, lake, right, *ended) == []
+    for part in (0.7, 0.8, 0.9):  # the first seven tenths are for loading what extracts
         late = attempt((stage, "extract", [{"after": part * seconds}]), tmp_path / "late")
         assert (late.wrong, late.kills) == ((), 1)
 

@@ -186,3 +186,13 @@ def test_disk_and_bad_blocks__are_told(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskError, match=r"cannot be written .*; make room there"):
         Spool(tmp_path / "x", "b").fill([block(0, 3)])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_disk_that_is_full_as_files_are_closed__is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was buffered is written again then, and refused again."""
+    monkeypatch.setattr(Path, "open", lambda _path, _mode: open("/dev/full", "wb"))  # noqa: SIM115, PTH123
+    with pytest.raises(DiskError, match=r"cannot be written .*; make room there"):
+        Spool(tmp_path / "x", "b").fill([block(0, 3)])

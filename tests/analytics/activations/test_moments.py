@@ -1,3 +1,6 @@
+from functools import reduce
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -5,6 +8,8 @@ import scipy.stats
 from actlake.analytics.activations.gram import Gram
 from actlake.analytics.activations.moments import Moments
 from actlake.analytics.statistic import merge_in_order
+from actlake.storage.csr import csr_from_dense
+from tests.analytics.law_cases import CASES, FEATURES, WIDTH, Rows
 
 
 def test_moments__recovers_planted_mean_and_variance() -> None:
@@ -65,3 +70,36 @@ def test_gram__equals_numpy_far_from_the_origin() -> None:
     np.testing.assert_allclose(found.mean, rows.mean(axis=0), rtol=1e-12)
     assert found.count == 9000
     assert np.isnan(Gram.empty(2).covariance()).all()
+
+
+def planted_rows(n: int) -> Rows:
+    """``n`` rows in documents of 25, with skewed values, so that no power sum nearly cancels."""
+    rng = np.random.default_rng(6)
+    fires = rng.random((n, FEATURES)) < np.linspace(0.02, 0.6, FEATURES)
+    row = np.arange(n)
+    return Rows(
+        1000,
+        csr_from_dense(rng.lognormal(0, 2, (n, FEATURES)) * fires, dtype="float32"),
+        rng.random(n) < 0.7,
+        rng.integers(0, 6, n),
+        rng.lognormal(0, 1, (n, WIDTH)),
+        rng.lognormal(0, 1, (n, WIDTH)),
+        row // 25,
+        np.where(row % 25 == 24, 25, 0),
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_any_state__is_the_same_from_one_chunk_from_seven_and_from_their_reverse(name: str) -> None:
+    """analytics.G1: every number to 1e-9 of itself, where the laws allow that of the largest."""
+    case, rows = CASES[name], planted_rows(10_000)
+    cuts = np.sort(np.random.default_rng(7).choice(np.arange(1, 10_000), 6, replace=False))
+    seven = [case.of(rows.cut(a, b)) for a, b in pairwise([0, *cuts.tolist(), 10_000])]
+    whole = case.of(rows).arrays()
+    assert any(array.size for array in whole.values())
+    for chunks in (seven, seven[::-1]):
+        for found in (merge_in_order(chunks), reduce(lambda a, b: a.merge(b), chunks)):
+            arrays = found.arrays()
+            assert arrays.keys() == whole.keys()
+            for part, array in whole.items():
+                np.testing.assert_allclose(arrays[part], array, rtol=1e-9, atol=0, err_msg=part)

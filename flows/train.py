@@ -162,7 +162,7 @@ def dictionary_size(method: str, tensor: str, width: int, n_features: int | None
             f"a {method} dictionary of rows of width {width} has {fixed} features, not "
             f"{n_features}; leave their number out"
         )
-    size = fixed or n_features or 4 * width
+    size = fixed or (4 * width if n_features is None else n_features)
     if not 1 <= k <= size:
         raise InputError(
             f"k is {k} and a {method} dictionary of {tensor} would have {size} features; choose "

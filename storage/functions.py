@@ -44,7 +44,7 @@ SCALARS = frozenset(
     array_pop_front array_position array_prepend array_push_back array_push_front array_reduce
     array_reverse array_reverse_sort array_select array_slice array_sort
     array_to_string array_transform array_unique array_value array_where array_zip filter flatten
-    grade_up list_aggr list_aggregate list_any_value list_append list_apply
+    generate_series grade_up list_aggr list_aggregate list_any_value list_append list_apply
     list_approx_count_distinct list_avg list_bit_and list_bit_or list_bit_xor list_bool_and
     list_bool_or list_cat list_concat list_contains list_cosine_distance list_cosine_similarity
     list_count list_distance list_distinct list_dot_product list_element list_entropy list_extract
@@ -54,7 +54,7 @@ SCALARS = frozenset(
     list_negative_inner_product list_pack list_position list_prepend list_product list_reduce
     list_reverse list_reverse_sort list_select list_sem list_skewness list_slice
     list_sort list_stddev_pop list_stddev_samp list_string_agg list_sum list_transform list_unique
-    list_value list_var_pop list_var_samp list_where list_zip reduce unpivot_list
+    list_value list_var_pop list_var_samp list_where list_zip range reduce unpivot_list
     cardinality element_at map map_concat map_contains map_contains_entry map_contains_value
     map_entries map_extract map_extract_value map_from_entries map_keys map_values row
     struct_concat struct_contains struct_extract struct_extract_at struct_has struct_indexof
@@ -70,7 +70,7 @@ SCALARS = frozenset(
 )
 """Of one row: the same arguments, the same value."""
 
-GIANTS = frozenset("array_resize generate_series list_resize lpad range repeat rpad".split())
+GIANTS = frozenset("array_resize list_resize lpad repeat rpad".split())
 """Refused as scalars: one call fills the memory, and looks at no clock while it does."""
 
 AGGREGATES = frozenset(

@@ -60,6 +60,7 @@ def test_at__answers_as_when_it_was_the_newest(place: Place, tmp_path: Path) -> 
                 assert history.answers(past) == answers
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @with_servers
 def test_snapshot__answers_other_machines_until_they_withdraw_what_it_held(

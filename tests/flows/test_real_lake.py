@@ -100,12 +100,14 @@ def test_500_random_rows__are_the_models(
             total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
             assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
     assert [str(fault) for fault in lake.verify()] == []
+    early = [site for site in sites if not site.endswith(f".{layers[-1]}")]  # every kind of them
+    assert len(early) == 1 + 8
     for dtype in ("float16", "bfloat16"):
         other = Lake.open(tmp_path / dtype)
         names = extract(
-            other, source=source, model="m", sites=sites, corpus="c", window=48, dtype=dtype
+            other, source=source, model="m", sites=early, corpus="c", window=48, dtype=dtype
         )
-        for site, name in zip(sites, names, strict=True):
+        for site, name in zip(early, names, strict=True):
             half = other.tensor(name).rows(sample)
             assert half.dtype.name == dtype
             apart = steps_apart(half, right[site][sample].astype(half.dtype))

@@ -54,6 +54,7 @@ class TestS3Catalog(CatalogTests):
     pass
 
 
+@pytest.mark.soak
 class TestS3Shards(ShardTests):
     @pytest.fixture
     def pair(self, empty: Path, postgres: Server, s3: Objects, tmp_path: Path) -> tuple[Path, Path]:

@@ -1,6 +1,6 @@
 """What a model computes, by hooks and windows written out for the tests alone."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,3 +140,23 @@ def steps_apart(found: NDArray[Any], right: NDArray[Any]) -> NDArray[np.int64]:
 def all_texts(lake: Lake) -> list[str]:
     rows = lake.sql("SELECT text FROM documents WHERE corpus = 'c' ORDER BY document").rows()
     return [str(text) for (text,) in rows]
+
+
+def pooled_rows(
+    model: Any, tokenizer: Any, texts: Sequence[str], size: int
+) -> dict[str, NDArray[np.float32]]:
+    """Each pooled site's row of each text, from windows of ``size`` that are run one by one."""
+    ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
+    before, after = ([] if token is None else [token] for token in ends)
+    room = size - len(before) - len(after)
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    for text in texts:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        parts = [before + ids[at : at + room] + after for at in range(0, len(ids), room)]
+        with torch.inference_mode():
+            hidden = [model(torch.tensor([one])).last_hidden_state[0].numpy() for one in parts]
+        content = np.concatenate([rows[len(before) : len(rows) - len(after)] for rows in hidden])
+        rows = (content.mean(axis=0), content.max(axis=0), content[-1], hidden[0][0])
+        for kind, row in zip(("mean", "max", "last", "cls"), rows, strict=True):
+            found.setdefault(f"pooled.{kind}", []).append(row)
+    return {site: np.stack(rows) for site, rows in found.items()}

@@ -13,13 +13,14 @@ from transformers import AutoModel, AutoTokenizer
 from actlake.flows.compare import compare
 from actlake.flows.extract import extract
 from actlake.flows.extraction.models import inspect_model
-from actlake.flows.ingest import ingest, ingest_tokens
+from actlake.flows.ingest import ingest, ingest_documents, ingest_tokens
 from actlake.flows.sources import Source
 from actlake.storage.lake import Lake
 from tests.flows.references import (
     all_texts,
     bert_taps,
     llama_taps,
+    pooled_rows,
     reference,
     steps_apart,
     windows,
@@ -99,6 +100,13 @@ def test_500_random_rows__are_the_models(
         for i in layers:
             total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
             assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
+    ingest_documents(lake, corpus="c")
+    pooled = pooled_rows(model, tokenizer, all_texts(lake), 48)
+    names = extract(
+        lake, source=source, model="m", sites=[*pooled], corpus="c", window=48, dtype="float32"
+    )
+    for site, name in zip(pooled, names, strict=True):
+        assert worst(lake.tensor(name)[:], pooled[site]) <= 1e-5, site
     assert [str(fault) for fault in lake.verify()] == []
     early = [site for site in sites if not site.endswith(f".{layers[-1]}")]  # every kind of them
     assert len(early) == 1 + 8

@@ -35,6 +35,7 @@ def test_old_lake__says_what_it_said(file: Path, tmp_path: Path) -> None:
         assert [*lake.verify()] == []
 
 
+@pytest.mark.soak
 def test_said__tells_a_lake_with_another_value(tmp_path: Path) -> None:
     path, then = unpack(write(tmp_path), tmp_path)
     with closing(Lake.open(path)) as lake:

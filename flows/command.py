@@ -124,11 +124,14 @@ class LakeCommand(OneLine):
 
     def _refuse_same(self, ctx: click.Context) -> None:
         """What may be given several times means each once, so twice is a slip."""
-        for one in self.params:
-            many = one.multiple or one.nargs == -1
-            values = [str(value) for value in ctx.params.get(str(one.name)) or ()] if many else []
-            if len({*values}) < len(values):
-                twice = next(value for value in values if values.count(value) > 1)
+        many = [str(one.name) for one in self.params if one.multiple or one.nargs == -1]
+        given = [[*map(str, ctx.params.get(name) or ())] for name in many]
+        if not any(given):  # nothing is imported for a plain line
+            return
+        from actlake.storage.keys import repeated
+
+        for values in given:
+            if twice := repeated(values):
                 raise click.UsageError(f"{twice!r} is given twice; give it once", ctx)
 
     def _refuse_repeated(self, ctx: click.Context, words: list[str]) -> None:

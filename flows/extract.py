@@ -1,7 +1,7 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -115,12 +115,18 @@ def _run(
         is_made(lake.reading.connection(), "tensors", name, meant)
     is_made(lake.reading.connection(), "models", request.facts.name, request.facts.fingerprint)
     threads = choose_threads(lake, request.plans, torch_threads)
-    # Before a run begins: a device or weights that are not there must leave no trace.
-    loaded = _load(request, threads) if _lacking(lake, request.plans) else None
-    with lake.run("extract", {"sites": list(request.sites)}, inputs) as run:
+
+    @cache
+    def load() -> "LoadedModel | None":
+        return _load(request, threads) if _lacking(lake, request.plans) else None
+
+    # Before a run is recorded: a device or weights that are not there must leave no trace. And
+    # not before it is this one's turn: two models may be more than the memory holds.
+    with lake.run("extract", {"sites": list(request.sites)}, inputs, prepare=load) as run:
         if run.done:
             say(f"extract: {', '.join(names)} found complete")
             return
+        loaded = load()
         probed = partial(_probe, loaded, request.longest)
         budget = choose_budget(lake, request.plans, token_budget, request.device, probed)
         facts = request.facts

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from actlake.flows.default_names import chosen_name, documents_name, rowset_name
+from actlake.flows.default_names import chosen_name, documents_name
 from actlake.flows.extract_request import sites_asked
-from actlake.flows.ingest import mask_asked
+from actlake.flows.ingest import mask_asked, token_plan
 from actlake.flows.pipeline import cutting
 from actlake.flows.pipeline_file import PipelineFile
-from actlake.flows.rowset_checks import refuse_long_window, refuse_taken_tokenizer
 from actlake.flows.sources import Source, read
 from actlake.flows.token_sets import read_token_sets
 from actlake.flows.train import dictionary_size
@@ -39,7 +38,7 @@ def check_cuts(lake: Lake, cuts: Sequence[Mapping[str, Any]]) -> None:
 
     Hashes the models' weights. Raises InputError.
     """
-    named: dict[tuple[str, str], tuple[object, str]] = {}
+    named: dict[tuple[str, str], tuple[str, str]] = {}
     for cut in cuts:
         for kind, name, meant in _check_cut(lake, **cut):
             known, source = named.setdefault((kind, name), (meant, cut["source"]))
@@ -63,26 +62,30 @@ def _check_cut(
     rowset: str | None = None,
     rows: str | None = None,
     trust_remote_code: bool = False,
-) -> list[tuple[str, str, object]]:
+) -> list[tuple[str, str, str]]:
     """What the rows and their tokenizer would be called, and what each means."""
     from actlake.flows.extraction import models, tokens
 
     facts = models.inspect_model(
         source, name=model, revision=revision, trust_remote_code=trust_remote_code
     )
-    cut = facts.default_window if window is None else window
-    shown = None if cut == facts.default_window else cut
-    name = rowset_name(corpus, facts.tokenizer, shown) if rowset is None else rowset
-    refuse_long_window(check_name("rowset", name), cut, facts)
+    plan = token_plan(
+        lake,
+        facts,
+        corpus=corpus,
+        corpus_fingerprint="",  # of one that is not there yet
+        window=window,
+        overlap=overlap,
+        windowing=windowing,
+        rowset=rowset,
+    )
     if rows is not None:
-        check_name("rowset", chosen_name(name, mask_asked(lake, rows).name))
-    refuse_taken_tokenizer(lake, facts)
-    tokenizer = models.load_tokenizer(facts)
-    tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=cut, overlap=overlap)
-    meant = facts.tokenizer_fingerprint
+        check_name("rowset", chosen_name(plan.name, mask_asked(lake, rows).name))
+    tokenizer, size = models.load_tokenizer(facts), plan.window or 0
+    tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=size, overlap=overlap)
     return [
-        ("tokenizer", facts.tokenizer, meant),
-        ("rowset", name, (meant, cut, overlap, windowing)),
+        ("tokenizer", facts.tokenizer, facts.tokenizer_fingerprint),
+        ("rowset", plan.name, plan.fingerprint()),
     ]
 
 

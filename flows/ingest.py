@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,10 @@ from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
 
-__all__ = ["ingest", "ingest_documents", "ingest_tokens", "mask_asked"]
+if TYPE_CHECKING:
+    from actlake.flows.extraction.models import ModelFacts
+
+__all__ = ["ingest", "ingest_documents", "ingest_tokens", "mask_asked", "token_plan"]
 
 BLOCK_DOCUMENTS = 256
 SAID = ("token_id", "char_start", "char_stop")
@@ -104,22 +107,17 @@ def ingest_tokens(
     facts = models.inspect_model(
         source, name=model, revision=revision, trust_remote_code=trust_remote_code
     )
-    cut = facts.default_window if window is None else window
-    shown = None if cut == facts.default_window else cut
-    plan = RowsetPlan(
-        name=rowset_name(corpus, facts.tokenizer, shown) if rowset is None else rowset,
+    plan = token_plan(
+        lake,
+        facts,
         corpus=corpus,
         corpus_fingerprint=lake.corpus_fingerprint(corpus),
-        kind="token",
-        tokenizer=facts.tokenizer,
-        tokenizer_fingerprint=facts.tokenizer_fingerprint,
-        windowing=windowing,
-        window=cut,
+        window=window,
         overlap=overlap,
+        windowing=windowing,
+        rowset=rowset,
         width_hint=width_hint,
     )
-    refuse_long_window(plan.name, cut, facts)
-    refuse_taken_tokenizer(lake, facts)
     refuse_withdrawn_text(lake, plan.name, corpus)
     chosen = None if rows is None else mask_asked(lake, rows)
     with _rowset_run(lake, plan) as run:
@@ -128,6 +126,42 @@ def ingest_tokens(
             blocks = partial(_token_blocks, lake, plan, tokenizer)
             write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer), tokens.VERSION)
     return plan.name if chosen is None else _choose_rows(lake, plan, chosen)
+
+
+def token_plan(
+    lake: Lake,
+    facts: "ModelFacts",
+    *,
+    corpus: str,
+    corpus_fingerprint: str,
+    window: int | None,
+    overlap: int,
+    windowing: str,
+    rowset: str | None,
+    width_hint: int = WIDTH_HINT,
+) -> RowsetPlan:
+    """The rows that the model's tokenizer makes of a corpus.
+
+    InputError for windows that the model cannot take, NameTakenError if its tokenizer has the name
+    of another one.
+    """
+    cut = facts.default_window if window is None else window
+    shown = None if cut == facts.default_window else cut
+    name = rowset_name(corpus, facts.tokenizer, shown) if rowset is None else rowset
+    refuse_long_window(check_name("rowset", name), cut, facts)
+    refuse_taken_tokenizer(lake, facts)
+    return RowsetPlan(
+        name=name,
+        corpus=corpus,
+        corpus_fingerprint=corpus_fingerprint,
+        kind="token",
+        tokenizer=facts.tokenizer,
+        tokenizer_fingerprint=facts.tokenizer_fingerprint,
+        windowing=windowing,
+        window=cut,
+        overlap=overlap,
+        width_hint=width_hint,
+    )
 
 
 def mask_asked(lake: Lake, rows: str) -> Mask:

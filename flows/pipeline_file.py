@@ -31,7 +31,7 @@ from actlake.flows.pipeline_tables import (
 from actlake.flows.source_files import nearest
 from actlake.storage.errors import InputError, QueryError
 from actlake.storage.guard import check_predicate
-from actlake.storage.keys import check_name
+from actlake.storage.keys import check_name, repeated
 from actlake.storage.masks import BUILT_IN
 
 __all__ = ["Dictionary", "Model", "PipelineFile", "read_pipeline"]
@@ -255,9 +255,8 @@ def _placed(path: str, folder: Path) -> str:
 
 
 def _refuse_twice(place: str, names: Sequence[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise InputError(f"{place}: {name!r} is there twice; give each a name of its own")
+    if twice := repeated(names):
+        raise InputError(f"{place}: {twice!r} is there twice; give each a name of its own")
 
 
 def _check_name(place: str, kind: str, name: str) -> None:

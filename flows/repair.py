@@ -16,7 +16,7 @@ from actlake.flows.summary_states import block_of, sources_of, statistics_of
 from actlake.storage.committed import CommittedFile, files_of_tables, files_of_things
 from actlake.storage.duck import one_line
 from actlake.storage.errors import InputError, LakeError, NotFoundError
-from actlake.storage.keys import Json
+from actlake.storage.keys import Json, repeated
 from actlake.storage.lake import Lake
 from actlake.storage.partials import partial_bytes
 from actlake.storage.repair import Way, codes_bytes, current, put_back, way_of
@@ -118,9 +118,8 @@ def _sources(models: Sequence[str]) -> dict[str, str]:
     for name, sign, source in pairs:
         if not (name and sign and source):
             raise InputError(f"{name + sign + source!r} says no model; give it as NAME=SOURCE")
-    names = [name for name, _, _ in pairs]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise InputError(f"the model {twice[0]} is given twice; give it once")
+    if twice := repeated([name for name, _, _ in pairs]):
+        raise InputError(f"the model {twice} is given twice; give it once")
     return {name: source for name, _, source in pairs}
 
 

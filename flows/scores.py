@@ -63,6 +63,12 @@ class SplitRows:
             start, stop = self.tensor.grid.span(shard)
             yield np.asarray(self.tensor.shard(shard)[keep(start, stop)], np.float32)
 
+    def counts(self, split: str) -> dict[int, int]:
+        """Rows of the split in each shard that has any."""
+        keep, grid = self.keep(split), self.tensor.grid
+        found = {shard: int(keep(*grid.span(shard)).sum()) for shard in range(len(grid))}
+        return {shard: n for shard, n in found.items() if n}
+
     def gram(self, split: str) -> Gram:
         """Mean and scatter of the split."""
         return merge_in_order(Gram.of(block) for block in self.blocks(split))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from actlake.analytics.splitmix import splitmix64
 from actlake.flows.source_files import nearest
 from actlake.storage.corpora import Document
+from actlake.storage.duck import connect
 from actlake.storage.errors import CorpusError, InputError, QueryError
 from actlake.storage.guard import check_predicate
 from actlake.storage.results import TimeLimit
@@ -154,12 +155,8 @@ def _holds(where: str, pieces: list[pa.Table], documents: int) -> NDArray[np.boo
         except pa.ArrowException as error:
             raise _mixed(name) from error
     table = pa.concat_tables([p for p in pieces if p.num_rows], promote_options="permissive")
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": 1,
-        "enable_external_access": "false",
-        "memory_limit": "2GB",
-    }
-    con = duckdb.connect(config=settings)
+    con = connect(threads=1)
+    con.execute("SET GLOBAL enable_external_access = false")
     try:
         con.register("labels", table)
         check_predicate(where, "labels", con=con)

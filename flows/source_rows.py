@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from actlake.flows.source_files import SourceFile, nearest
 from actlake.storage.errors import CorpusError
+from actlake.storage.keys import repeated
 
 __all__ = ["Row", "read_rows"]
 
@@ -260,8 +261,7 @@ def _values(batch: pa.RecordBatch, name: str, place: str) -> list[object]:
 
 
 def _refuse_twice(place: str, names: Sequence[str]) -> None:
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    if twice := repeated(names):
         raise CorpusError(f"{place} names the column {twice!r} twice; rename one")
 
 

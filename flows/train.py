@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import safetensors.numpy
 import xxhash
-from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.identity import identity
@@ -117,19 +117,21 @@ def train(
             return name
         split.require_documents()
         log: list[LogEntry] = []
-        batches = split.batches("train", SAMPLE_ROWS, seed=0)
+        taken: Mapping[int, tuple[int, int | None]] = {}
         if settings is not None:
             # No split is empty, so so many epochs have a batch for every step.
             batches = split.batches("train", batch_rows, seed=seed, epochs=steps)
             learned, log = _train_autoencoder(run, split, settings, batches, torch_threads)
-            taken = steps
+            taken = batches.taken(steps)
         elif method == "pca":
-            learned, taken = pca(split.gram("train"), rows.width, k), len(batches)
+            learned = pca(split.gram("train"), rows.width, k)
+            taken = {shard: (n, None) for shard, n in split.counts("train").items()}
         elif method == "random":
             learned = random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed)
-            taken = 1
+            sampled = split.batches("train", SAMPLE_ROWS, seed=0).taken(1)
+            taken = {shard: (n, None) for shard, (n, _) in sampled.items()}
         else:
-            learned, taken = identity(rows.width, k), 0
+            learned = identity(rows.width, k)
         random = (
             random_dictionary(split.sample(SAMPLE_ROWS), size, k, seed=seed) if baselines else None
         )
@@ -147,7 +149,7 @@ def train(
             tables={
                 "evaluations": scores,
                 "training_logs": _log_table(run.run, name, log),
-                "training_shards": _shard_table(run.run, name, *batches.taken(taken), settings),
+                "training_shards": _shard_table(run.run, name, taken),
             },
         )
         _checkpoint_file(run).unlink(missing_ok=True)
@@ -256,21 +258,12 @@ def _log_table(run: str, dictionary: str, log: list[LogEntry]) -> pa.Table:
 
 
 def _shard_table(
-    run: str,
-    dictionary: str,
-    rows: NDArray[np.int64],
-    first: NDArray[np.int64],
-    settings: Settings | None,
+    run: str, dictionary: str, taken: Mapping[int, tuple[int, int | None]]
 ) -> pa.Table:
-    """Of the shards that rows were taken of; the sample that a start is measured on is left out."""
-    [shard] = np.nonzero(rows)
-    return pa.Table.from_pydict(
-        {
-            "dictionary": [dictionary] * len(shard),
-            "shard": shard,
-            "rows": rows[shard],
-            "first_step": [None] * len(shard) if settings is None else first[shard],
-            "run": [run] * len(shard),
-        },
-        arrow_schema("training_shards"),
-    )
+    """Rows taken of each shard, and the first step that took one, but for the sample that a start
+    is measured on."""
+    rows = [
+        {"dictionary": dictionary, "shard": shard, "rows": n, "first_step": first, "run": run}
+        for shard, (n, first) in sorted(taken.items())
+    ]
+    return pa.Table.from_pylist(rows, arrow_schema("training_shards"))

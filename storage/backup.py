@@ -17,11 +17,18 @@ from functools import partial
 from pathlib import Path
 
 from actlake.storage import sqlite_copy
-from actlake.storage.backup_check import sealed
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.databases import database_found
-from actlake.storage.durable import Digest, digest, flush, make_folder, publish_folder, staging_path
+from actlake.storage.durable import (
+    Digest,
+    digest,
+    flush,
+    make_folder,
+    publish_folder,
+    sealed,
+    staging_path,
+)
 from actlake.storage.errors import CorruptError, InputError, LakeError, NotFoundError
 from actlake.storage.lock import locked
 from actlake.storage.parquet_files import FILES

@@ -1,24 +1,12 @@
 """Whether backups are still what was backed up; a record holds a hash of itself."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from xxhash import xxh3_128_hexdigest
+from actlake.storage.durable import Digest, digest, sealed
 
-from actlake.storage.durable import Digest, digest
-
-__all__ = ["backup_faults", "sealed"]
-
-SEAL = "xxh3_128"
-
-
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """``record`` with a hash of all that it says."""
-    said = {name: value for name, value in record.items() if name != SEAL}
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-    return {**said, SEAL: xxh3_128_hexdigest(text.encode())}
+__all__ = ["backup_faults"]
 
 
 def backup_faults(root: Path) -> Iterator[tuple[str, str]]:

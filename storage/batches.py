@@ -155,18 +155,17 @@ class Batches(Sequence[Batch]):
         """Batches of one epoch."""
         return -(-self.rows // self.size)
 
-    def taken(self, batches: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """What the first ``batches`` batches take of each shard, without reading it.
+    def taken(self, batches: int) -> dict[int, tuple[int, int]]:
+        """What the first ``batches`` batches take of which shards, without reading them.
 
         How many rows, counted as often as they are dealt, and the number of the batch that has the
-        first of them, -1 where none has; both of shape (shards,).
+        first of them.
         """
         if not 0 <= batches <= len(self):
             raise InputError(f"there are {len(self)} batches, not {batches}; ask for so many")
         other = copy(self)  # what is being mixed here stays
         whole, rest = divmod(batches, max(1, self.epoch_batches))
-        rows = whole * self._counts
-        first = np.full(len(rows), -1)
+        rows, first = whole * self._counts, dict[int, int]()
         # Every shard that is dealt at all has been within the first epoch.
         for epoch, count in {0: min(batches, self.epoch_batches), whole: rest}.items():
             for place in range(count):
@@ -174,9 +173,9 @@ class Batches(Sequence[Batch]):
                 shards, n = np.unique(dealt, return_counts=True)
                 if epoch == whole:
                     rows[shards] += n
-                if epoch == 0:
-                    first[shards[first[shards] < 0]] = place
-        return rows, first
+                for shard in shards.tolist() if epoch == 0 else ():
+                    first.setdefault(shard, place)
+        return {shard: (int(rows[shard]), place) for shard, place in first.items()}
 
     def __len__(self) -> int:
         return self.epochs * self.epoch_batches

@@ -3,12 +3,14 @@
 A crash leaves at most a ``*.tmp`` beside the place, never half a file under its own name.
 """
 
+import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import xxhash
@@ -29,12 +31,14 @@ __all__ = [
     "publish",
     "publish_folder",
     "replace_file",
+    "sealed",
     "staging_path",
     "writing",
 ]
 
 Buffer = bytes | bytearray | memoryview
 READ_BYTES = 1 << 20
+SEAL = "xxh3_128"
 REMEDIES = {
     "make room there": ("no space left", "disk is full", "quota exceeded", "too large"),
     "make it writable": ("permission denied", "not permitted", "read-only", "readonly"),
@@ -159,6 +163,13 @@ def replace_file(final: Path, content: Buffer) -> None:
         finally:
             staged.unlink(missing_ok=True)
         flush(final.parent)
+
+
+def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
+    """``record``, for JSON, with a hash of all else that it says: it stays the same while whole."""
+    said = {name: value for name, value in record.items() if name != SEAL}
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+    return {**said, SEAL: xxhash.xxh3_128_hexdigest(text.encode())}
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 from actlake.storage.errors import InputError
 
-__all__ = ["Json", "check_name", "fingerprint", "new_id", "sought"]
+__all__ = ["Json", "check_name", "fingerprint", "new_id", "repeated", "sought"]
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 NAME = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9._@:-]{0,119}")
@@ -49,3 +50,8 @@ def fingerprint(*parts: Json) -> str:
 def new_id() -> str:
     """A fresh id for a path, 16 hexadecimal digits."""
     return uuid4().hex[:16]
+
+
+def repeated(values: Sequence[str]) -> str | None:
+    """The first of ``values`` that is there twice; None if each is there once."""
+    return next((one for one, times in Counter(values).items() if times > 1), None)

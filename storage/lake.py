@@ -76,8 +76,7 @@ class Lake:
     def open(cls, path: str | Path, *, verify: Mode = "first-read") -> Self:
         """The lake at ``path``; FormatError if it is none, or of a newer format.
 
-        ``verify`` says when its readers hold files against what was committed: ``first-read``,
-        ``always`` or ``never``. What each costs stands in ``storage.reading``.
+        ``verify`` is when files are held against what was committed; ``storage.reading`` has costs.
         """
         root = Path(path).expanduser().resolve()
         lake = cls(root, read_settings(root), mode=verify)
@@ -244,7 +243,11 @@ class Lake:
     # Writing
 
     def run(
-        self, flow: str, parameters: Mapping[str, Json], inputs: Mapping[str, str]
+        self,
+        flow: str,
+        parameters: Mapping[str, Json],
+        inputs: Mapping[str, str],
+        prepare: Callable[[], object] | None = None,
     ) -> AbstractContextManager[Run]:
         """A run of ``flow``, through which everything is written; see ``storage.run``."""
         if self.snapshot is not None:
@@ -258,6 +261,7 @@ class Lake:
             claims=self._claims,
             reader=self._connection,
             prefect_run=self.prefect_run,
+            prepare=prepare,
         )
 
     def create_mask(self, name: str, predicate: str) -> Mask:
@@ -302,8 +306,7 @@ class Lake:
     ) -> TensorWriter:
         """A writer of activations that were made elsewhere; ``append`` rows, then ``close``.
 
-        ``provenance`` is whatever JSON tells where they came from; it is stored with the array
-        and is part of the tensor's identity.
+        ``provenance``, any JSON that tells where they came from, is part of what identifies it.
         """
         plan = given(name, self.rowset(rowset), width, model, site, dtype, provenance or {})
         return creation.create_tensor(self.run, self._connection(), plan, self.committed_shards)

@@ -217,8 +217,9 @@ class Reading:
         return self._facts.standing()
 
     def forget(self) -> None:
-        """See ``Facts.forget``."""
+        """Let go of what was asked for, as ``Facts.forget``, and of the files that are mapped."""
         self._facts.forget()
+        self._mapped.clear()
 
     def statement(self, select: str) -> None:
         """With ``always``, ``table`` for every table that ``select`` reads, also through views."""

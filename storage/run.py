@@ -168,6 +168,7 @@ def started_run(
     claims: Claims,
     reader: Callable[[], duckdb.DuckDBPyConnection],
     prefect_run: str | None = None,
+    prepare: Callable[[], object] | None = None,
 ) -> Iterator[Run]:
     """A run of ``flow``, recorded in ``runs``; ``done`` if its key has completed before.
 
@@ -175,6 +176,9 @@ def started_run(
         Name and fingerprint of everything that the flow reads: with the parameters, its key.
     prefect_run
         Id of the Prefect flow run that carries it out.
+    prepare
+        Called where there is something to do, when nobody else is at it and nothing is recorded
+        yet: what it refuses leaves no trace.
 
     Waits while a live process runs the same key; BusyError if this very thread does. The
     snapshot that it reads stays pinned until it ends; one that ends by an exception is recorded
@@ -192,6 +196,8 @@ def started_run(
             run.done = True
             yield run
             return
+        if prepare is not None:
+            prepare()
         try:
             snapshot = current_snapshot(reader())
             started = _record_start(run, parameters, inputs, snapshot, prefect_run)

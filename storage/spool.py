@@ -23,7 +23,15 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from actlake.storage.durable import digest, flush, linked, make_folder, replace_file, writing
+from actlake.storage.durable import (
+    digest,
+    flush,
+    linked,
+    make_folder,
+    replace_file,
+    sealed,
+    writing,
+)
 from actlake.storage.errors import CorruptError, FormatError, InputError
 from actlake.storage.fields import ROW_COLUMNS
 
@@ -132,8 +140,10 @@ class Spool:
         while more:
             more = self._add_segment(following)
             if more:
-                replace_file(self.folder / LIST, _list_of(self._basis, self._segments))
-                self._listed = len(self._segments)
+                segments = [asdict(one) for one in self._segments]
+                record = sealed({"basis": self._basis, "segments": segments})
+                replace_file(self.folder / LIST, json.dumps(record).encode())
+                self._listed = len(segments)
 
     def columns(self) -> dict[str, SpooledColumn]:
         """Every column."""
@@ -189,25 +199,13 @@ def _contents(block: Columns) -> Iterator[tuple[str, bytes]]:
         yield name, np.ascontiguousarray(block[name], dtype).tobytes()
 
 
-def _list_of(basis: str, segments: list[_Segment]) -> bytes:
-    told = json.dumps({"basis": basis, "segments": [asdict(one) for one in segments]})
-    return json.dumps({"xxh3_128": _hash(told), "told": told}).encode()
-
-
-def _hash(told: str) -> str:
-    return xxhash.xxh3_128_hexdigest(told.encode())
-
-
 def _whole(folder: Path, basis: str) -> Iterator[_Segment]:
     """The segments that are listed, up to the first that is not as it was written."""
     try:
-        kept = json.loads((folder / LIST).read_bytes())
-        if kept["xxh3_128"] != _hash(kept["told"]):
+        said = json.loads((folder / LIST).read_bytes())
+        if said != sealed(said) or said["basis"] != basis:
             return
-        told = json.loads(kept["told"])
-        if told["basis"] != basis:
-            return
-        for one in (_Segment(**one) for one in told["segments"]):
+        for one in (_Segment(**one) for one in said["segments"]):
             if (
                 not re.fullmatch("[0-9a-f]{32}", one.name)
                 or one.hashes.keys() != ROW_COLUMNS.keys()

@@ -29,7 +29,7 @@ def sites_of(facts: ModelFacts, sites: Sequence[str], attention: str) -> tuple[l
     try:
         try:
             return found("meta")
-        except (NotImplementedError, RuntimeError, TypeError):
+        except (RuntimeError, TypeError):
             # What some compute depends on what is in a tensor, or on the token that pads.
             _refuse_large(facts, skeleton(facts, attention))
             return found("cpu")

@@ -5,9 +5,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -103,23 +104,43 @@ def attack_files(
             file, other = (files[int(one)] for one in random.integers(len(files), size=2))
             name = str(random.choice(names, p=shares))
             path = subject.root / file.path
-            before = path.read_bytes()
             after = DAMAGES[name][0](path, subject.root / other.path, random)
-            if after == before:
+            if after == path.read_bytes():
                 after, name = flip(path, path, random), "flipped bit"
             what[name] += 1
-            replace_file(path, after) if after is not None else path.unlink()
-            try:
-                seen.attempts += 1
-                whole = attempt % whole_every == whole_every - 1
-                seen.found += is_found(lake, file, whole=whole)
-                try:
-                    seen.wrong += read(lake, kind) != subject.truth[kind]
-                except CorruptError:
-                    seen.refused += 1
-            finally:
-                replace_file(path, before)
+            whole = attempt % whole_every == whole_every - 1
+            found = partial(is_found, lake, file, whole=whole)
+            attempt_on(subject, lake, kind, seen, {path: after}, found)
     return seen.outcome(kind, what, time.monotonic() - started)
+
+
+def attempt_on(
+    subject: Subject,
+    lake: Lake,
+    kind: str,
+    seen: Seen,
+    damage: Mapping[Path, bytes | None],
+    found: Callable[[], bool],
+) -> None:
+    """Damage files, look whether it is found and what readers return, and put them back."""
+    before = {path: path.read_bytes() for path in damage}
+    for path, content in damage.items():
+        replace_file(path, content) if content is not None else path.unlink()
+    try:
+        seen.attempts += 1
+        seen.found += found()
+        try:
+            seen.wrong += read(lake, kind) != subject.truth[kind]
+        except CorruptError:
+            seen.refused += 1
+    finally:
+        for path, content in before.items():
+            replace_file(path, content)
+
+
+def both_are_found(lake: Lake, named: Set[str]) -> bool:
+    """Whether verify names these files and no other."""
+    return {one.path for one in lake.verify()} == named
 
 
 def is_found(lake: Lake, file: CommittedFile, *, whole: bool) -> bool:
@@ -144,18 +165,9 @@ def attack_generations(
     with closing(Lake.open(subject.root, verify="always")) as lake:
         for number in random.choice(len(files), attempts, replace=attempts > len(files)):
             kind, file = files[int(number)]
-            path = subject.root / file.path
-            before = path.read_bytes()
-            replace_file(path, stale[file.path])
-            try:
-                seen.attempts += 1
-                seen.found += is_found(lake, file, whole=True)
-                try:
-                    seen.wrong += read(lake, kind) != subject.truth[kind]
-                except CorruptError:
-                    seen.refused += 1
-            finally:
-                replace_file(path, before)
+            damage = {subject.root / file.path: stale[file.path]}
+            found = partial(is_found, lake, file, whole=True)
+            attempt_on(subject, lake, kind, seen, damage, found)
     what = Counter({"replayed": seen.attempts})
     return seen.outcome("shards that have a newer generation", what, time.monotonic() - started)
 
@@ -177,19 +189,9 @@ def attack_pairs(subject: Subject, attempts: int, random: np.random.Generator) -
         for _ in range(attempts):
             kind, *two = pairs[int(random.integers(len(pairs)))]
             paths = [subject.root / file.path for file in two]
-            contents = [path.read_bytes() for path in paths]
-            for path, content in zip(paths, reversed(contents), strict=True):
-                replace_file(path, content)
-            try:
-                seen.attempts += 1
-                seen.found += {one.path for one in lake.verify()} == {file.path for file in two}
-                try:
-                    seen.wrong += read(lake, kind) != subject.truth[kind]
-                except CorruptError:
-                    seen.refused += 1
-            finally:
-                for path, content in zip(paths, contents, strict=True):
-                    replace_file(path, content)
+            damage = dict(zip(paths, [path.read_bytes() for path in reversed(paths)], strict=True))
+            named = {file.path for file in two}
+            attempt_on(subject, lake, kind, seen, damage, partial(both_are_found, lake, named))
     return seen.outcome("two chunks", Counter({"swapped": attempts}), time.monotonic() - started)
 
 

@@ -5,7 +5,6 @@ what it leaves is what an undisturbed run would have left.
 """
 
 import errno
-import gc
 import os
 import shutil
 import signal
@@ -133,7 +132,6 @@ def disk(folder: Path, kibibytes: int, *options: str) -> Iterator[Path]:
     try:
         yield place
     finally:
-        gc.collect()  # what a reader has mapped goes with it, at the latest now
         subprocess.run(["umount", str(place)], check=True)
 
 

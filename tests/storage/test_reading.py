@@ -276,3 +276,14 @@ def test_postings__check_only_files_that_may_hold_the_feature(root: Path) -> Non
         for path in elsewhere:
             with flipped(root / path):
                 assert row in codes.postings(17)["row"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
+def test_closed_lake__has_no_file_mapped(root: Path) -> None:
+    """Else its disk could not be taken away."""
+    with closing(Lake.open(root, verify="first-read")) as lake:
+        tensor = lake.tensor("t:float32")
+        for shard in tensor.committed:
+            tensor.shard(shard)
+        assert str(tensor.folder) in Path("/proc/self/maps").read_text()
+    assert str(tensor.folder) not in Path("/proc/self/maps").read_text()

@@ -24,6 +24,7 @@ from transformers import (
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
+    LEDConfig,
     LlamaConfig,
     MistralConfig,
     MixtralConfig,
@@ -140,14 +141,16 @@ def config(architecture: str) -> PretrainedConfig:
             }
             kind = T5Config if architecture == "t5" else SwitchTransformersConfig
             return kind(vocab_size=sizes["vocab_size"], **small)
-        case "bart" | "whisper":  # in no site table, either
+        case "bart" | "whisper" | "led":  # in no site table, either
             both: dict[str, Any] = {
                 f"{side}_{what}": size
                 for side in ("encoder", "decoder")
                 for what, size in (("layers", 3), ("attention_heads", 4), ("ffn_dim", 24))
             }
-            other = BartConfig if architecture == "bart" else WhisperConfig
-            return other(**sizes, **both, d_model=16, decoder_start_token_id=3)
+            if architecture == "led":
+                both |= {"attention_window": 4, "max_encoder_position_embeddings": 32}
+            others = {"bart": BartConfig, "whisper": WhisperConfig, "led": LEDConfig}
+            return others[architecture](**sizes, **both, d_model=16, decoder_start_token_id=3)
         case "bloom":  # in no site table
             return BloomConfig(vocab_size=sizes["vocab_size"], hidden_size=16, n_layer=3, n_head=4)
         case "vit":

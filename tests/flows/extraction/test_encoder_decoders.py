@@ -80,6 +80,13 @@ def test_model_that_hears__is_refused(tiny_model: Callable[[str], Path]) -> None
         sites_of(facts, ["encoder.layers.0:output"], "auto")
 
 
+def test_model_that_lengthens_its_windows__is_refused(tiny_model: ModelMaker) -> None:
+    """It needs the token that pads, which it does not have on the meta device."""
+    facts = inspect_model(str(tiny_model("led")))
+    with pytest.raises(ModelError, match=r"gives shape \(2, 4, 16\) for .*; choose a module with"):
+        sites_of(facts, ["encoder.layers.0:output"], "auto")
+
+
 def test_columns_that_do_not_rise__are_told_as_such(tiny_model: ModelMaker) -> None:
     facts = inspect_model(str(tiny_model("bart")))
     with pytest.raises(InputError, match=r"do not rise; give each once, the smallest first$"):

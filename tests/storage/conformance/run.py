@@ -151,10 +151,26 @@ class RunTests:
             other.communicate()
 
         threading.Timer(0.3, release).start()
-        with bench.run("verb", {"n": name}, {}) as run:
+        # To prepare may take all the memory there is, which the other one needs.
+        with bench.run("verb", {"n": name}, {}, prepare=pytest.fail) as run:
             assert waited.is_set()
             assert run.done
         assert other.wait() == 0
+
+    def test_prepare__is_called_on_ones_turn_and_refuses_without_a_trace(self, bench: Lake) -> None:
+        name, snapshot, called = {"n": fresh_name()}, bench.newest_snapshot(), []
+
+        def refuse() -> None:
+            raise InputError("no such device")
+
+        with pytest.raises(InputError, match="device"), bench.run("verb", name, {}, refuse):
+            raise AssertionError
+        assert bench.newest_snapshot() == snapshot
+        assert not [why for _, why in bench._claims.pins() if "read by run" in why]
+        for _ in range(2):
+            with bench.run("verb", name, {}, lambda: called.append(bench.newest_snapshot())):
+                pass
+        assert called == [snapshot]
 
     def test_run__in_the_same_thread_does_not_wait_for_itself(self, bench: Lake) -> None:
         name = fresh_name()

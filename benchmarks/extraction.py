@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +20,7 @@ from actlake.flows.extraction import models, sites, skeletons
 from actlake.flows.extraction.batches import plan_batches
 from actlake.flows.extraction.windows import windows_of_rows
 from actlake.flows.ingest import ingest_tokens
+from actlake.flows.runners import Runner
 from actlake.storage import Document, Lake, Rowset
 from benchmarks.measure import Benchmark, Case, Fact, timed
 from benchmarks.sizes import Sizes
@@ -36,15 +37,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class _Clock:
+class _Clock(Runner):
     """Runs steps in order, and keeps when the first began: what came before is start-up."""
 
     def __init__(self) -> None:
         self.started = 0.0
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:  # noqa: ARG002
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         self.started = time.perf_counter()
-        return map(step, items)
+        yield from map(step, items)
 
 
 def extraction(sizes: Sizes, folder: Path) -> Benchmark:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from actlake.flows.progress import say
+from actlake.flows.runners import Runner
 from actlake.storage.errors import NotFoundError, RoomError
 from actlake.storage.lake import Lake
 from actlake.storage.tensor_writer import TensorPlan
-from actlake.storage.threads import default_threads
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
     from actlake.flows.extraction.models import ModelFacts
@@ -20,9 +20,12 @@ TOKEN_BUDGET = {"cpu": 2048, "mps": 8192, "cuda": 16384}
 2.2 times as fast as batches in corpus order."""
 
 
-def choose_threads(lake: Lake, plans: Iterable[TensorPlan], asked: int | None) -> int:
-    """Threads of torch: as asked for, else as planned before, else this machine's."""
-    return int(asked or _planned(lake, plans).get("torch_threads") or default_threads())
+def choose_threads(
+    lake: Lake, plans: Iterable[TensorPlan], asked: int | None, runner: Runner
+) -> int:
+    """Threads of torch: as asked for, else as planned before, else what ``runner`` has for a
+    step."""
+    return int(asked or _planned(lake, plans).get("torch_threads") or runner.threads)
 
 
 def choose_budget(

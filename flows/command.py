@@ -32,9 +32,11 @@ __all__ = [
     "open_or_create",
     "runner_option",
     "store_option",
+    "workers_options",
 ]
 
 
+Decorator = Callable[[Any], Any]
 INTERRUPTED = "Query interrupted"
 """What DuckDB makes of Ctrl-C."""
 
@@ -188,6 +190,10 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
+def _both(first: Decorator, second: Decorator) -> Decorator:
+    return lambda command: first(second(command))
+
+
 lake_option = click.option(
     "--lake",
     "path",
@@ -223,6 +229,19 @@ runner_option = click.option(
     show_envvar=True,
     type=click.Choice(["prefect", "inline"]),
     help="Carry it out as a Prefect flow, or as plain calls.",
+)
+
+
+workers_options = _both(
+    click.option(
+        "--workers",
+        type=COUNT,
+        help="Shards at a time, each in a process of its own, with its share of the cores or a "
+        "GPU.",
+    ),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="Or by workers of the Dask scheduler at tcp://…."
+    ),
 )
 
 

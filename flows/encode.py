@@ -1,5 +1,8 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
+from contextlib import closing
+from functools import lru_cache, partial
+
 import numpy as np
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
@@ -21,6 +24,7 @@ from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 from actlake.storage.names import is_made
 from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
 from actlake.storage.tensors import Tensor
 
 __all__ = ["encode", "encode_shard"]
@@ -75,33 +79,46 @@ def encode(
             say(f"encode: {plan.name} found complete")
             return plan.name
         codes_id = plan_codes(run, plan)
-        encoder = Dictionary(file.method, file.config, file.arrays)
         grid = rows.grid
-
-        def step(shard: int) -> CodesShard:
-            start, stop = grid.span(shard)
-            try:
-                block = encode_shard(encoder, rows, shard, dtype)
-            except PrecisionError as error:
-                raise PrecisionError(
-                    f"codes {plan.name}, rows {start:,} to {stop:,}: {error}"
-                ) from error
-            return publish_codes(run, plan, codes_id, shard, block)
-
+        step = partial(
+            _publish_shard, lake=lake, run=run, tensor=rows, plan=plan, codes_id=codes_id
+        )
         committed = lake.committed_shards(codes_id)
         todo = [shard for shard in range(len(grid)) if shard not in committed]
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
         try:
-            with progress(f"encode {plan.name}", total) as advance:
-                results = (runner or Inline()).map("encode shard", step, todo)
-                for shard, written in zip(todo, results, strict=True):
+            steps = (runner or Inline()).map("encode shard", step, todo)
+            with closing(steps), progress(f"encode {plan.name}", total) as advance:
+                for shard, written in zip(todo, steps, strict=True):
                     commit_codes(run, [written], f"shard {shard} of {plan.name}")
                     advance(grid.span(shard)[1] - grid.span(shard)[0])
         except InputError:
             undo_codes(run, plan.name, codes_id)
             raise
+        finally:
+            _encoder.cache_clear()
         seal_codes(run, plan, codes_id)
     return plan.name
+
+
+def _publish_shard(
+    shard: int, *, lake: Lake, run: Run, tensor: Tensor, plan: CodesPlan, codes_id: str
+) -> CodesShard:
+    """Publish the codes of one shard of ``tensor``, which a commit makes known."""
+    encoder = _encoder(lake, plan.dictionary, plan.dictionary_fingerprint)
+    start, stop = plan.rowset.grid.span(shard)
+    try:
+        block = encode_shard(encoder, tensor, shard, plan.dtype)
+    except PrecisionError as error:
+        raise PrecisionError(f"codes {plan.name}, rows {start:,} to {stop:,}: {error}") from error
+    return publish_codes(run, plan, codes_id, shard, block)
+
+
+@lru_cache(maxsize=2)
+def _encoder(lake: Lake, dictionary: str, _fingerprint: str) -> Dictionary:
+    """Read once a process: the weights of a dictionary are more than a shard of its codes."""
+    file = lake.dictionary(dictionary)
+    return Dictionary(file.method, file.config, file.arrays)
 
 
 def encode_shard(encoder: Dictionary, tensor: Tensor, shard: int, dtype: str) -> Csr:

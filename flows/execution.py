@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from actlake.flows.workers import OTHERS, SHARED, runner_of
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 
@@ -23,7 +24,10 @@ PREFECT_SETTINGS = {
 
 
 def execute(runner: str, verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
-    """What ``verb`` returns, carried out by ``runner``."""
+    """What ``verb`` returns, carried out by ``runner``.
+
+    ``workers`` and ``scheduler`` among the parameters say who does its steps; see ``runner_of``.
+    """
     if runner == "inline":
         return call_inline(verb, lake, parameters)
     if runner != "prefect":
@@ -38,7 +42,11 @@ def execute(runner: str, verb: str, lake: Lake, parameters: Mapping[str, Any]) -
 
 def call_inline(verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
     """What ``verb`` returns, as a plain call in this thread."""
-    return _body(verb)(lake, **parameters)
+    if verb not in SHARED:
+        return _body(verb)(lake, **parameters)
+    given = {name: value for name, value in parameters.items() if name not in OTHERS}
+    runner = runner_of(*(parameters.get(name) for name in OTHERS))
+    return _body(verb)(lake, **given, runner=runner)
 
 
 def _body(verb: str) -> Any:

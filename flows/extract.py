@@ -1,7 +1,8 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from actlake.flows.batch_plan import (
     within_memory,
 )
 from actlake.flows.extract_request import Request, requests
+from actlake.flows.loaded_model import forget_model, load_model_of
 from actlake.flows.progress import progress, say
 from actlake.flows.runners import Inline, Runner
 from actlake.flows.undo import undo_extraction
@@ -21,12 +23,10 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.names import is_made
 from actlake.storage.run import Run
-from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import (
     TensorPlan,
     commit_shards,
     plan_tensors,
-    publish_shard,
     seal,
     tensor_fingerprint,
 )
@@ -97,7 +97,10 @@ def extract(
         random_weights=random_weights,
         trust_remote_code=trust_remote_code,
     ):
-        _run(lake, request, token_budget, torch_threads, runner or Inline())
+        try:
+            _run(lake, request, token_budget, torch_threads, runner or Inline())
+        finally:
+            forget_model(request)
         names |= {plan.site: plan.name for plan in request.plans}
     return [names[site] for site in sites]
 
@@ -114,11 +117,10 @@ def _run(
     for name, meant in inputs.items():
         is_made(lake.reading.connection(), "tensors", name, meant)
     is_made(lake.reading.connection(), "models", request.facts.name, request.facts.fingerprint)
-    threads = choose_threads(lake, request.plans, torch_threads)
+    threads = choose_threads(lake, request.plans, torch_threads, runner)
 
-    @cache
     def load() -> "LoadedModel | None":
-        return _load(request, threads) if _lacking(lake, request.plans) else None
+        return load_model_of(request, threads) if _lacking(lake, request.plans) else None
 
     # Before a run is recorded: a device or weights that are not there must leave no trace. And
     # not before it is this one's turn: two models may be more than the memory holds.
@@ -126,16 +128,16 @@ def _run(
         if run.done:
             say(f"extract: {', '.join(names)} found complete")
             return
-        loaded = load()
-        probed = partial(_probe, loaded, request.longest)
-        budget = choose_budget(lake, request.plans, token_budget, request.device, probed)
+        budget = choose_budget(
+            lake, request.plans, token_budget, request.device, lambda: _probe(load(), request)
+        )
         facts = request.facts
         plans = tuple(with_batch_plan(plan, facts, budget, threads) for plan in request.plans)
         _record_model(run, request.facts)
         ids = plan_tensors(run, plans)
         try:
-            if loaded is not None:
-                compute = partial(_compute, lake, run, request, loaded, plans, ids, threads, runner)
+            if _lacking(lake, plans):
+                compute = partial(_compute, lake, run, request, plans, ids, threads, runner)
                 within_memory(compute, budget, request.longest)
         except InputError as error:
             undo_extraction(lake, run, request.facts.name, ids, error)
@@ -147,7 +149,6 @@ def _compute(
     lake: Lake,
     run: Run,
     request: Request,
-    loaded: "LoadedModel",
     plans: Sequence[TensorPlan],
     ids: Mapping[str, str],
     threads: int,
@@ -155,67 +156,41 @@ def _compute(
     budget: int,
 ) -> None:
     """Compute and commit every shard that some tensor lacks."""
-    from actlake.flows.shard_capture import capture_shard
+    from actlake.flows.shard_capture import extract_shard
 
+    if runner.elsewhere:  # what loaded it here was a check
+        forget_model(request)
     grid = request.rowset.grid
     committed = {name: lake.committed_shards(tensor_id) for name, tensor_id in ids.items()}
-    missing = {
-        shard: [plan for plan in plans if shard not in committed[plan.name]]
-        for shard in range(len(grid))
-    }
-    todo = [shard for shard, lacking in missing.items() if lacking]
-
-    def step(shard: int) -> list[Receipt]:
-        captured = capture_shard(
-            lake,
-            loaded,
-            request.rowset,
-            request.sites,
-            shard,
-            window=request.window,
-            token_budget=budget,
-        )
-        return [
-            publish_shard(
-                run,
-                plan,
-                ids[plan.name],
-                shard,
-                captured[plan.site],
-                token_budget=budget,
-                torch_threads=threads,
-            )
-            for plan in missing[shard]
-        ]
-
+    done = set.intersection(*committed.values())
+    todo = [shard for shard in range(len(grid)) if shard not in done]
+    step = partial(
+        extract_shard,
+        lake=lake,
+        run=run,
+        request=request,
+        plans=plans,
+        ids=ids,
+        committed=committed,
+        threads=threads,
+        token_budget=budget,
+    )
     rows = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
     label = f"extract {request.facts.name} {' '.join(request.sites)}"
-    with progress(label, rows) as advance:
-        for shard, receipts in zip(todo, runner.map("extract shard", step, todo), strict=True):
+    steps = runner.map("extract shard", step, todo)
+    with closing(steps), progress(label, rows) as advance:
+        for shard, receipts in zip(todo, steps, strict=True):
             commit_shards(run, receipts, f"shard {shard} of {', '.join(ids)}")
             advance(receipts[0].row_stop - receipts[0].row_start)
 
 
-def _load(request: Request, threads: int) -> "LoadedModel":
-    from actlake.flows.extraction import models
-
-    models.set_threads(threads)
-    return models.load_model(
-        request.facts,
-        device=request.device,
-        compute_dtype=request.compute_dtype,
-        attention=request.attention,
-        last_layer=request.last_layer,
-    )
-
-
-def _probe(loaded: "LoadedModel | None", longest: int) -> int | None:
+def _probe(loaded: "LoadedModel | None", request: Request) -> int | None:
     """Tokens a pass that have room; None where nobody can tell, or nothing is left to compute."""
     if loaded is None:
         return None
     from actlake.flows.extraction.memory import probe
 
-    return probe(loaded, longest)
+    return probe(loaded, request.longest)
 
 
 def _lacking(lake: Lake, plans: Sequence[TensorPlan]) -> bool:

@@ -19,6 +19,7 @@ from actlake.flows.command import (
     open_or_create,
     runner_option,
     store_option,
+    workers_options,
 )
 from actlake.flows.record_commands import diff_corpora, summarize_labels, summarize_pairs
 
@@ -139,6 +140,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.argument("source")
 @lake_option
 @runner_option
+@workers_options
 @click.option("--corpus", required=True, help="Corpus to run the model over.")
 @click.option("--site", "sites", multiple=True, required=True, help="Where to look (repeatable).")
 @click.option("--model", help="Name of the model; by default the last part of SOURCE.")
@@ -177,7 +179,8 @@ def extract(path: Path, runner: str, *, plan: bool, price: float, **options: Any
         from actlake.flows.extract_plan import forecast
         from actlake.flows.terminal import print_forecast
 
-        del options["torch_threads"]  # which changes nothing here
+        for one in ("torch_threads", "workers", "scheduler"):  # which change nothing here
+            del options[one]
         print_forecast(forecast(open_lake(path), price=price, **options))
         return
     for name in execute(runner, "extract", open_lake(path), options):
@@ -213,6 +216,7 @@ def train(path: Path, runner: str, **options: Any) -> None:
 @click.argument("dictionary")
 @lake_option
 @runner_option
+@workers_options
 @click.option("--tensor", help="By default the one that the dictionary was trained on.")
 @click.option("--codes", help="Name of the codes.")
 @click.option("--dtype", default="float16", show_default=True, help="Of the values: or float32.")
@@ -227,6 +231,7 @@ def encode(path: Path, runner: str, **options: Any) -> None:
 @click.argument("codes")
 @lake_option
 @runner_option
+@workers_options
 @click.option("--mask", default="all", show_default=True, help="Rows that count.")
 @click.option(
     "--examples", type=COUNT, default=20, show_default=True, help="Strongest rows a feature."
@@ -279,16 +284,18 @@ def export(path: Path, runner: str, **options: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @lake_option
 @runner_option
-def pipeline(path: Path, runner: str, file: Path) -> None:
+@workers_options
+def pipeline(path: Path, runner: str, file: Path, **steps: Any) -> None:
     """Run the whole chain that FILE describes; see docs/pipeline.md."""
     from actlake.flows.execution import execute
     from actlake.flows.first_checks import check_pipeline
     from actlake.flows.pipeline_file import read_pipeline
+    from actlake.flows.workers import runner_of
 
     asked = read_pipeline(file)
-
+    runner_of(**steps)
     lake = open_or_create(path, lambda lake, new: check_pipeline(lake, asked, new=new))
-    execute(runner, "pipeline", lake, {"file": file})
+    execute(runner, "pipeline", lake, {"file": file} | steps)
 
 
 FLOW_COMMANDS = (

@@ -9,6 +9,7 @@ from actlake.flows.pipeline_file import Dictionary, Model, PipelineFile, read_pi
 from actlake.flows.pipeline_tables import Summary
 from actlake.flows.progress import say
 from actlake.flows.token_sets import read_token_sets
+from actlake.flows.workers import SHARED
 from actlake.storage.lake import Lake
 
 __all__ = ["cutting", "pipeline", "record"]
@@ -19,12 +20,21 @@ TRAINED = frozenset(
 )
 
 
-def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
+def pipeline(
+    lake: Lake,
+    *,
+    file: Path,
+    call: Call = call_inline,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> None:
     """Everything that ``file`` asks for is in the lake and exported; what is there stays.
 
     The file is described in docs/pipeline.md. ``call`` carries out one verb: here as a plain call,
-    under Prefect as a subflow.
+    under Prefect as a subflow. ``workers`` and ``scheduler`` say who extracts, encodes and
+    summarizes, as of ``workers.runner_of``.
     """
+    call = _shared(call, {"workers": workers, "scheduler": scheduler})
     asked = read_pipeline(Path(file))
     given = asked.summary.token_sets if asked.summary else None
     sets = None if given is None else read_token_sets(Path(given))  # before any work
@@ -52,6 +62,15 @@ def pipeline(lake: Lake, *, file: Path, call: Call = call_inline) -> None:
         call("export", lake, {"folder": folder, "features": asked.export.features})
         say(f"exported to {folder}: open {folder / 'report.html'} first")
     say(f"the lake is {lake.root}: `actlake ls --lake {lake.root}` lists what is in it")
+
+
+def _shared(call: Call, steps: Mapping[str, Any]) -> Call:
+    """``call``, with ``steps`` for the verbs that take them."""
+
+    def carried_out(verb: str, lake: Lake, parameters: Mapping[str, Any]) -> Any:
+        return call(verb, lake, {**parameters, **(steps if verb in SHARED else {})})
+
+    return carried_out
 
 
 def _ingest(lake: Lake, asked: PipelineFile, call: Call) -> None:

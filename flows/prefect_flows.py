@@ -5,8 +5,7 @@ those of the functions, with the lake as a path.
 """
 
 import inspect
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,11 +33,13 @@ from actlake.flows.maintain import maintain as maintain_body
 from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
 from actlake.flows.repair import repair as repair_body
+from actlake.flows.runners import Runner, in_order
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.summarize_labels import summarize_labels as summarize_labels_body
 from actlake.flows.summarize_pairs import summarize_pairs as summarize_pairs_body
 from actlake.flows.summarize_weights import summarize_weights as summarize_weights_body
 from actlake.flows.train import train as train_body
+from actlake.flows.workers import OTHERS, SHARED, runner_of
 from actlake.storage.errors import DiskError, LakeError, UnreachableError
 from actlake.storage.lake import Lake
 
@@ -72,25 +73,22 @@ AHEAD = 1
 """Steps that are computed while the result of another is committed."""
 
 
-class PrefectTasks:
+class PrefectTasks(Runner):
     """Carries steps out as task runs of the flow that is running, tried again when they fail."""
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
+        """What ``step`` returns for each item, in order, as soon as it is there."""
+
         def run(item: T) -> R:
             return step(item)
 
         steps = _insistent(run, name, task_run_name=f"{name} {{item}}")
-        waiting: deque[PrefectFuture[R]] = deque()
-        try:
-            for item in items:
-                waiting.append(steps.submit(item))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:  # nothing may still write when a failed flow tidies up
-                future.wait()
+        return in_order(steps.submit, items, ahead=AHEAD, settle=_waited)
+
+
+def _waited(waiting: Iterable[PrefectFuture[Any]]) -> None:
+    for future in waiting:
+        future.wait()
 
 
 def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R]:
@@ -117,12 +115,17 @@ def _may_pass(step: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 
 
 def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
-    """``body`` as a Prefect flow that takes the lake as a path and runs its steps as tasks."""
+    """``body`` as a Prefect flow that takes the lake as a path and runs its steps as tasks.
+
+    Or by others, where ``workers`` or ``scheduler`` says so.
+    """
     signature = inspect.signature(body)
-    ours = {"runner": PrefectTasks()} if "runner" in signature.parameters else {}
+    has_steps, shared = "runner" in signature.parameters, body.__name__ in SHARED
     extra = {"call": _call} if "call" in signature.parameters else {}
 
     def run(lake: str, **parameters: Any) -> Any:
+        others = runner_of(*(parameters.pop(name) for name in OTHERS)) if shared else None
+        ours = {"runner": others or PrefectTasks()} if has_steps else {}
         opened = Lake.open(lake)
         opened.prefect_run = flow_run_id()
 
@@ -140,6 +143,7 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
                 _show_runs(opened)
             opened.close()
 
+    given = inspect.signature(runner_of).parameters if shared else {}
     shown = [
         inspect.Parameter("lake", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=str),
         *(
@@ -147,6 +151,7 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
             for name, parameter in signature.parameters.items()
             if name not in ("lake", "runner", "call", "progress")
         ),
+        *(one.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=None) for one in given.values()),
     ]
     run.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in shown}

@@ -1,17 +1,62 @@
 """The activations of one shard: a model run over the windows that hold its rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.flows.extract_request import Request
 from actlake.flows.extraction import capture, tokens, windows
 from actlake.flows.extraction.models import LoadedModel
+from actlake.flows.loaded_model import load_model_of
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
+from actlake.storage.run import Run
+from actlake.storage.shards import Receipt
+from actlake.storage.tensor_writer import TensorPlan, publish_shard
 
-__all__ = ["capture_shard", "windows_of_shard"]
+__all__ = ["capture_shard", "extract_shard", "windows_of_shard"]
+
+
+def extract_shard(
+    shard: int,
+    *,
+    lake: Lake,
+    run: Run,
+    request: Request,
+    plans: Sequence[TensorPlan],
+    ids: Mapping[str, str],
+    committed: Mapping[str, Set[int]],
+    threads: int,
+    token_budget: int,
+) -> list[Receipt]:
+    """Publish the rows of ``shard`` of each tensor of which they are not committed; receipts.
+
+    ``ids`` and ``committed``, the shards that are, by the tensor's name.
+    """
+    captured = capture_shard(
+        lake,
+        load_model_of(request, threads, check=True),
+        request.rowset,
+        request.sites,
+        shard,
+        window=request.window,
+        token_budget=token_budget,
+    )
+    return [
+        publish_shard(
+            run,
+            plan,
+            ids[plan.name],
+            shard,
+            captured[plan.site],
+            token_budget=token_budget,
+            torch_threads=threads,
+        )
+        for plan in plans
+        if shard not in committed[plan.name]
+    ]
 
 
 def capture_shard(

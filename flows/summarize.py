@@ -1,16 +1,24 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.runners import Inline, Runner
 from actlake.flows.summary_states import blocks_of, sources_of, statistics_of, versions_of
 from actlake.flows.summary_tables import Merging, tables_of
+from actlake.storage.codes import Codes
 from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
 from actlake.storage.partials import commit_partials, partial_row, write_partial
+from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize"]
@@ -79,30 +87,30 @@ def summarize(
         if run.done:
             say(f"summarize: {codes} under {mask} found complete")
             return
-        make = statistics_of(examples, source)
         stored = lake.partials(codes, mask, [*versions.values()])
         lacking = {
-            shard: [statistic for statistic in make if (statistic, shard) not in stored]
+            shard: [statistic for statistic in versions if (statistic, shard) not in stored]
             for shard in range(len(grid))
         }
         todo = [shard for shard, statistics in lacking.items() if statistics]
 
-        def step(shards: Sequence[int]) -> list[dict[str, object]]:
-            rows = []
-            blocks = blocks_of(lake, reader, rule, shards, of_document)
-            for shard, block in zip(shards, blocks, strict=True):
-                for statistic in lacking[shard]:
-                    place = write_partial(lake.store, make[statistic](block).arrays())
-                    of = versions[statistic]
-                    rows.append(partial_row(run, codes, mask, statistic, shard, of, *place))
-            return rows
-
+        step = partial(
+            _write_states,
+            lake=lake,
+            run=run,
+            codes=reader,
+            mask=rule,
+            examples=examples,
+            source=source,
+            of_document=of_document,
+            lacking=lacking,
+        )
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
-        with progress(f"summarize {codes} under {mask}", total) as advance:
-            most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
-            groups = _groups(todo, max(most, 1))
-            results = (runner or Inline()).map("summarize shards", step, groups)
-            for shards, rows in zip(groups, results, strict=True):
+        most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
+        groups = _groups(todo, max(most, 1))
+        steps = (runner or Inline()).map("summarize shards", step, groups)
+        with closing(steps), progress(f"summarize {codes} under {mask}", total) as advance:
+            for shards, rows in zip(groups, steps, strict=True):
                 what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
                 commit_partials(run, rows, f"{what} of {codes} under {mask}")
                 advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
@@ -116,6 +124,30 @@ def summarize(
                 deletion(transaction, table, same)
 
         run.append(tables, f"statistics of {codes} under {mask}", check=replace)
+
+
+def _write_states(
+    shards: Sequence[int],
+    *,
+    lake: Lake,
+    run: Run,
+    codes: Codes,
+    mask: Mask,
+    examples: int,
+    source: str | None,
+    of_document: NDArray[np.int64] | None,
+    lacking: Mapping[int, Sequence[str]],
+) -> list[dict[str, object]]:
+    """Write the states of consecutive ``shards`` that are ``lacking``; rows of ``partials``."""
+    make, versions = statistics_of(examples, source), versions_of(examples, source)
+    rows = []
+    blocks = blocks_of(lake, codes, mask, shards, of_document)
+    for shard, block in zip(shards, blocks, strict=True):
+        for statistic in lacking[shard]:
+            place = write_partial(lake.store, make[statistic](block).arrays())
+            of = versions[statistic]
+            rows.append(partial_row(run, codes.name, mask.name, statistic, shard, of, *place))
+    return rows
 
 
 def _groups(shards: Sequence[int], most: int) -> list[list[int]]:

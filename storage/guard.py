@@ -29,8 +29,9 @@ from actlake.storage.duck import LAKE, first_row, literal, one_line
 from actlake.storage.errors import FormatError, QueryError
 from actlake.storage.results import Result, TimeLimit
 
-__all__ = ["check_predicate", "check_select", "run_select", "sandboxed"]
+__all__ = ["QUERY_SECONDS", "check_predicate", "check_select", "run_select", "sandboxed"]
 
+QUERY_SECONDS = 300.0
 LONGEST_SQL = 100_000
 _INSTEAD = "write a SELECT over tables and views of the lake"
 

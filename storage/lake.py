@@ -23,9 +23,10 @@ from actlake.storage.database import Database
 from actlake.storage.databases import database_at
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
 from actlake.storage.durable import Digest
+from actlake.storage.elsewhere import opened
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import TABLES
-from actlake.storage.guard import run_select
+from actlake.storage.guard import QUERY_SECONDS, run_select
 from actlake.storage.keys import Json
 from actlake.storage.masks import Mask, mask_named, mask_rows
 from actlake.storage.migrations import applied, migrate
@@ -45,8 +46,6 @@ from actlake.storage.verify import WHOLE, Fault, Part, committed_bytes, verify
 from actlake.storage.writers import TensorWriter, given
 
 __all__ = ["Lake"]
-
-QUERY_SECONDS = 300.0
 
 
 class Lake:
@@ -112,9 +111,11 @@ class Lake:
         self._catalog.close()
         self.database.engine.dispose()
         self.reading.forget()
-        reader = self.__dict__.pop("_reader", None)
-        if reader is not None:
+        if (reader := self.__dict__.pop("_reader", None)) is not None:
             reader.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return opened, (self.root, self.settings.lake, self.snapshot, self.reading.mode)
 
     @cached_property
     def database(self) -> Database:
@@ -223,8 +224,7 @@ class Lake:
 
     def pin(self, why: str) -> int:
         """Keep the snapshot that a query would see now, for the reason ``why``; its number."""
-        snapshot = self.newest_snapshot()
-        self._claims.pin(snapshot, why)
+        self._claims.pin(snapshot := self.newest_snapshot(), why)
         return snapshot
 
     def bytes(self, part: Part = WHOLE) -> int:

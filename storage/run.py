@@ -17,6 +17,7 @@ from actlake.storage.catalog import Catalog, author
 from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import first_row, one_line
 from actlake.storage.durable import Digest
+from actlake.storage.elsewhere import joined
 from actlake.storage.errors import BusyError, LakeError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.http_faults import http_fault
@@ -61,6 +62,10 @@ class Run:
         self.snapshot_after: int | None = None
         self._holding = {claim.key: claim}
         self._resources = resources
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        held = tuple(self._holding.values())
+        return joined, (self.root, self.run, self.key, self.flow, self.claim, held)
 
     @property
     def store(self) -> Store:

@@ -46,6 +46,11 @@ _STORE: Rows = tuple(
     for given in ("", "bucket", "gs://b/x", "s3://", "s3://key:secret@b/x", "s3://b/../x", "s3://B")
 )
 
+_SCHEDULER: Rows = tuple(
+    (given, "no Dask scheduler answers at")
+    for given in ("", "here", "tcp://", "file:///etc/passwd", "a" * 10_000)
+)
+
 BAD: Mapping[str, Mapping[str, Rows]] = {
     "init": {"catalog": _CATALOG, "store": _STORE},
     "ingest": {
@@ -95,6 +100,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         ),
     },
     "extract": {
+        "scheduler": _SCHEDULER,
         "source": (
             ("", "the model has no name"),
             ("/nowhere", "no model at /nowhere"),
@@ -127,12 +133,14 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "dictionary": (*NO_NAME[:2], ("d", "the dictionary name 'd' is taken")),
     },
     "encode": {
+        "scheduler": _SCHEDULER,
         "dictionary": (("nothing", "no dictionary 'nothing'"), ("", "ls dictionaries")),
         "tensor": (("nothing", "no tensor 'nothing'"), ("wide@c", "encodes rows of width 16")),
         "codes": NO_NAME[:2],
         "dtype": (("int8", "float16 or float32"), ("", "float16 or float32")),
     },
     "summarize": {
+        "scheduler": _SCHEDULER,
         "codes": _CODES,
         "mask": (*_MASK, ("nobody", "no row of")),
         "source": (("nothing", "no label 'nothing'"), ("", "no label ''")),
@@ -176,6 +184,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "mask": (("nothing", "nothing"),),
     },
     "pipeline": {
+        "scheduler": _SCHEDULER,
         "file": (
             ("{folder}/name.toml", "is no name"),
             ("{folder}/" + "x" * 10_000, "see docs/pipeline.md"),

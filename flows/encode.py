@@ -8,7 +8,7 @@ import numpy as np
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.progress import progress, say
-from actlake.flows.runners import Inline, Runner
+from actlake.flows.runners import TURN, Runner, Threads
 from actlake.flows.undo import undo_codes
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -87,7 +87,7 @@ def encode(
         todo = [shard for shard in range(len(grid)) if shard not in committed]
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
         try:
-            steps = (runner or Inline()).map("encode shard", step, todo)
+            steps = (runner or Threads()).map("encode shard", step, todo)
             with closing(steps), progress(f"encode {plan.name}", total) as advance:
                 for shard, written in zip(todo, steps, strict=True):
                     commit_codes(run, [written], f"shard {shard} of {plan.name}")
@@ -105,10 +105,11 @@ def _publish_shard(
     shard: int, *, lake: Lake, run: Run, tensor: Tensor, plan: CodesPlan, codes_id: str
 ) -> CodesShard:
     """Publish the codes of one shard of ``tensor``, which a commit makes known."""
-    encoder = _encoder(lake, plan.dictionary, plan.dictionary_fingerprint)
     start, stop = plan.rowset.grid.span(shard)
     try:
-        block = encode_shard(encoder, tensor, shard, plan.dtype)
+        with TURN:
+            encoder = _encoder(lake, plan.dictionary, plan.dictionary_fingerprint)
+            block = encode_shard(encoder, tensor, shard, plan.dtype)
     except PrecisionError as error:
         raise PrecisionError(f"codes {plan.name}, rows {start:,} to {stop:,}: {error}") from error
     return publish_codes(run, plan, codes_id, shard, block)

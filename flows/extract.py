@@ -16,7 +16,7 @@ from actlake.flows.batch_plan import (
 from actlake.flows.extract_request import Request, requests
 from actlake.flows.loaded_model import forget_model, load_model_of
 from actlake.flows.progress import progress, say
-from actlake.flows.runners import Inline, Runner
+from actlake.flows.runners import Runner, Threads
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -98,7 +98,7 @@ def extract(
         trust_remote_code=trust_remote_code,
     ):
         try:
-            _run(lake, request, token_budget, torch_threads, runner or Inline())
+            _run(lake, request, token_budget, torch_threads, runner or Threads())
         finally:
             forget_model(request)
         names |= {plan.site: plan.name for plan in request.plans}

@@ -70,7 +70,7 @@ R = TypeVar("R")
 RETRIES = 2
 RETRY_SECONDS = 5
 AHEAD = 1
-"""Steps that are computed while the result of another is committed."""
+"""Steps that are under way while the result of another is committed."""
 
 
 class PrefectTasks(Runner):
@@ -158,12 +158,11 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     # This module, where a deployment finds the flow; the body's own has the plain function.
     run.__name__ = run.__qualname__ = body.__name__
     run.__doc__ = body.__doc__
-    # One shard at a time: torch uses every core on it already.
-    one_thread: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=1)
+    two_threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)  # as of runners.Threads
     return Flow(
         run,
         name=body.__name__,
-        task_runner=one_thread,
+        task_runner=two_threads,
         persist_result=False,
     )
 

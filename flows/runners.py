@@ -1,12 +1,15 @@
-"""How a flow's steps are carried out: here and now, or ahead by others, in order."""
+"""How a flow's steps are carried out: in this process, or ahead by others, in order."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from threading import Lock
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from actlake.storage.threads import default_threads
 
-__all__ = ["Future", "Inline", "Runner", "in_order"]
+__all__ = ["TURN", "Inline", "Runner", "Threads", "Waited", "in_order", "settled"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,14 +35,28 @@ class Runner(Protocol):
         ...
 
 
+TURN = Lock()
+"""Held while a step computes, since torch has every core for one, and a model has one set of
+hooks. What a step has made is written without it, as the next one computes."""
+
+
+class Threads(Runner):
+    """Two steps at a time in this process, of which one computes while the other writes."""
+
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
+        """What ``step`` returns for each item, in order, as soon as it is there."""
+        with ThreadPoolExecutor(2, "step") as pool:
+            yield from in_order(partial(pool.submit, step), items, ahead=1, settle=settled)
+
+
 class Inline(Runner):
-    """One step after the other in this thread, so that a debugger or a kill sees plain Python."""
+    """One step after the other in this thread, so that a debugger sees plain Python."""
 
     def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         yield from map(step, items)
 
 
-class Future(Protocol[R_co]):
+class Waited(Protocol[R_co]):
     """What somebody else computes."""
 
     def result(self) -> R_co:
@@ -48,7 +65,7 @@ class Future(Protocol[R_co]):
 
 
 def in_order(
-    submit: Callable[[T], Future[R]],
+    submit: Callable[[T], Waited[R]],
     items: Sequence[T],
     *,
     ahead: int,
@@ -59,7 +76,7 @@ def in_order(
     ``settle`` is told the futures that nobody will take, since one before them failed: when it
     returns, nothing may still write.
     """
-    waiting: deque[Future[R]] = deque()
+    waiting: deque[Waited[R]] = deque()
     try:
         for item in items:
             waiting.append(submit(item))
@@ -73,3 +90,8 @@ def in_order(
             yield result
     finally:
         settle(waiting)
+
+
+def settled(waiting: Iterable[Future[Any]]) -> None:
+    """Cancel what has not begun, and wait for the rest."""
+    wait([one for one in waiting if not one.cancel()])

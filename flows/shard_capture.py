@@ -10,6 +10,7 @@ from actlake.flows.extract_request import Request
 from actlake.flows.extraction import capture, tokens, windows
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.loaded_model import load_model_of
+from actlake.flows.runners import TURN
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
@@ -35,15 +36,16 @@ def extract_shard(
 
     ``ids`` and ``committed``, the shards that are, by the tensor's name.
     """
-    captured = capture_shard(
-        lake,
-        load_model_of(request, threads, check=True),
-        request.rowset,
-        request.sites,
-        shard,
-        window=request.window,
-        token_budget=token_budget,
-    )
+    with TURN:
+        captured = capture_shard(
+            lake,
+            load_model_of(request, threads, check=True),
+            request.rowset,
+            request.sites,
+            shard,
+            window=request.window,
+            token_budget=token_budget,
+        )
     return [
         publish_shard(
             run,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
-from actlake.flows.runners import Inline, Runner
+from actlake.flows.runners import TURN, Runner, Threads
 from actlake.flows.summary_states import blocks_of, sources_of, statistics_of, versions_of
 from actlake.flows.summary_tables import Merging, tables_of
 from actlake.storage.codes import Codes
@@ -108,7 +108,7 @@ def summarize(
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
         most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
         groups = _groups(todo, max(most, 1))
-        steps = (runner or Inline()).map("summarize shards", step, groups)
+        steps = (runner or Threads()).map("summarize shards", step, groups)
         with closing(steps), progress(f"summarize {codes} under {mask}", total) as advance:
             for shards, rows in zip(groups, steps, strict=True):
                 what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
@@ -140,12 +140,13 @@ def _write_states(
 ) -> list[dict[str, object]]:
     """Write the states of consecutive ``shards`` that are ``lacking``; rows of ``partials``."""
     make, versions = statistics_of(examples, source), versions_of(examples, source)
-    rows = []
     blocks = blocks_of(lake, codes, mask, shards, of_document)
+    rows = []
     for shard, block in zip(shards, blocks, strict=True):
-        for statistic in lacking[shard]:
-            place = write_partial(lake.store, make[statistic](block).arrays())
-            of = versions[statistic]
+        with TURN:
+            states = {one: make[one](block).arrays() for one in lacking[shard]}
+        for statistic, state in states.items():
+            place, of = write_partial(lake.store, state), versions[statistic]
             rows.append(partial_row(run, codes.name, mask.name, statistic, shard, of, *place))
     return rows
 

@@ -10,16 +10,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing import get_context, parent_process
 from socket import create_connection
-from threading import Lock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from actlake.flows.runners import Runner, in_order
+from actlake.flows.runners import Runner, in_order, settled
 from actlake.storage.errors import InputError, LakeError, UnreachableError
 from actlake.storage.threads import default_threads
 
@@ -39,8 +39,6 @@ CONNECT_SECONDS = 5
 
 _step: Callable[[Any], Any]
 """What this process, which is a worker, does to items."""
-_one_at_a_time = Lock()
-"""A Dask worker may have several threads, and a model has one set of hooks."""
 
 
 def runner_of(workers: int | None, scheduler: str | None) -> Runner | None:
@@ -87,7 +85,7 @@ class Processes(Runner):
             return pool.submit(_do, item)
 
         try:
-            yield from in_order(submit, items, ahead=count, settle=_settled)
+            yield from in_order(submit, items, ahead=count, settle=settled)
         except BrokenProcessPool as error:
             raise LakeError(
                 f"a worker process of {name} has ended without a word, as one does that the system "
@@ -137,10 +135,6 @@ def _do(item: Any) -> Any:
     return _step(item)
 
 
-def _settled(waiting: Iterable[Future[Any]]) -> None:
-    wait([one for one in waiting if not one.cancel()])
-
-
 class DaskWorkers(Runner):
     """The workers of the Dask scheduler at ``address``, such as ``tcp://node1:8786``.
 
@@ -171,7 +165,7 @@ class DaskWorkers(Runner):
                 )
 
             def submit(item: T) -> Any:
-                return client.submit(_one, step, item, pure=False)
+                return client.submit(step, item, pure=False)
 
             yield from in_order(submit, items, ahead=count, settle=_waited)
         except _lost() as error:
@@ -205,11 +199,6 @@ def _knock(address: str) -> None:
         create_connection((place.hostname, place.port or 0), CONNECT_SECONDS).close()
     elif place.scheme != "inproc":
         raise ValueError(f"no scheduler has an address such as {address!r}")
-
-
-def _one(step: Callable[[T], R], item: T) -> R:
-    with _one_at_a_time:
-        return step(item)
 
 
 def _waited(waiting: Iterable[Any]) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from actlake.storage.arrays import chunk_pieces
 from actlake.storage.errors import ModelError, NotFoundError
 from actlake.storage.lake import Lake
-from actlake.storage.tensor_writer import stored_rows
+from actlake.storage.tensor_arrays import stored_rows
 from actlake.storage.tensors import Tensor
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
@@ -35,8 +35,8 @@ class Extraction:
             raise NotFoundError(f"the lake has no model {model!r}, so its rows were made elsewhere")
         return self._sources.get(model) or str(known[0][0])
 
-    def chunk(self, tensor: Tensor, shard: int) -> bytes:
-        """The file of one shard. ModelError if the model is not the one that made the tensor."""
+    def chunk(self, tensor: Tensor, array: str, shard: int) -> bytes:
+        """The file of one shard of an array. ModelError if the model is not what made it."""
         from actlake.flows.extraction import models
         from actlake.flows.shard_capture import capture_shard
 
@@ -52,8 +52,8 @@ class Extraction:
             window=int(attributes.get("window", 0)),
             token_budget=budget,
         )[tensor.site]
-        stored = stored_rows(tensor.name, tensor.rowset, shard, rows, tensor.dtype.name)
-        return b"".join(chunk_pieces(stored, tensor.grid.shard_rows)[0])
+        stored = stored_rows(tensor.name, tensor.rowset, shard, rows, tensor.stored_dtype)
+        return b"".join(chunk_pieces(stored[array], tensor.grid.shard_rows)[0])
 
     def _load(self, tensor: Tensor, attributes: Attributes) -> "LoadedModel":
         from actlake.flows.extraction import models, sites, skeletons

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from actlake.flows.batch_plan import choose_budget
 from actlake.flows.extract_request import Request, requests
-from actlake.storage.arrays import TRAILER_BYTES
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
 from actlake.storage.names import means_the_same
-from actlake.storage.precision import stored_dtype
+from actlake.storage.tensor_arrays import row_bytes, shard_bytes
 from actlake.storage.tensor_writer import TensorPlan, tensor_fingerprint
 
 __all__ = ["Forecast", "Passes", "forecast"]
@@ -87,7 +86,6 @@ def _missing(lake: Lake, plan: TensorPlan) -> list[int]:
 
 
 def _tensor(plan: TensorPlan, missing: list[int]) -> dict[str, Any]:
-    row_bytes = plan.width * stored_dtype(plan.dtype).itemsize
     grid = plan.rowset.grid
     spans = [grid.span(shard) for shard in missing]
     return {
@@ -96,9 +94,9 @@ def _tensor(plan: TensorPlan, missing: list[int]) -> dict[str, Any]:
         "dtype": plan.dtype,
         "rows": sum(stop - start for start, stop in spans),
         "shards": len(missing),
-        "bytes_per_row": row_bytes,
+        "bytes_per_row": row_bytes(plan.dtype, plan.width),
         # A chunk is always full.
-        "bytes": len(missing) * (grid.shard_rows * row_bytes + TRAILER_BYTES),
+        "bytes": len(missing) * shard_bytes(plan.dtype, plan.width, grid.shard_rows),
     }
 
 

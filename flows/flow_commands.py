@@ -152,7 +152,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     "--dtype",
     default="float16",
     show_default=True,
-    help="To store: float16, bfloat16 or float32.",
+    help="To store: float16, bfloat16, float32 or int8.",
 )
 @click.option("--compute-dtype", default="float32", show_default=True, help="Of the forward pass.")
 @click.option("--attention", default="auto", show_default=True, help="Attention implementation.")

@@ -79,7 +79,7 @@ class Model(Table):
     """Mask of the only tokens to have rows, such as `no_special`, or one of `[[masks]]`."""
     sites: Annotated[tuple[str, ...], Field(min_length=1)]
     """Where to read activations, such as `resid_post.9` or `pooled.mean`."""
-    dtype: Literal["float16", "bfloat16", "float32"] = "float16"
+    dtype: Literal["float16", "bfloat16", "float32", "int8"] = "float16"
     """How activations are stored."""
     compute_dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """How the model computes."""

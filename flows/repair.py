@@ -148,9 +148,9 @@ def _way(lake: Lake, extraction: Extraction, file: CommittedFile) -> Way:
     if way := way_of(lake.reading, file):
         return way
     if file.kind == "tensor" and file.shard is not None:
-        tensor, shard = current(lake.tensor(file.owner), file), file.shard
+        tensor, array, shard = current(lake.tensor(file.owner), file), file.array, file.shard
         source = extraction.source(tensor.model)
-        return f"extracted again with {source}", lambda: extraction.chunk(tensor, shard)
+        return f"extracted again with {source}", lambda: extraction.chunk(tensor, array, shard)
     if file.kind == "codes" and file.shard is not None:
         codes, shard, array = current(lake.codes(file.owner), file), file.shard, file.array
         dictionary = lake.dictionary(codes.dictionary)

@@ -1,6 +1,7 @@
 """The activations of one shard: a model run over the windows that hold its rows."""
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def extract_shard(
             window=request.window,
             token_budget=token_budget,
         )
-    return [
+    receipts = (
         publish_shard(
             run,
             plan,
@@ -58,7 +59,8 @@ def extract_shard(
         )
         for plan in plans
         if shard not in committed[plan.name]
-    ]
+    )
+    return [*chain.from_iterable(receipts)]
 
 
 def capture_shard(

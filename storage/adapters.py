@@ -31,7 +31,8 @@ class Position(TypedDict):
 
 
 def to_dask(tensor: "Tensor") -> "dask.array.Array":
-    """The tensor as a dask array, shape (rows, width), one block a shard, in the stored dtype.
+    """The tensor as a dask array, shape (rows, width), one block a shard, in the stored dtype, of
+    int8 in float32.
 
     A block is mapped or read where it is computed, in any process that reaches the lake's files,
     and asks no catalog. Rows of documents that were taken back are NaN. IncompleteError if a shard
@@ -64,7 +65,7 @@ class TorchBatch(NamedTuple):
     rows: "torch.Tensor"
     """Row numbers, int64, shape (n,)."""
     values: "tuple[torch.Tensor, ...]"
-    """Of each tensor in turn, in its stored dtype, shape (n, width)."""
+    """Of each tensor in turn, in its stored dtype, of int8 in float32, shape (n, width)."""
 
 
 class TorchBatches:

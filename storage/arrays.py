@@ -28,6 +28,7 @@ __all__ = [
     "chunk_pieces",
     "corrupt",
     "create_array",
+    "fill_value",
     "map_chunk",
     "publish_chunk",
     "sound_content",
@@ -56,7 +57,6 @@ def create_array(
     dimension_names: tuple[str, ...] | None = None,
 ) -> None:
     """Write the ``zarr.json`` of an array without chunks, ``chunk_rows`` rows a chunk."""
-    is_float = dtype.kind not in "iub"
     zarr.create_array(
         store=folder,
         shape=shape,
@@ -64,11 +64,16 @@ def create_array(
         dtype=dtype,
         filters=None,
         compressors=[Crc32cCodec()],
-        fill_value=np.array(np.nan, dtype)[()] if is_float else dtype.type(0),
+        fill_value=fill_value(dtype),
         chunk_key_encoding={"name": "default", "separator": "."},
         attributes=attributes,
         dimension_names=dimension_names,
     )
+
+
+def fill_value(dtype: np.dtype[Any]) -> Any:
+    """What stands where no row is: NaN, of whole numbers 0."""
+    return dtype.type(0) if dtype.kind in "iub" else np.array(np.nan, dtype)[()]
 
 
 def chunk_path(folder: Path, shard: int, dimensions: int) -> Path:
@@ -97,8 +102,8 @@ def chunk_pieces(rows: NDArray[Any], chunk_rows: int) -> tuple[list[Buffer], int
     rows = np.ascontiguousarray(rows)
     payload = [_bytes(rows)]
     if missing := chunk_rows - len(rows):
-        fill = 0 if rows.dtype.kind in "iub" else np.nan
-        payload.append(_bytes(np.full((missing, *rows.shape[1:]), fill, rows.dtype)))
+        shape = (missing, *rows.shape[1:])
+        payload.append(_bytes(np.full(shape, fill_value(rows.dtype), rows.dtype)))
     checksum = 0
     for piece in payload:
         checksum = google_crc32c.extend(checksum, piece)

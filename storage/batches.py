@@ -17,6 +17,7 @@ from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.gathering import gather
 from actlake.storage.keys import fingerprint
 from actlake.storage.masks import mask_named, mask_rows
+from actlake.storage.tensor_arrays import Stored, row_bytes
 
 if TYPE_CHECKING:
     from actlake.storage.tensors import Tensor
@@ -36,7 +37,7 @@ class Batch(NamedTuple):
     rows: NDArray[np.int64]
     """Their numbers in the rowset, shape (n,)."""
     values: tuple[NDArray[Any], ...]
-    """Of each tensor in turn, in its stored dtype, shape (n, width)."""
+    """Of each tensor in turn, in its stored dtype, of int8 in float32, shape (n, width)."""
 
 
 class Batches(Sequence[Batch]):
@@ -133,14 +134,17 @@ class Batches(Sequence[Batch]):
     def peak_bytes(self) -> int:
         """Bytes at most that reading takes in one process, the batch included.
 
-        Two batches, the order of the rows that are mixed, and a bit a row where some are left out;
-        shards are mapped beside that.
+        Two batches, and the rows of one tensor as they are picked for the second, of int8 also
+        before they are restored; the order of the rows that are mixed; a bit a row where some are
+        left out. Shards are mapped beside that.
         """
         rows = [tensor.width * tensor.dtype.itemsize for tensor in self.tensors]
+        whole = [row_bytes("int8", one.width) for one in self.tensors if one.stored_dtype == "int8"]
+        most = 2 * sum(rows) + max(rows) + max(whole, default=0)
         mixed = int(np.sort(self._counts)[-MIXED_SHARDS:].sum())
         bits = 0 if self._kept is None else sum(len(one) for one in self._kept)
         size = min(self.size, self.rows)
-        return size * (sum(rows) + max(rows)) + 8 * (3 * mixed + 12 * size) + bits + 32_768
+        return size * most + 8 * (3 * mixed + 12 * size) + bits + 32_768
 
     @property
     def fingerprint(self) -> str:
@@ -197,9 +201,9 @@ class Batches(Sequence[Batch]):
         values = []
         for tensor, held in zip(self.tensors, self._held, strict=True):
 
-            def shard(one: int, tensor: "Tensor" = tensor, held: Held = held) -> NDArray[Any]:
+            def shard(one: int, tensor: "Tensor" = tensor, held: Held = held) -> Stored:
                 if one not in held:
-                    held[one] = tensor.shard(one)
+                    held[one] = tensor.stored(one)
                 return held[one]
 
             block = gather(rows, self._grid.shard_rows, tensor.width, tensor.dtype, shard)
@@ -253,4 +257,4 @@ class Batches(Sequence[Batch]):
         return self.__dict__ | {"_epoch": -1, "_mixed": {}, "_held": [{} for _ in self.tensors]}
 
 
-Held = dict[int, NDArray[Any]]
+Held = dict[int, Stored]

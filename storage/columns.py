@@ -104,26 +104,26 @@ COLUMNS = {
         module VARCHAR module that was hooked
         side VARCHAR input or output of the module, pooled, or what is kept of its attention
         rowset VARCHAR name of the rowset
-        dtype VARCHAR stored dtype: float16, bfloat16 or float32
+        dtype VARCHAR stored dtype: float16, bfloat16, float32 or int8
         compute_dtype VARCHAR dtype of the forward pass
         width BIGINT values a row
         rows BIGINT rows when complete
         fingerprint VARCHAR hash of model, site, rowset and dtypes
         id VARCHAR generated id
-        path VARCHAR folder of the Zarr array, relative to the lake
+        path VARCHAR folder of the Zarr array, of int8 of the group of two, relative to the lake
         state VARCHAR planned or sealed
         run VARCHAR run that planned it
     """,
     "shards": """
         owner VARCHAR id of the rowset, tensor or codes
-        array VARCHAR rows, a rowset column, indptr, indices, values or postings
+        array VARCHAR rows, scale, a rowset column, indptr, indices, values or postings
         shard BIGINT index on the rowset's grid
         row_start BIGINT first row
         row_stop BIGINT row after the last
         bytes BIGINT size of the file
         payload_crc32c BIGINT CRC-32C of the chunk before its trailer; of a Parquet file, all of it
         xxh3_128 VARCHAR hash of the whole file, hexadecimal
-        nonfinite BIGINT values that are NaN or infinite
+        nonfinite BIGINT values that are NaN or infinite, in int8 as they are read
         norm_mean DOUBLE? mean Euclidean norm of the rows, where the array holds activations
         token_budget BIGINT? padded tokens a forward pass, where a model ran
         torch_threads BIGINT? threads that torch used, where it ran

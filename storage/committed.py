@@ -5,7 +5,7 @@ that was deleted since is still what older snapshots read. What was abandoned be
 is not: its files are gone, and with them their hashes.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from actlake.storage.durable import Digest
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.parquet_files import FILES
 from actlake.storage.store import Store
+from actlake.storage.tensor_arrays import inner_arrays, tensor_chunk
 
 __all__ = [
     "CODES_ARRAYS",
@@ -98,12 +99,13 @@ def files_of_things(
     """
     kept = {_folder(path) for path in recorded}
     ever = _Ever(connection, store, without)
-    owners: dict[str, tuple[str, str, str]] = {}
+    owners: dict[str, tuple[str, str, str, str]] = {}
     for table, kind in (("tensors", "tensor"), ("codes", "codes"), ("rowsets", "rowset")):
-        for id_, called, folder in ever.rows(table, ("id", kind, "path")):
+        more = () if kind == "rowset" else ("dtype",)
+        for id_, called, folder, *dtype in ever.rows(table, ("id", kind, "path", *more)):
             if folder in kept:
-                owners[id_] = kind, called, folder
-                for array in ROW_COLUMNS if kind == "rowset" else ("",):
+                owners[id_] = kind, called, folder, "".join(dtype)
+                for array in _described(kind, "".join(dtype)):
                     path = (Path(folder) / array / "zarr.json").as_posix()
                     yield CommittedFile(path, called, recorded.get(path), kind=kind, array=array)
     yield from _chunks(ever, owners, recorded)
@@ -118,7 +120,7 @@ def files_of_things(
 
 
 def _chunks(
-    ever: "_Ever", owners: Mapping[str, tuple[str, str, str]], recorded: Mapping[str, Digest]
+    ever: "_Ever", owners: Mapping[str, tuple[str, str, str, str]], recorded: Mapping[str, Digest]
 ) -> Iterator[CommittedFile]:
     """Chunks, and the ``zarr.json`` beside those of codes."""
     columns = ("owner", "array", "shard", "row_start", "row_stop", "bytes", "xxh3_128")
@@ -127,8 +129,8 @@ def _chunks(
     ):
         if owner not in owners or array == "postings":
             continue
-        kind, name, folder = owners[owner]
-        path = chunk_of(Path(folder), array, shard)
+        kind, name, folder, dtype = owners[owner]
+        path = chunk_of(Path(folder), kind, dtype, array, shard)
         chunk = CommittedFile(
             path=path.as_posix(),
             owner=name,
@@ -148,13 +150,20 @@ def _chunks(
             yield chunk
 
 
-def chunk_of(folder: Path, array: str, shard: int) -> Path:
+def chunk_of(folder: Path, kind: str, dtype: str, array: str, shard: int) -> Path:
     """Where a shard of an array of the thing in ``folder`` lies; ``array`` as in ``shards``."""
-    if array == "rows":
-        return chunk_path(folder, shard, 2)
-    if array in CODES_ARRAYS:
+    if kind == "tensor":
+        return tensor_chunk(folder, dtype, array, shard)
+    if kind == "codes":
         return chunk_path(folder / str(shard) / array, 0, 1)
     return chunk_path(folder / array, shard, 1)
+
+
+def _described(kind: str, dtype: str) -> Iterable[str]:
+    """The arrays of a thing that have a ``zarr.json``; of the thing itself it is nameless."""
+    if kind == "rowset":
+        return ROW_COLUMNS
+    return ("", *inner_arrays(dtype)) if kind == "tensor" else ("",)
 
 
 def _folder(path: str) -> str:

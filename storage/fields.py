@@ -61,6 +61,8 @@ TABLES: dict[str, tuple[Field, ...]] = {
 
 ARRAYS: tuple[Array, ...] = (
     Array("tensors/<id>", ("row", "width"), "float16, bfloat16, float32", "activations, fill NaN"),
+    Array("tensors/<id>/rows", ("row", "width"), "int8", "activations over their row's scale"),
+    Array("tensors/<id>/scale", ("row",), "float32", "of rows in int8, largest / 127; fill NaN"),
     Array("rowsets/<id>/document", ("row",), "int64", "index of the document"),
     Array("rowsets/<id>/window", ("row",), "int32", "as tokens.window"),
     Array("rowsets/<id>/position", ("row",), "int32", "as tokens.position"),

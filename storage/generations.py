@@ -22,6 +22,14 @@ from actlake.storage.keys import new_id
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
+from actlake.storage.tensor_arrays import (
+    array_folder,
+    arrays_of,
+    empty_rows,
+    metadata_files,
+    tensor_chunk,
+    values_of,
+)
 from actlake.storage.tensor_writer import mean_norm
 from actlake.storage.tensors import Tensor
 from actlake.storage.transaction import Transaction
@@ -57,38 +65,45 @@ def tensor_without(
     rows: NDArray[np.int64],
     computed: Mapping[int, tuple[int | None, int | None]],
 ) -> Generation:
-    """The committed shards of ``tensor``, with NaN in ``rows``.
+    """The committed shards of ``tensor``, in which ``rows`` are read as NaN.
 
     ``computed`` says with what token budget and how many threads each shard was.
     """
     generation = new_id()
     receipts = []
+    dtype = tensor.stored_dtype
     with run.store.new_folder(run.root / "tensors" / generation) as folder:
+        for file in metadata_files(dtype):
+            _link(run, tensor.folder, folder, generation, file)
         for shard in tensor.committed:
             start, stop = tensor.grid.span(shard)
             here = rows[(rows >= start) & (rows < stop)] - start
             if not len(here):
-                _link(run, tensor.folder, folder, generation, f"c.{shard}.0")
+                for array in arrays_of(dtype, tensor.width):
+                    inside = tensor_chunk(Path(), dtype, array, shard).as_posix()
+                    _link(run, tensor.folder, folder, generation, inside)
                 continue
-            block = np.array(tensor.shard(shard))
-            block[here] = np.nan
+            stored = {array: np.array(held) for array, held in tensor.stored(shard).items()}
+            empty_rows(stored, here)
             kept = tensor.rowset.present(start, stop)
             kept[here] = False
-            receipts.append(
-                Receipt.of_chunk(
-                    generation,
-                    "rows",
-                    shard,
-                    (start, stop),
-                    publish_chunk(folder, shard, block, tensor.grid.shard_rows),
-                    run.run,
-                    nonfinite=int((~kept).sum()) * tensor.width,
-                    norm_mean=mean_norm(block[kept]),
-                    token_budget=computed[shard][0],
-                    torch_threads=computed[shard][1],
+            for array, held in stored.items():
+                place = array_folder(folder, dtype, array)
+                place.mkdir(exist_ok=True)  # a store may link without one
+                receipts.append(
+                    Receipt.of_chunk(
+                        generation,
+                        array,
+                        shard,
+                        (start, stop),
+                        publish_chunk(place, shard, held, tensor.grid.shard_rows),
+                        run.run,
+                        nonfinite=int((~kept).sum()) * held[:1].size,
+                        norm_mean=mean_norm(values_of(stored)[kept]) if array == "rows" else None,
+                        token_budget=computed[shard][0],
+                        torch_threads=computed[shard][1],
+                    )
                 )
-            )
-        _link(run, tensor.folder, folder, generation, "zarr.json")
     return _generation(run, "tensor", tensor, generation, receipts)
 
 

@@ -1,7 +1,8 @@
-"""Stored dtypes: what activations become on disk, and what does not fit.
+"""Stored dtypes: what activations become on disk, what a reader has of them, and what does not fit.
 
-zarr 3.1 has no bfloat16, so the data type that the Zarr v3 registry names so is registered here,
-in memory as ``ml_dtypes.bfloat16``; tensorstore reads and writes the same bytes.
+In int8 a row is whole numbers from -127 to 127 and the one that they are to be multiplied with, its
+scale. zarr 3.1 has no bfloat16, so the data type that the Zarr v3 registry names so is
+registered here, in memory as ``ml_dtypes.bfloat16``; tensorstore reads and writes the same bytes.
 """
 
 from typing import Any, ClassVar, Literal, Self
@@ -15,13 +16,31 @@ from zarr.core.dtype.npy.float import BaseFloat
 
 from actlake.storage.errors import InputError, PrecisionError
 
-__all__ = ["DTYPES", "cast", "nonfinite", "stored_dtype"]
+__all__ = [
+    "DTYPES",
+    "SCALE",
+    "cast",
+    "nonfinite",
+    "quantize",
+    "read_dtype",
+    "restore",
+    "stored_dtype",
+]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float32": np.dtype(np.float32),
+    "int8": np.dtype(np.int8),
 }
+SCALE = np.dtype(np.float32)
+"""Of int8."""
+STEPS = np.float32(127)
+"""The largest whole number of a row in int8; -128 is not used, so that x and -x are kept alike."""
+SMALLEST_SCALE = np.finfo(np.float32).smallest_normal
+"""Smaller ones lose digits of their own, and some processors take them for 0."""
+LARGEST_SCALE = np.nextafter(np.finfo(np.float32).max / STEPS, np.float32(0))
+"""127 times as much is a float32."""
 
 EXPONENT = {"float16": np.uint16(0x7C00), "bfloat16": np.uint16(0x7F80)}
 """The bits that are all set in NaN and in infinities, and in nothing else."""
@@ -60,6 +79,11 @@ def stored_dtype(name: str) -> np.dtype[Any]:
         raise InputError(f"{name!r} is no stored dtype; use {', '.join(DTYPES)}") from None
 
 
+def read_dtype(name: str) -> np.dtype[Any]:
+    """The numpy dtype of what a reader has of a stored dtype: itself, of int8 float32."""
+    return SCALE if stored_dtype(name) == np.int8 else stored_dtype(name)
+
+
 def nonfinite(values: NDArray[Any]) -> int:
     """How many values are NaN or infinite."""
     if values.dtype.name not in EXPONENT:
@@ -74,10 +98,12 @@ def nonfinite(values: NDArray[Any]) -> int:
 def cast(rows: NDArray[Any], dtype: str, *, what: str) -> NDArray[Any]:
     """``rows`` in the stored ``dtype``, rounded to nearest, C-contiguous and little-endian.
 
+    For int8 they are float32 still, which ``quantize`` takes.
+
     PrecisionError, naming ``what``, if a value is not finite after the cast: it overflowed, or
     the model made it so.
     """
-    target = stored_dtype(dtype)
+    target = read_dtype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         stored = np.ascontiguousarray(rows, dtype=target)
     if lost := nonfinite(stored):
@@ -90,3 +116,27 @@ def cast(rows: NDArray[Any], dtype: str, *, what: str) -> NDArray[Any]:
             f"{what}: {lost:,} values do not fit {dtype}; store bfloat16 or float32 instead"
         )
     return stored
+
+
+def quantize(rows: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Finite ``rows``, shape (rows, width), as whole numbers of the same shape, and their scales,
+    shape (rows,).
+
+    The scale is the largest magnitude of the row over 127, so that no value is further from what
+    ``restore`` makes of it than half a scale. A row of zeros has scale 0; a row below 1.5e-36
+    is as coarse as one of that magnitude.
+    """
+    whole, scale = np.empty(rows.shape, np.int8), np.empty(len(rows), SCALE)
+    step = max(1, BLOCK // max(1, rows.shape[1]))
+    for at in range(0, len(rows), step):
+        block = rows[at : at + step]
+        largest = np.maximum(block.max(axis=1), -block.min(axis=1))
+        fitting = np.clip(largest / STEPS, SMALLEST_SCALE, LARGEST_SCALE)
+        whole[at : at + step] = np.rint(block / fitting[:, None])
+        scale[at : at + step] = np.where(largest > 0, fitting, 0)
+    return whole, scale
+
+
+def restore(whole: NDArray[np.int8], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What rows in int8 mean, shape (rows, width); NaN where the scale is."""
+    return np.multiply(whole, scale[:, None])

@@ -15,7 +15,7 @@ older one of the same rows, has a trailer that fits it. Every other file has its
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,11 +99,12 @@ class Reading:
         self.__init__(state["store"], state["mode"], _elsewhere, _elsewhere)  # type: ignore[misc]
         self._receipts = state["receipts"]
 
-    def holding(self, owner: str, array: str, shard: int) -> "Reading":
-        """One for that chunk alone."""
+    def holding(self, owner: str, arrays: Iterable[str], shard: int) -> "Reading":
+        """One for that shard of some arrays alone."""
         one = Reading(self.store, self.mode, self.connection, self.recorded)
-        crc = self._receipts.get(owner, {}).get((array, shard))
-        one._receipts = {} if crc is None else {owner: {(array, shard): crc}}
+        known = self._receipts.get(owner, {})
+        keys = [(array, shard) for array in arrays]
+        one._receipts = {owner: {key: known[key] for key in keys if key in known}}
         return one
 
     def chunk(

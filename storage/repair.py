@@ -37,7 +37,8 @@ from actlake.storage.reading import Reading
 from actlake.storage.rowset_writer import token_rows
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.store import Store
-from actlake.storage.tensor_writer import TensorPlan, create_tensor_array
+from actlake.storage.tensor_arrays import create_inner_array
+from actlake.storage.tensor_writer import TensorPlan, create_tensor
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import wrong_of
 
@@ -77,6 +78,8 @@ def way_of(reading: Reading, file: CommittedFile) -> Way | None:
             return "read from the table tokens", lambda: _column(reading, file)
         case "tensor", "", _:
             return "written from its row", lambda: _tensor_metadata(reading, file)
+        case "tensor", _, "zarr.json":
+            return "written anew", lambda: _array_of_tensor(reading, file)
         case "codes", "", "zarr.json":
             return "written from its row", lambda: _codes_group(reading, file)
         case "codes", _, "zarr.json":
@@ -173,7 +176,7 @@ def _tensor_metadata(reading: Reading, file: CommittedFile) -> bytes:
         module=tensor.module,
         side=tensor.side,
         rowset=tensor.rowset,
-        dtype=tensor.dtype.name,
+        dtype=tensor.stored_dtype,
         compute_dtype=compute_dtype,
         width=tensor.width,
     )
@@ -181,11 +184,19 @@ def _tensor_metadata(reading: Reading, file: CommittedFile) -> bytes:
         for number, computed in enumerate(_computed(reading, tensor)):
             computed = _with_columns(computed, tensor)
             array = Path(folder) / str(number)
-            create_tensor_array(array, replace(plan, provenance=tuple(computed.items())))
+            create_tensor(array, replace(plan, provenance=tuple(computed.items())))
             content = (array / "zarr.json").read_bytes()
             if file.expected and xxh3_128_hexdigest(content) == file.expected.xxh3_128:
                 return content
     raise NotFoundError("nothing else tells how its rows were computed")
+
+
+def _array_of_tensor(reading: Reading, file: CommittedFile) -> bytes:
+    tensor = current(tensor_named(reading, file.owner), file)
+    with tempfile.TemporaryDirectory() as folder:
+        array = Path(folder) / file.array
+        create_inner_array(array, tensor.grid, tensor.width, tensor.stored_dtype)
+        return (array / "zarr.json").read_bytes()
 
 
 def _computed(reading: Reading, tensor: Tensor) -> Iterator[dict[str, Any]]:

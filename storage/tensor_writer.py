@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import Chunk, chunk_path, create_array, publish_chunk
+from actlake.storage.arrays import Chunk, publish_chunk
 from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
 from actlake.storage.names import means_the_same
-from actlake.storage.precision import cast, stored_dtype
+from actlake.storage.precision import stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
+from actlake.storage.tensor_arrays import (
+    array_folder,
+    create_arrays,
+    metadata_files,
+    stored_rows,
+    tensor_chunk,
+    values_of,
+)
 from actlake.storage.transaction import Transaction
 
 __all__ = [
@@ -26,12 +35,11 @@ __all__ = [
     "abandon_tensors",
     "check_tensor",
     "commit_shards",
-    "create_tensor_array",
+    "create_tensor",
     "mean_norm",
     "plan_tensors",
     "publish_shard",
     "seal",
-    "stored_rows",
     "tensor_fingerprint",
 ]
 
@@ -104,8 +112,9 @@ def plan_tensors(run: Run, plans: Sequence[TensorPlan]) -> dict[str, str]:
     files: dict[str, Digest] = {}
     for plan in fresh:
         with run.store.new_folder(run.root / "tensors" / ids[plan.name]) as staged:
-            create_tensor_array(staged, plan)
-            files[f"tensors/{ids[plan.name]}/zarr.json"] = digest(staged / "zarr.json")
+            create_tensor(staged, plan)
+            for file in metadata_files(plan.dtype):
+                files[f"tensors/{ids[plan.name]}/{file}"] = digest(staged / file)
     table = pa.Table.from_pylist(
         [_row(run, plan, ids[plan.name]) for plan in fresh], arrow_schema("tensors")
     )
@@ -146,8 +155,8 @@ def _row(run: Run, plan: TensorPlan, tensor_id: str) -> dict[str, object]:
     }
 
 
-def create_tensor_array(folder: Path, plan: TensorPlan) -> None:
-    """Write the ``zarr.json`` of a tensor without shards into ``folder``."""
+def create_tensor(folder: Path, plan: TensorPlan) -> None:
+    """Write a tensor without shards into ``folder``."""
     attributes: dict[str, Json] = {
         "tensor": plan.name,
         "model": plan.model,
@@ -162,14 +171,7 @@ def create_tensor_array(folder: Path, plan: TensorPlan) -> None:
         **dict(plan.provenance),
         **dict(plan.batch_plan),
     }
-    create_array(
-        folder,
-        (plan.rowset.rows, plan.width),
-        plan.rowset.shard_rows,
-        stored_dtype(plan.dtype),
-        attributes=attributes,
-        dimension_names=("row", "width"),
-    )
+    create_arrays(folder, plan.rowset.grid, plan.width, plan.dtype, attributes)
 
 
 def publish_shard(
@@ -181,11 +183,12 @@ def publish_shard(
     *,
     token_budget: int | None = None,
     torch_threads: int | None = None,
-) -> Receipt:
-    """Write the rows of ``shard``, shape (rows, width), in the stored dtype; its receipt.
+) -> list[Receipt]:
+    """Write the rows of ``shard``, shape (rows, width), in the stored dtype; the receipts, one for
+    each array.
 
     Those of documents that were taken back become NaN. PrecisionError if others do not fit. The
-    shard exists only once the receipt is committed.
+    shard exists only once its receipts are committed, which is done in one commit.
     """
     grid = plan.rowset.grid
     span = grid.span(shard)
@@ -196,40 +199,29 @@ def publish_shard(
         )
     present = plan.rowset.present(*span)
     stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype)
-    norm = mean_norm(stored if present.all() else stored[present])
-    folder = run.root / "tensors" / tensor_id
-    chunk = publish_over_orphan(
-        run,
-        tensor_id,
-        shard,
-        chunk_path(folder, shard, 2),
-        lambda: publish_chunk(folder, shard, stored, grid.shard_rows, run.store.publish),
-    )
-    return Receipt.of_chunk(
-        tensor_id,
-        "rows",
-        shard,
-        span,
-        chunk,
-        run.run,
-        nonfinite=int((~present).sum()) * plan.width,  # others cast would have refused
-        norm_mean=norm,
-        token_budget=token_budget,
-        torch_threads=torch_threads,
-    )
-
-
-def stored_rows(
-    tensor: str, rowset: Rowset, shard: int, rows: NDArray[np.floating[Any]], dtype: str
-) -> NDArray[Any]:
-    """``rows`` of a shard as they are stored; those of documents that were taken back are NaN."""
-    start, stop = rowset.grid.span(shard)
-    present = rowset.present(start, stop)
-    held = rows if present.all() else np.where(present[:, None], rows, 0)
-    stored = cast(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
-    if not present.all():
-        stored[~present] = np.nan
-    return stored
+    values = values_of(stored)
+    norm = mean_norm(values if present.all() else values[present])
+    receipts = []
+    for array, held in stored.items():
+        folder = array_folder(run.root / "tensors" / tensor_id, plan.dtype, array)
+        path = tensor_chunk(run.root / "tensors" / tensor_id, plan.dtype, array, shard)
+        publish = partial(publish_chunk, folder, shard, held, grid.shard_rows, run.store.publish)
+        receipts.append(
+            Receipt.of_chunk(
+                tensor_id,
+                array,
+                shard,
+                span,
+                publish_over_orphan(run, tensor_id, shard, path, publish),
+                run.run,
+                # Others cast would have refused.
+                nonfinite=int((~present).sum()) * held[:1].size,
+                norm_mean=norm if array == "rows" else None,
+                token_budget=token_budget,
+                torch_threads=torch_threads,
+            )
+        )
+    return receipts
 
 
 def mean_norm(rows: NDArray[Any]) -> float | None:
@@ -301,15 +293,16 @@ def abandon_tensors(run: Run, ids: Mapping[str, str]) -> None:
     """
 
     def change(transaction: Transaction) -> dict[str, str]:
-        query = "SELECT id FROM tensors WHERE state = 'planned'"
-        planned = {id_ for (id_,) in transaction.rows(query)}
-        undone = {name: id_ for name, id_ in ids.items() if id_ in planned}
-        for tensor_id in undone.values():
+        query = "SELECT id, dtype FROM tensors WHERE state = 'planned'"
+        planned = {str(id_): str(dtype) for id_, dtype in transaction.rows(query)}
+        undone = {name: (id_, planned[id_]) for name, id_ in ids.items() if id_ in planned}
+        for tensor_id, _ in undone.values():
             transaction.execute("DELETE FROM tensors WHERE id = $id", id=tensor_id)
             transaction.execute("DELETE FROM shards WHERE owner = $id", id=tensor_id)
         return undone
 
-    for name, tensor_id in run.commit(change, f"abandoned {', '.join(ids)}").items():
+    abandoned = run.commit(change, f"abandoned {', '.join(ids)}")
+    for name, (tensor_id, dtype) in abandoned.items():
         run.claims.release_name("tensor", name)
-        run.claims.forget_files([f"tensors/{tensor_id}/zarr.json"])
+        run.claims.forget_files([f"tensors/{tensor_id}/{file}" for file in metadata_files(dtype)])
         run.store.discard(run.root / "tensors" / tensor_id)

@@ -1,6 +1,7 @@
 """Tensors: activations of one model at one site over one rowset, one Zarr chunk a shard."""
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,16 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
+from actlake.storage.arrays import TRAILER_BYTES, corrupt
 from actlake.storage.batches import Batches, Keep
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.gathering import gather
 from actlake.storage.keys import sought
-from actlake.storage.precision import stored_dtype
+from actlake.storage.precision import read_dtype
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.shards import Grid
 from actlake.storage.site_columns import split_columns
+from actlake.storage.tensor_arrays import Stored, arrays_of, tensor_chunk, values_of
 
 __all__ = ["Tensor", "tensor_named"]
 
@@ -27,8 +29,8 @@ __all__ = ["Tensor", "tensor_named"]
 class Tensor:
     """A reader of the committed rows of one tensor, as of when it was opened.
 
-    Rows come in the stored dtype; nothing is read before it is asked for, and shards are
-    memory-mapped, so the operating system decides what stays in memory.
+    Rows come in the stored dtype, of int8 in float32; nothing is read before it is asked for, and
+    shards are memory-mapped, so the operating system decides what stays in memory.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Tensor:
     module: str
     side: str
     dtype: np.dtype[Any]
+    """Of the rows as they are read."""
+    stored_dtype: str
+    """Of the rows on disk: another one where that is int8."""
     width: int
     rowset: Rowset
     fingerprint: str
@@ -79,6 +84,13 @@ class Tensor:
     def shard(self, shard: int) -> NDArray[Any]:
         """The rows of one shard, shape (rows, width), as a read-only memory map.
 
+        A copy where the lake verifies always, and of int8, four times as large as its file.
+        """
+        return values_of(self.stored(shard))
+
+    def stored(self, shard: int) -> Stored:
+        """What the arrays of the tensor hold of one shard, each as a read-only memory map.
+
         A copy where the lake verifies always.
         """
         if shard not in self.committed:
@@ -88,11 +100,15 @@ class Tensor:
                 "run the extraction again to finish it"
             )
         start, stop = self.grid.span(shard)
-        item = self.width * self.dtype.itemsize
-        file_bytes = self.grid.shard_rows * item + TRAILER_BYTES
         what = f"tensor {self.name}, rows {start:,} to {stop:,}"
-        chunk = Chunk(chunk_path(self.folder, shard, 2), self.id, "rows", shard, what)
-        return self._reading.chunk(chunk, (stop - start, self.width), self.dtype, file_bytes)
+        found: dict[str, NDArray[Any]] = {}
+        for array, (dtype, row) in arrays_of(self.stored_dtype, self.width).items():
+            shape = (stop - start, *row)
+            path = tensor_chunk(self.folder, self.stored_dtype, array, shard)
+            file_bytes = self.grid.shard_rows * math.prod(row) * dtype.itemsize + TRAILER_BYTES
+            chunk = Chunk(path, self.id, array, shard, what)
+            found[array] = self._reading.chunk(chunk, shape, dtype, file_bytes)
+        return found
 
     def __getitem__(self, rows: slice | int) -> NDArray[Any]:
         """A copy of rows ``[a:b]``, shape (b - a, width), or of row ``[a]``, shape (width,).
@@ -114,7 +130,9 @@ class Tensor:
         block = np.empty((stop - start, self.width), self.dtype)
         filled = 0
         for shard, first, after in self.grid.pieces(start, stop):
-            block[filled : filled + after - first] = self.shard(shard)[first:after]
+            stored = self.stored(shard).items()
+            piece = values_of({array: values[first:after] for array, values in stored})
+            block[filled : filled + after - first] = piece
             filled += after - first
         return block
 
@@ -131,7 +149,7 @@ class Tensor:
                 f"tensor {self.name} has rows 0 to {len(self) - 1:,}, not "
                 f"{int(index.min()):,} to {int(index.max()):,}"
             )
-        return gather(index, self.grid.shard_rows, self.width, self.dtype, self.shard)
+        return gather(index, self.grid.shard_rows, self.width, self.dtype, self.stored)
 
     def batches(
         self, size: int, *, seed: int, keep: Keep | None = None
@@ -146,7 +164,8 @@ class Tensor:
 
     def alone(self, shard: int) -> "Tensor":
         """A reader of that shard only, which pickles to a few hundred bytes."""
-        reading = self._reading.holding(self.id, "rows", shard)
+        arrays = arrays_of(self.stored_dtype, self.width)
+        reading = self._reading.holding(self.id, arrays, shard)
         rowset = replace(self.rowset, parent=None, _reading=reading)
         committed = self.committed & {shard}
         return replace(self, rowset=rowset, committed=committed, _reading=reading)
@@ -164,7 +183,8 @@ def tensor_named(reading: Reading, name: str) -> Tensor:
             return Tensor(
                 name=name,
                 **{column: facts[column] for column in plain},
-                dtype=stored_dtype(facts["dtype"]),
+                dtype=read_dtype(facts["dtype"]),
+                stored_dtype=facts["dtype"],
                 rowset=rowset_named(reading, facts["rowset"]),
                 folder=reading.root / facts["path"],
                 sealed=facts["state"] == "sealed",

@@ -115,10 +115,10 @@ class TensorWriter:
     def _commit(self, rows: NDArray[Any]) -> None:
         """Commit the next shard, which ``rows`` complete."""
         whole = np.concatenate([*self._waiting, rows]) if self._waiting else rows
-        receipt = publish_shard(
+        receipts = publish_shard(
             self._run, self._plan, self._ids[self._plan.name], self._shard, whole
         )
-        commit_shards(self._run, [receipt], f"shard {self._shard} of {self._plan.name}")
+        commit_shards(self._run, receipts, f"shard {self._shard} of {self._plan.name}")
         self._waiting, self._rows_waiting = [], 0
         self._shard += 1
 

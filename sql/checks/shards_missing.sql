@@ -1,4 +1,4 @@
--- shards_missing: shards that a rowset, or a sealed tensor or codes, must have and has not; and arrays of codes without the others of their shard, sealed or not.
+-- shards_missing: shards that a rowset, or a sealed tensor or codes, must have and has not; and arrays of codes, or of a tensor in int8, without the others of their shard, sealed or not.
 -- in:  shards, rowsets, tensors, codes
 -- out: owner (name), what is wrong; one row an array
 WITH owners AS (
@@ -11,7 +11,7 @@ WITH owners AS (
     FROM rowsets
     UNION ALL
     SELECT
-        'tensor',
+        if(dtype = 'int8', 'int8 tensor', 'tensor'),
         tensor,
         id,
         rowset,
@@ -42,6 +42,8 @@ needed AS (
         ('rowset', 'char_stop'),
         ('rowset', 'is_special'),
         ('tensor', 'rows'),
+        ('int8 tensor', 'rows'),
+        ('int8 tensor', 'scale'),
         ('codes', 'indptr'),
         ('codes', 'indices'),
         ('codes', 'values'),

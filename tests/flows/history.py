@@ -66,7 +66,7 @@ def fill(lake: Lake) -> Lake:
     whole = {"document": np.arange(len(lengths)), "char_stop": np.array(lengths)}
     lake.create_rowset(WHOLE, corpus=CORPUS, columns=whole, kind="document")
     write_tensor(lake, TENSOR, ROWSET)
-    write_tensor(lake, POOLED, WHOLE)
+    write_tensor(lake, POOLED, WHOLE, dtype="int8")
     analyse(lake)
     suppose(lake)
     return lake
@@ -114,10 +114,14 @@ def suppose(lake: Lake) -> None:
         )
 
 
-def write_tensor(lake: Lake, name: str, rowset: str, *, seed: int = 0) -> None:
+def write_tensor(
+    lake: Lake, name: str, rowset: str, *, seed: int = 0, dtype: str = "float16"
+) -> None:
     random = np.random.default_rng(seed)
     rows = lake.rowset(rowset).rows
-    with lake.create_tensor(name, rowset=rowset, width=WIDTH, provenance={"seed": seed}) as tensor:
+    with lake.create_tensor(
+        name, rowset=rowset, width=WIDTH, dtype=dtype, provenance={"seed": seed}
+    ) as tensor:
         tensor.append(random.normal(size=(rows, WIDTH)).astype(np.float32))
 
 

@@ -136,7 +136,9 @@ def _create_tensor(run: Run, rowset: Rowset, name: str, x: NDArray[np.float32]) 
     ids = plan_tensors(run, [plan])
     spans = enumerate(rowset.grid.span(shard) for shard in range(len(rowset.grid)))
     receipts = [
-        publish_shard(run, plan, ids[name], shard, x[start:stop]) for shard, (start, stop) in spans
+        receipt
+        for shard, (start, stop) in spans
+        for receipt in publish_shard(run, plan, ids[name], shard, x[start:stop])
     ]
     commit_shards(run, receipts, "every shard")
     seal(run, [plan], ids)

@@ -168,8 +168,9 @@ def _create_tensor(run: Run, rowset: Rowset, signal: NDArray[np.float32]) -> Non
     ids = plan_tensors(run, [plan])
     spans = [rowset.grid.span(shard) for shard in range(len(rowset.grid))]
     receipts = [
-        publish_shard(run, plan, ids[TENSOR], shard, signal[start:stop])
+        receipt
         for shard, (start, stop) in enumerate(spans)
+        for receipt in publish_shard(run, plan, ids[TENSOR], shard, signal[start:stop])
     ]
     commit_shards(run, receipts, "every shard")
     seal(run, [plan], ids)

@@ -184,13 +184,14 @@ def _write(lake: Lake, index: int, resources: ExitStack) -> Job:
             total = 0.0
         value = _value(index, len(latencies))
         total += value
-        receipt = publish_shard(run, plan, tensor, shard, np.full((1, WIDTH), value, np.float32))
+        rows = np.full((1, WIDTH), value, np.float32)
+        receipts = publish_shard(run, plan, tensor, shard, rows)
         numbers = _numbers({f"sum of {plan.name}": total, f"shards of {index}": len(latencies) + 1})
         started = time.monotonic()
         run.append(
-            {"shards": receipts_table([receipt]), "labels": numbers},
+            {"shards": receipts_table(receipts), "labels": numbers},
             f"shard {shard} of {plan.name}",
-            check=lambda now: refuse_committed(now, [receipt]),
+            check=lambda now: refuse_committed(now, receipts),
         )
         latencies.append(time.monotonic() - started)
         return 0.0

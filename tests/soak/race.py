@@ -50,8 +50,11 @@ def insert_twice(path: Path, shards: int) -> tuple[list[int], int]:
         plan = plan_of("race", lake.rowset("crowd"))
         tensor = plan_tensors(run, [plan])[plan.name]
         receipts = [
-            publish_shard(run, plan, tensor, shard, np.full((1, WIDTH), shard, np.float32))
+            receipt
             for shard in range(shards)
+            for receipt in publish_shard(
+                run, plan, tensor, shard, np.full((1, WIDTH), shard, np.float32)
+            )
         ]
     answers = _together(2, _insert, path, receipts)
     query = "SELECT count(*) FROM shards WHERE owner = $id AND shard = $shard"

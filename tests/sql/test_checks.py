@@ -109,6 +109,19 @@ def test_shards_missing__finds_part_of_a_shard_also_before_it_is_sealed(
     assert faults == [(CODES, f"1 shards of {array} are missing, the first is shard 4")]
 
 
+def test_shards_missing__wants_the_scale_of_a_tensor_in_int8(
+    tables: duckdb.DuckDBPyConnection,
+) -> None:
+    with rolled_back(tables):
+        tables.execute("UPDATE tensors SET dtype = 'int8'")
+        faults = found(tables, "shards_missing")
+        shards = "SELECT tensor, count(*) FROM tensors JOIN shards ON owner = id GROUP BY ALL"
+        counts = tables.execute(f"{shards} ORDER BY tensor").fetchall()
+    assert faults == [
+        (tensor, f"{n} shards of scale are missing, the first is shard 0") for tensor, n in counts
+    ]
+
+
 def test_references_dangling__lets_a_given_tensor_name_any_model(
     tables: duckdb.DuckDBPyConnection,
 ) -> None:

@@ -35,7 +35,13 @@ from tests.postgres import Server
 
 WIDTH, FEATURES = 6, 40
 WORDS = "naïve 日本語 👩‍🚀 go café x ok the of and".split()
-DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
+DTYPES = {
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float32": np.float32,
+    "int8": np.float32,
+}
+"""What is read of each stored dtype."""
 
 _names = itertools.count()
 
@@ -87,7 +93,7 @@ class Planted:
     documents: list[Document]
     columns: dict[str, NDArray[Any]]
     tensors: dict[str, NDArray[Any]]
-    """By stored dtype; the names are ``t:float16`` and so on."""
+    """What is read, by stored dtype; the names are ``t:float16`` and so on."""
     codes: NDArray[np.float32]
     """Dense, of the codes ``d@c``."""
 
@@ -102,7 +108,12 @@ def planted(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     rng = np.random.default_rng(0)
     lake.create_corpus("c", documents)
     rowset = lake.create_rowset("c@w", corpus="c", columns=columns, tokenizer="w")
-    tensors = {name: rng.normal(size=(rows, WIDTH)).astype(dtype) for name, dtype in DTYPES.items()}
+    tensors = {
+        name: plant_whole(rows)
+        if name == "int8"
+        else rng.normal(size=(rows, WIDTH)).astype(DTYPES[name])
+        for name in DTYPES
+    }
     for name, values in tensors.items():
         with lake.create_tensor(f"t:{name}", rowset="c@w", width=WIDTH, dtype=name) as writer:
             writer.append(values)
@@ -145,6 +156,16 @@ def plant_documents() -> tuple[list[Document], dict[str, NDArray[Any]]]:
         name: np.array(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
     return documents, columns
+
+
+def plant_whole(rows: int) -> NDArray[np.float32]:
+    """Rows that int8 with a scale holds exactly: whole numbers, ±127 among them, times a power of
+    two; one of zeros."""
+    rng = np.random.default_rng(8)
+    whole = rng.integers(-127, 128, (rows, WIDTH))
+    whole[np.arange(rows), rng.integers(0, WIDTH, rows)] = rng.choice([-127, 127], rows)
+    whole[5] = 0
+    return np.asarray(whole * 2.0 ** rng.integers(-9, 9, (rows, 1)), np.float32)
 
 
 def plant_codes(rng: np.random.Generator, rowset: Rowset) -> NDArray[np.float32]:
@@ -222,7 +243,9 @@ def content(lake: Lake) -> dict[str, str]:
 
 def payloads(lake: Lake, tensor: str) -> dict[str, bytes]:
     """Every file of a tensor's folder, by name."""
-    return {path.name: path.read_bytes() for path in sorted(lake.tensor(tensor).folder.iterdir())}
+    folder = lake.tensor(tensor).folder
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def python(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[str]":

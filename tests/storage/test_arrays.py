@@ -35,6 +35,7 @@ DTYPES = {
         "int64": np.int64,
         "int32": np.int32,
         "bool": np.bool_,
+        "int8": np.int8,
         "uint16": np.uint16,
         "uint32": np.uint32,
     }.items()

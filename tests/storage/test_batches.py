@@ -16,12 +16,13 @@ from tests.storage.conftest import Planted, fresh_name
 ROWS = 37
 
 
+DEALT = ("float32", "bfloat16", "int8")
 Pair = list[Tensor]
 
 
 @pytest.fixture(scope="module")
 def tensors(planted: Planted) -> Pair:
-    return [planted.lake.tensor(name) for name in ("t:float32", "t:bfloat16")]
+    return [planted.lake.tensor(f"t:{name}") for name in DEALT]
 
 
 def dealt(tensors: Pair, size: int, **options: object) -> Batches:
@@ -48,7 +49,7 @@ def test_every_epoch__deals_every_row_once_and_the_same_of_each_tensor(
         rows = [row for one in part for row in one.rows.tolist()]
         assert sorted(rows) == np.flatnonzero(mask).tolist()
     for one in found:
-        for name, values in zip(("float32", "bfloat16"), one.values, strict=True):
+        for name, values in zip(DEALT, one.values, strict=True):
             expected = planted.tensors[name][one.rows]
             assert values.dtype == expected.dtype
             assert values.tobytes() == expected.tobytes()
@@ -123,11 +124,12 @@ def test_pickled__reads_the_same_without_a_catalog(planted: Planted, tensors: Pa
         assert [one.tobytes() for one in here.values] == [one.tobytes() for one in there.values]
     with pytest.raises(InputError, match="open the lake there"):
         sent.tensors[0].attributes()
-    alone = planted.lake.tensor("t:float16").alone(2)
-    assert len(pickle.dumps(alone)) < 2_000
-    assert pickle.loads(pickle.dumps(alone))[8:12].tolist() == alone.shard(2).tolist()
-    with pytest.raises(IncompleteError):
-        alone.shard(3)
+    for name in ("float16", "int8"):
+        alone = planted.lake.tensor(f"t:{name}").alone(2)
+        assert len(pickle.dumps(alone)) < 2_000
+        assert pickle.loads(pickle.dumps(alone))[8:12].tolist() == alone.shard(2).tolist()
+        with pytest.raises(IncompleteError):
+            alone.shard(3)
 
 
 def test_other_batches__have_another_fingerprint(tensors: Pair) -> None:
@@ -143,14 +145,16 @@ def test_memory__stays_within_what_is_said(bench: Lake) -> None:
     name = fresh_name()
     document = np.repeat(np.arange(7), 1 << 13)
     bench.create_rowset(name, corpus="c", columns={"document": document}, width_hint=1 << 14)
-    with bench.create_tensor(f"t{name}", rowset=name, width=16) as writer:
-        writer.append(np.zeros((len(document), 16)))
-    tensor = bench.tensor(f"t{name}")
-    assert len(tensor.grid) == 28  # four groups
-    tensor[:]  # maps and verifies
+    tensors = []
+    for dtype in ("float16", "int8"):
+        with bench.create_tensor(dtype + name, rowset=name, width=64, dtype=dtype) as writer:
+            writer.append(np.zeros((len(document), 64)))
+        tensors.append(bench.tensor(dtype + name))
+        tensors[-1][:]  # maps and verifies
+    assert len(tensors[0].grid) == 28  # four groups
     for size in (100, 3_000, 20_000):
         tracemalloc.start()
-        batches = Batches([tensor, tensor], size, seed=0, keep=lambda a, b: np.arange(a, b) >= 0)
+        batches = Batches(tensors, size, seed=0, keep=lambda a, b: np.arange(a, b) >= 0)
         made, _ = tracemalloc.get_traced_memory()
         tracemalloc.reset_peak()
         for _ in batches:

@@ -11,25 +11,42 @@ from numpy.typing import NDArray
 from zarr.core.dtype.common import DataTypeValidationError
 
 from actlake.storage.errors import InputError, PrecisionError
-from actlake.storage.precision import DTYPES, BFloat16, cast, nonfinite, stored_dtype
+from actlake.storage.precision import (
+    DTYPES,
+    LARGEST_SCALE,
+    SMALLEST_SCALE,
+    BFloat16,
+    cast,
+    nonfinite,
+    quantize,
+    read_dtype,
+    restore,
+    stored_dtype,
+)
 
+FLOATS = ("float16", "bfloat16", "float32")
+MAX = float(np.finfo(np.float32).max)
 LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38, "float32": 3.4028234663852886e38}
 
 
-def test_stored_dtype__knows_three() -> None:
+def test_stored_dtype__knows_four() -> None:
     assert {name: stored_dtype(name) for name in DTYPES} == {
         "float16": np.dtype("float16"),
         "bfloat16": np.dtype(ml_dtypes.bfloat16),
         "float32": np.dtype("float32"),
+        "int8": np.dtype("int8"),
     }
-    for name in ("float64", "int8", "", "f2", "Float16"):
-        with pytest.raises(InputError, match="no stored dtype; use float16, bfloat16, float32"):
+    assert {name: read_dtype(name) for name in FLOATS} == {name: DTYPES[name] for name in FLOATS}
+    assert read_dtype("int8") == np.float32
+    known = "no stored dtype; use float16, bfloat16, float32, int8"
+    for name in ("float64", "int4", "", "f2", "Float16"):
+        with pytest.raises(InputError, match=known):
             stored_dtype(name)
 
 
 @given(rows=hnp.arrays(np.float32, (3, 4), elements=st.floats(-60000, 60000, width=32)))
 def test_cast__rounds_to_nearest(rows: NDArray[np.float32]) -> None:
-    for name in DTYPES:
+    for name in FLOATS:
         stored = cast(rows, name, what="x")
         assert stored.dtype == DTYPES[name]
         assert stored.tobytes() == rows.astype(DTYPES[name]).tobytes()
@@ -39,7 +56,7 @@ def test_cast__rounds_to_nearest(rows: NDArray[np.float32]) -> None:
         assert (error <= np.abs(rows) * step + slack).all()
 
 
-@pytest.mark.parametrize("name", DTYPES)
+@pytest.mark.parametrize("name", FLOATS)
 def test_cast__refuses_what_overflows_and_keeps_the_largest(name: str) -> None:
     largest = np.array([[LARGEST[name], -LARGEST[name]]])
     assert cast(largest, name, what="x").astype(np.float64).tolist() == largest.tolist()
@@ -56,9 +73,55 @@ def test_cast__refuses_what_the_model_made_nonfinite(name: str, bad: float) -> N
         cast(np.array([[bad, 1.0], [bad, 0.0]], np.float32), name, what="x")
 
 
+def test_quantize__rounds_to_the_nearest_of_255_steps() -> None:
+    rows = np.array([[12.7, 0.04, 0.06, -0.34, -12.7], [0, 0, -0.0, 0, 0], [1, -254, 2, 3, 0]])
+    whole, scale = quantize(rows.astype(np.float32))
+    assert whole.tolist() == [[127, 0, 1, -3, -127], [0] * 5, [0, -127, 1, 2, 0]]
+    assert (scale.dtype, scale[1:].tolist()) == (np.float32, [0, 2])
+    assert scale[0] == np.float32(12.7) / np.float32(127)
+    assert restore(whole, scale)[2].tolist() == [0, -254, 2, 4, 0]
+    assert np.isnan(restore(whole, np.full(3, np.nan, np.float32))).all()
+    for shape in ((0, 3), (1, 1)):
+        assert [one.shape for one in quantize(np.ones(shape, np.float32))] == [shape, shape[:1]]
+
+
+MAGNITUDES = st.floats(-MAX, MAX, width=32)
+
+
+@given(
+    rows=hnp.arrays(np.float32, (4, 3), elements=MAGNITUDES),
+    small=st.sampled_from([1, 2.0**-60, 2.0**-100, 2.0**-126, 2.0**-149]),
+)
+def test_quantize__loses_half_a_scale_at_most(rows: NDArray[np.float32], small: float) -> None:
+    x = np.asarray(rows * np.float32(small), np.float32)
+    whole, scale = quantize(x)
+    error = np.abs(restore(whole, scale).astype(np.float64) - x)
+    # 2**-15 for the roundings to float32, of a value that is 127 scales or less.
+    assert (error <= scale[:, None] * (0.5 + 2**-15)).all()
+    assert ((scale == 0) == (x == 0).all(axis=1)).all()
+    assert ((scale == 0) | ((scale >= SMALLEST_SCALE) & (scale <= LARGEST_SCALE))).all()
+    coarse = scale <= SMALLEST_SCALE
+    assert (coarse | (np.abs(whole.astype(int)).max(axis=1) == 127)).all()
+
+
+def test_quantize__holds_every_finite_float32() -> None:
+    x = np.array([[MAX, -MAX], [MAX, 0]], np.float32)
+    back = restore(*quantize(x))
+    assert np.isfinite(back).all()
+    assert np.allclose(back, x, rtol=1e-6)
+
+
+def test_quantize__is_of_each_row_alone() -> None:
+    x = np.random.default_rng(0).normal(size=(700, 600)).astype(np.float32)  # more than a block
+    whole, scale = quantize(x)
+    for row in (0, 218, 219, 699):
+        alone = quantize(x[row : row + 1])
+        assert (alone[0][0].tolist(), alone[1][0]) == (whole[row].tolist(), scale[row])
+
+
 def test_nonfinite__counts() -> None:
-    for dtype in DTYPES.values():
-        values = np.array([1, np.nan, np.inf, -np.inf, 0]).astype(dtype)
+    for name in FLOATS:
+        values = np.array([1, np.nan, np.inf, -np.inf, 0]).astype(DTYPES[name])
         assert nonfinite(values) == 3
     assert nonfinite(np.empty((0, 3), np.float16)) == 0
 

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorstore
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,14 +81,49 @@ def test_batches__are_shuffled_anew_by_each_seed(planted: Planted) -> None:
 
 
 def test_tensor__is_the_array_that_zarr_reads(planted: Planted) -> None:
-    for name, values in planted.tensors.items():
-        tensor = planted.lake.tensor(f"t:{name}")
+    for name in ("float16", "bfloat16", "float32"):
+        tensor, values = planted.lake.tensor(f"t:{name}"), planted.tensors[name]
         array = zarr.open_array(store=tensor.folder, mode="r")
         assert same(np.asarray(array[:]), values)
         assert same(tensor[:], values)
         assert dict(array.attrs) == tensor.attributes()
         assert tensor.attributes()["rowset"] == "c@w"
         assert tensor.attributes()["dtype"] == name
+
+
+def test_int8__is_a_group_of_two_arrays_that_any_zarr_reads(planted: Planted) -> None:
+    tensor, values = planted.lake.tensor("t:int8"), planted.tensors["int8"]
+    group = zarr.open_group(store=tensor.folder, mode="r")
+    assert (dict(group.attrs), sorted(group)) == (tensor.attributes(), ["rows", "scale"])
+    assert tensor.attributes()["dtype"] == tensor.stored_dtype == "int8"
+    ours = {array: np.asarray(zarr.open_array(group.store, path=array)[:]) for array in group}
+    for array, read in ours.items():
+        store = {"driver": "file", "path": str(tensor.folder / array)}
+        spec = {"driver": "zarr3", "kvstore": store}
+        theirs = tensorstore.open(spec, read=True).result()
+        assert same(np.asarray(theirs.read().result()), read)
+        assert theirs.domain.labels == (("row", "width") if array == "rows" else ("row",))
+    assert (ours["rows"].dtype, ours["scale"].dtype) == (np.dtype(np.int8), np.dtype(np.float32))
+    assert (np.abs(ours["rows"]).max(axis=1)[np.arange(ROWS) != 5] == 127).all()
+    assert ours["scale"][5] == 0
+    assert np.array_equal(ours["rows"] * ours["scale"][:, None], values)
+    for array, part in tensor.stored(9).items():
+        assert same(part, ours[array][36:])
+
+
+@pytest.mark.parametrize("file", ["rows/c.3.0", "scale/c.3"])
+def test_int8__damage_in_either_array_is_found(planted: Planted, tmp_path: Path, file: str) -> None:
+    with closing(Lake.open(shutil.copytree(planted.root, tmp_path / "lake"))) as lake:
+        tensor = lake.tensor("t:int8")
+        before = (tensor.folder / file).read_bytes()
+        (tensor.folder / file).write_bytes(bytes([before[0] ^ 1]) + before[1:])
+        assert same(tensor[:12], planted.tensors["int8"][:12])
+        for read in (lambda: tensor[12:13], lambda: tensor.rows(np.array([0, 13]))):
+            with pytest.raises(CorruptError, match=rf"{file} \(tensor t:int8, rows 12 to 16\)"):
+                read()
+        [fault] = lake.verify()
+        assert (fault.path, fault.owner) == (f"tensors/{tensor.id}/{file}", "t:int8")
+        assert (fault.row_start, fault.row_stop, fault.what) == (12, 16, "its content changed")
 
 
 def test_bad_questions__are_refused(planted: Planted) -> None:

@@ -28,31 +28,48 @@ VALUES = np.random.default_rng(2).normal(size=(ROWS, WIDTH)).astype(np.float32)
 
 def chunks(payload: dict[str, bytes]) -> dict[str, bytes]:
     """The chunk files; a kill may leave a ``*.tmp`` beside them, which nothing ever reads."""
-    return {name: content for name, content in payload.items() if name.startswith("c.")}
+    return {name: one for name, one in payload.items() if Path(name).name.startswith("c.")}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(bench: Lake) -> dict[str, bytes]:
+    return written_whole(bench, "float16")
+
+
+@pytest.fixture(scope="module")
+def undisturbed_int8(bench: Lake) -> dict[str, bytes]:
+    return written_whole(bench, "int8")
+
+
+def written_whole(bench: Lake, dtype: str) -> dict[str, bytes]:
     name = fresh_name()
-    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer:
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH, dtype=dtype) as writer:
         writer.append(VALUES)
     return chunks(payloads(bench, name))
 
 
 @settings(max_examples=8)
-@given(cuts=st.lists(st.integers(0, ROWS), max_size=8).map(sorted))
+@given(
+    cuts=st.lists(st.integers(0, ROWS), max_size=8).map(sorted),
+    dtype=st.sampled_from(["float16", "int8"]),
+)
 def test_append__gives_the_same_bytes_however_rows_are_cut(
-    bench: Lake, undisturbed: dict[str, bytes], cuts: list[int]
+    bench: Lake,
+    undisturbed: dict[str, bytes],
+    undisturbed_int8: dict[str, bytes],
+    cuts: list[int],
+    dtype: str,
 ) -> None:
     name = fresh_name()
-    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer:
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH, dtype=dtype) as writer:
         for start, stop in zip([0, *cuts], [*cuts, ROWS], strict=True):
             assert writer.next_row == start
             mine = VALUES[start:stop].copy()
             writer.append(mine)
             mine[:] = 7  # the caller may use its array again
         assert writer.next_row == ROWS
-    assert chunks(payloads(bench, name)) == undisturbed
+    right = undisturbed_int8 if dtype == "int8" else undisturbed
+    assert chunks(payloads(bench, name)) == right
     assert bench.tensor(name).sealed
 
 
@@ -134,7 +151,7 @@ def test_bad_tensors__are_refused_before_anything_happens(bench: Lake) -> None:
         ("t:float16", {"width": 6, "dtype": "float32"}, NameTakenError),
         ("a/b", {}, InputError),
         (fresh_name(), {"rowset": "nope"}, InputError),
-        (fresh_name(), {"dtype": "int8"}, InputError),
+        (fresh_name(), {"dtype": "int4"}, InputError),
         (fresh_name(), {"width": 0}, InputError),
     ):
         with pytest.raises(error):
@@ -188,13 +205,14 @@ def plant(point, count):
     setattr(owner, name, planted)
 
 for line in sys.stdin:
-    root, values, point, count = json.loads(line)
+    root, values, point, count, dtype = json.loads(line)
     child = os.fork()
     if child == 0:
         values = np.array(values, np.float32)
         lake = Lake.open(root)
         plant(point, count)
-        with lake.create_tensor("victim", rowset="c@w", width=values.shape[1]) as writer:
+        width = values.shape[1]
+        with lake.create_tensor("victim", rowset="c@w", width=width, dtype=dtype) as writer:
             for start in range(writer.next_row, len(values), 5):
                 writer.append(values[start : start + 5])
         os._exit(0)
@@ -214,6 +232,10 @@ POINTS = [
     (("Writer", "_commit", "after"), 10),  # the last shard, before sealing
     (("writers", "seal", "after"), 1),  # sealed, before the run ends
 ]
+POINTS_INT8 = [
+    (("os", "link", "after"), 3),  # the rows of a shard are published, and not their scale
+    (("os", "link", "after"), 4),  # both are, and not committed
+]
 
 
 @pytest.fixture(scope="module")
@@ -225,37 +247,47 @@ def nursery() -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("point", "count"),
+    ("point", "count", "dtype"),
     # Every step is killed in tests/soak; here every other one.
     [
-        pytest.param(*at, marks=[pytest.mark.soak] if number % 2 else [])
-        for number, at in enumerate(POINTS)
+        pytest.param(*at, dtype, marks=[pytest.mark.soak] if number % 2 else [])
+        for dtype, points in (("float16", POINTS), ("int8", POINTS_INT8))
+        for number, at in enumerate(points)
     ],
 )
 def test_killed_writer__is_resumed_to_the_same_bytes(
     planted: Planted,
     undisturbed: dict[str, bytes],
+    undisturbed_int8: dict[str, bytes],
     nursery: "subprocess.Popen[str]",
     tmp_path: Path,
     point: tuple[str, str, str],
     count: int,
+    dtype: str,
 ) -> None:
     root = shutil.copytree(planted.root, tmp_path / "lake")
     assert nursery.stdin is not None
     assert nursery.stdout is not None
-    print(json.dumps([str(root), VALUES.tolist(), point, count]), file=nursery.stdin, flush=True)
+    print(
+        json.dumps([str(root), VALUES.tolist(), point, count, dtype]),
+        file=nursery.stdin,
+        flush=True,
+    )
     assert int(nursery.stdout.readline()) == -signal.SIGKILL, "never came to its point"
 
     lake = Lake.open(root)
     try:
-        with lake.create_tensor("victim", rowset="c@w", width=WIDTH) as writer:
+        with lake.create_tensor("victim", rowset="c@w", width=WIDTH, dtype=dtype) as writer:
             writer.append(VALUES[writer.next_row :])
     except InputError as error:  # killed after it was sealed and done
         assert "is sealed already" in str(error)  # noqa: PT017 - only if the kill came late
     assert lake.tensor("victim").sealed
-    assert chunks(payloads(lake, "victim")) == undisturbed
-    receipts = lake.sql("SELECT shard FROM shards WHERE owner = $o", o=lake.tensor("victim").id)
-    assert sorted(receipts.rows()) == [(shard,) for shard in range(10)]
+    right = undisturbed_int8 if dtype == "int8" else undisturbed
+    assert chunks(payloads(lake, "victim")) == right
+    receipts = """SELECT "array", shard FROM shards WHERE owner = $o"""
+    arrays = ("rows", "scale") if dtype == "int8" else ("rows",)
+    found = lake.sql(receipts, o=lake.tensor("victim").id).rows()
+    assert sorted(found) == [(array, shard) for array in arrays for shard in range(10)]
     assert [*lake.verify()] == []
     assert lake._claims.pins() == []
     lake.close()

@@ -1,0 +1,140 @@
+"""The Zarr arrays that hold a tensor, and what its rows become in them.
+
+In a floating-point dtype the folder of a tensor is one array, ``rows``. In int8 it is a group of
+two on the same grid, each in a folder of its name: ``rows``, and the ``scale`` of each. A shard of
+both is committed at once. What is emptied holds the fill values, of which NaN is read.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path, create_array, fill_value
+from actlake.storage.keys import Json
+from actlake.storage.precision import SCALE, cast, quantize, restore, stored_dtype
+from actlake.storage.rowsets import Rowset
+from actlake.storage.shards import Grid
+
+__all__ = [
+    "Stored",
+    "array_folder",
+    "arrays_of",
+    "create_arrays",
+    "create_inner_array",
+    "empty_rows",
+    "inner_arrays",
+    "metadata_files",
+    "row_bytes",
+    "shard_bytes",
+    "stored_rows",
+    "tensor_chunk",
+    "values_of",
+]
+
+Stored = Mapping[str, NDArray[Any]]
+"""Rows as they lie in the arrays of a tensor, by the array's name."""
+
+
+def arrays_of(dtype: str, width: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """The arrays of a tensor in the stored ``dtype``: the dtype of each, and the shape of a row."""
+    rows = {"rows": (stored_dtype(dtype), (width,))}
+    return {**rows, "scale": (SCALE, ())} if dtype == "int8" else {**rows}
+
+
+def inner_arrays(dtype: str) -> tuple[str, ...]:
+    """The arrays of a tensor that have a folder of their own in its folder."""
+    return ("rows", "scale") if dtype == "int8" else ()
+
+
+def array_folder(folder: Path, dtype: str, array: str) -> Path:
+    """Where an array of the tensor in ``folder`` lies."""
+    return folder / array if array in inner_arrays(dtype) else folder
+
+
+def tensor_chunk(folder: Path, dtype: str, array: str, shard: int) -> Path:
+    """Where a shard of an array of the tensor in ``folder`` lies."""
+    dimensions = 1 + len(arrays_of(dtype, 1)[array][1])
+    return chunk_path(array_folder(folder, dtype, array), shard, dimensions)
+
+
+def metadata_files(dtype: str) -> list[str]:
+    """The files in a tensor's folder beside its shards."""
+    return ["zarr.json", *(f"{array}/zarr.json" for array in inner_arrays(dtype))]
+
+
+def row_bytes(dtype: str, width: int) -> int:
+    """Bytes of a row in all of its arrays."""
+    arrays = arrays_of(dtype, width).values()
+    return sum(kind.itemsize * math.prod(row) for kind, row in arrays)
+
+
+def shard_bytes(dtype: str, width: int, shard_rows: int) -> int:
+    """Bytes of the files of a shard, which are always full."""
+    trailers = TRAILER_BYTES * len(arrays_of(dtype, width))
+    return shard_rows * row_bytes(dtype, width) + trailers
+
+
+def create_arrays(
+    folder: Path, grid: Grid, width: int, dtype: str, attributes: dict[str, Json]
+) -> None:
+    """Write what says what a tensor without shards is into its ``folder``."""
+    if inner_arrays(dtype):
+        zarr.create_group(store=folder, attributes=attributes)
+        for array in inner_arrays(dtype):
+            create_inner_array(folder / array, grid, width, dtype)
+        return
+    [(kind, row)] = arrays_of(dtype, width).values()
+    create_array(
+        folder,
+        (grid.rows, *row),
+        grid.shard_rows,
+        kind,
+        attributes=attributes,
+        dimension_names=("row", "width"),
+    )
+
+
+def create_inner_array(folder: Path, grid: Grid, width: int, dtype: str) -> None:
+    """Write the ``zarr.json`` of the array of a tensor that has the name of ``folder``."""
+    kind, row = arrays_of(dtype, width)[folder.name]
+    names = ("row", "width")[: 1 + len(row)]
+    create_array(folder, (grid.rows, *row), grid.shard_rows, kind, dimension_names=names)
+
+
+def stored_rows(
+    tensor: str, rowset: Rowset, shard: int, rows: NDArray[np.floating[Any]], dtype: str
+) -> Stored:
+    """``rows`` of a shard as they are stored; those of documents that were taken back are empty.
+
+    PrecisionError, naming the ``tensor``, if others do not fit.
+    """
+    start, stop = rowset.grid.span(shard)
+    present = rowset.present(start, stop)
+    held = rows if present.all() else np.where(present[:, None], rows, 0)
+    fitting = cast(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
+    names = arrays_of(dtype, rows.shape[1])
+    parts = quantize(fitting) if "scale" in names else (fitting,)
+    found = dict(zip(names, parts, strict=True))
+    if not present.all():
+        empty_rows(found, ~present)
+    return found
+
+
+def empty_rows(stored: Stored, rows: NDArray[np.integer[Any] | np.bool_]) -> None:
+    """Leave nothing of ``rows`` in the arrays, which are written to."""
+    for values in stored.values():
+        values[rows] = fill_value(values.dtype)
+
+
+def values_of(stored: Stored) -> NDArray[Any]:
+    """What rows mean, shape (rows, width): in the stored dtype, of int8 in float32.
+
+    The array itself where it is one, else a new one. NaN in rows that are empty.
+    """
+    rows = stored["rows"]
+    return restore(rows, stored["scale"]) if "scale" in stored else rows

@@ -24,7 +24,8 @@ from actlake.flows.extraction.capture import capture
 from actlake.flows.extraction.tokens import tokenize_documents
 from actlake.flows.extraction.windows import windows_of_document
 from actlake.storage.csr import Csr
-from actlake.storage.precision import DTYPES, cast
+from actlake.storage.precision import DTYPES
+from actlake.storage.tensor_arrays import encoded, row_bytes, values_of
 from benchmarks.extraction import SMOLLM2
 
 LAYER = 15
@@ -56,14 +57,16 @@ def main() -> None:
         dictionary = _dictionary(trained[site])
         for dtype in sorted(DTYPES, key=lambda name: -DTYPES[name].itemsize):
             cells = _losses(dictionary, held_out[site], dtype)
+            width = held_out[site].shape[1]
+            bytes_ = row_bytes(dtype, width) / width
             print(
-                f"| `{site}` | {dtype} | {DTYPES[dtype].itemsize} | {' | '.join(cells)} |",
+                f"| `{site}` | {dtype} | {bytes_:.3g} | {' | '.join(cells)} |",
                 flush=True,
             )
 
 
 def _losses(dictionary: Dictionary, rows: Rows, dtype: str) -> list[str]:
-    stored = np.asarray(cast(rows, dtype, what="rows"), np.float32)
+    stored = np.asarray(values_of(encoded(rows, dtype, what="rows")), np.float32)
     x, y = rows.astype(np.float64), stored.astype(np.float64)
     norms = np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1)
     relative = np.linalg.norm(y - x, axis=1) / norms[0]

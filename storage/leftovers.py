@@ -52,7 +52,14 @@ def _folder_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
 
 def _aside(store: Store, horizon: datetime) -> Iterator[Path]:
     """What killed writers left on this disk beside a name that they were about to give."""
-    below = ("", "checkpoints/", "tensors/*/", "codes/*/", *(f"{one}/" for one in NAMING))
+    below = (
+        "",
+        "checkpoints/",
+        "tensors/*/",
+        "tensors/*/*/",
+        "codes/*/",
+        *(f"{one}/" for one in NAMING),
+    )
     for folder in below:
         for path in sorted(store.root.glob(f"{folder}.*.tmp")):
             if _is_older(store, path, horizon):

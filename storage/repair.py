@@ -37,7 +37,7 @@ from actlake.storage.reading import Reading
 from actlake.storage.rowset_writer import token_rows
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.store import Store
-from actlake.storage.tensor_arrays import create_inner_array
+from actlake.storage.tensor_arrays import array_folder, create_arrays
 from actlake.storage.tensor_writer import TensorPlan, create_tensor
 from actlake.storage.tensors import Tensor, tensor_named
 from actlake.storage.verify import wrong_of
@@ -194,9 +194,9 @@ def _tensor_metadata(reading: Reading, file: CommittedFile) -> bytes:
 def _array_of_tensor(reading: Reading, file: CommittedFile) -> bytes:
     tensor = current(tensor_named(reading, file.owner), file)
     with tempfile.TemporaryDirectory() as folder:
-        array = Path(folder) / file.array
-        create_inner_array(array, tensor.grid, tensor.width, tensor.stored_dtype)
-        return (array / "zarr.json").read_bytes()
+        dtype = tensor.stored_dtype
+        create_arrays(Path(folder), tensor.grid, tensor.width, dtype, {})
+        return (array_folder(Path(folder), dtype, file.array) / "zarr.json").read_bytes()
 
 
 def _computed(reading: Reading, tensor: Tensor) -> Iterator[dict[str, Any]]:

@@ -25,8 +25,8 @@ __all__ = [
     "array_folder",
     "arrays_of",
     "create_arrays",
-    "create_inner_array",
     "empty_rows",
+    "encoded",
     "inner_arrays",
     "metadata_files",
     "row_bytes",
@@ -38,12 +38,16 @@ __all__ = [
 
 Stored = Mapping[str, NDArray[Any]]
 """Rows as they lie in the arrays of a tensor, by the array's name."""
+Kind = tuple[np.dtype[Any], tuple[int, ...]]
+"""Of an array: its dtype, and the shape of a row."""
 
 
-def arrays_of(dtype: str, width: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
-    """The arrays of a tensor in the stored ``dtype``: the dtype of each, and the shape of a row."""
-    rows = {"rows": (stored_dtype(dtype), (width,))}
-    return {**rows, "scale": (SCALE, ())} if dtype == "int8" else {**rows}
+def arrays_of(dtype: str, width: int) -> dict[str, Kind]:
+    """The arrays of a tensor in the stored ``dtype``."""
+    arrays: dict[str, Kind] = {"rows": (stored_dtype(dtype), (width,))}
+    if dtype == "int8":
+        arrays["scale"] = SCALE, ()
+    return arrays
 
 
 def inner_arrays(dtype: str) -> tuple[str, ...]:
@@ -83,43 +87,37 @@ def create_arrays(
     folder: Path, grid: Grid, width: int, dtype: str, attributes: dict[str, Json]
 ) -> None:
     """Write what says what a tensor without shards is into its ``folder``."""
+    own: dict[str, Json] | None = attributes
     if inner_arrays(dtype):
         zarr.create_group(store=folder, attributes=attributes)
-        for array in inner_arrays(dtype):
-            create_inner_array(folder / array, grid, width, dtype)
-        return
-    [(kind, row)] = arrays_of(dtype, width).values()
-    create_array(
-        folder,
-        (grid.rows, *row),
-        grid.shard_rows,
-        kind,
-        attributes=attributes,
-        dimension_names=("row", "width"),
-    )
+        own = None
+    for array, (kind, row) in arrays_of(dtype, width).items():
+        create_array(
+            array_folder(folder, dtype, array),
+            (grid.rows, *row),
+            grid.shard_rows,
+            kind,
+            attributes=own,
+            dimension_names=("row", "width")[: 1 + len(row)],
+        )
 
 
-def create_inner_array(folder: Path, grid: Grid, width: int, dtype: str) -> None:
-    """Write the ``zarr.json`` of the array of a tensor that has the name of ``folder``."""
-    kind, row = arrays_of(dtype, width)[folder.name]
-    names = ("row", "width")[: 1 + len(row)]
-    create_array(folder, (grid.rows, *row), grid.shard_rows, kind, dimension_names=names)
+def encoded(rows: NDArray[np.floating[Any]], dtype: str, *, what: str) -> Stored:
+    """``rows``, shape (rows, width), as they are stored; PrecisionError, naming ``what``, if some
+    do not fit."""
+    fitting = cast(rows, dtype, what=what)
+    parts = quantize(fitting) if dtype == "int8" else (fitting,)
+    return dict(zip(arrays_of(dtype, rows.shape[1]), parts, strict=True))
 
 
 def stored_rows(
     tensor: str, rowset: Rowset, shard: int, rows: NDArray[np.floating[Any]], dtype: str
 ) -> Stored:
-    """``rows`` of a shard as they are stored; those of documents that were taken back are empty.
-
-    PrecisionError, naming the ``tensor``, if others do not fit.
-    """
+    """As ``encoded``, of a shard; rows of documents that were taken back are empty."""
     start, stop = rowset.grid.span(shard)
     present = rowset.present(start, stop)
     held = rows if present.all() else np.where(present[:, None], rows, 0)
-    fitting = cast(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
-    names = arrays_of(dtype, rows.shape[1])
-    parts = quantize(fitting) if "scale" in names else (fitting,)
-    found = dict(zip(names, parts, strict=True))
+    found = encoded(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
     if not present.all():
         empty_rows(found, ~present)
     return found

@@ -292,7 +292,7 @@ def abandon_tensors(run: Run, ids: Mapping[str, str]) -> None:
     Those of ``ids`` that are sealed stay as they are.
     """
 
-    def change(transaction: Transaction) -> dict[str, str]:
+    def change(transaction: Transaction) -> dict[str, tuple[str, str]]:
         query = "SELECT id, dtype FROM tensors WHERE state = 'planned'"
         planned = {str(id_): str(dtype) for id_, dtype in transaction.rows(query)}
         undone = {name: (id_, planned[id_]) for name, id_ in ids.items() if id_ in planned}

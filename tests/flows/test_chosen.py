@@ -313,5 +313,5 @@ def test_attention_statistics__are_sites_like_any(
     for name, right in zip(names, (entropies, firsts), strict=True):
         assert np.abs(whole.tensor(name)[:] - np.concatenate(right)[rows]).max() < 2e-3
     tensor = whole.tensor(names[1])
-    again = Extraction(whole, {}, "cpu").chunk(tensor, 1)
+    again = Extraction(whole, {}, "cpu").chunk(tensor, "rows", 1)
     assert again == (tensor.folder / "c.1.0").read_bytes()

@@ -52,7 +52,7 @@ def test_int8__goes_the_whole_way(
     assert plan.tensors["bytes_per_row"].to_pylist() == [tensor.width + 4]
     coverage = "SELECT bytes, complete FROM shard_coverage WHERE name = $n"
     assert lake.sql(coverage, n=TENSOR).rows() == [(plan.bytes, True)]
-    assert (tensor.stored_dtype, tensor.dtype) == ("int8", np.float32)
+    assert (tensor.stored_dtype, tensor.dtype.name) == ("int8", "float32")
     values = tensor[:]
     assert np.array_equal(values, restore(*quantize(x)))
     assert (np.abs(values - x) <= np.abs(x).max(axis=1, keepdims=True) * 0.51 / 127).all()

@@ -77,6 +77,12 @@ def test_withdraw__leaves_row_numbers_and_nothing_else(lake: Lake, place: Place)
         assert np.isnan(tensor[:][rows]).all()
         assert np.isnan(tensor.rows(rows)).all()
         assert (tensor[:][kept] == values[kept]).all()
+        if tensor.stored_dtype == "int8":  # the whole numbers, whose scale is gone, tell much
+            shards, places = np.divmod(rows, tensor.grid.shard_rows)
+            for shard, at in zip(shards.tolist(), places, strict=True):
+                held = tensor.stored(shard)
+                assert not held["rows"][at].any()
+                assert np.isnan(held["scale"][at])
         drawn = np.concatenate([*tensor.batches(16, seed=0)])
         assert drawn.shape == values[kept].shape
         assert np.isfinite(drawn).all()

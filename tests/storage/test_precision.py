@@ -77,7 +77,8 @@ def test_quantize__rounds_to_the_nearest_of_255_steps() -> None:
     rows = np.array([[12.7, 0.04, 0.06, -0.34, -12.7], [0, 0, -0.0, 0, 0], [1, -254, 2, 3, 0]])
     whole, scale = quantize(rows.astype(np.float32))
     assert whole.tolist() == [[127, 0, 1, -3, -127], [0] * 5, [0, -127, 1, 2, 0]]
-    assert (scale.dtype, scale[1:].tolist()) == (np.float32, [0, 2])
+    assert scale.dtype == np.float32
+    assert scale[1:].tolist() == [0, 2]
     assert scale[0] == np.float32(12.7) / np.float32(127)
     assert restore(whole, scale)[2].tolist() == [0, -254, 2, 4, 0]
     assert np.isnan(restore(whole, np.full(3, np.nan, np.float32))).all()

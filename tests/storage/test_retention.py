@@ -22,7 +22,7 @@ from actlake.storage.retention import Removed, end_dead_runs, expire_snapshots, 
 from actlake.storage.run import pin_of
 from actlake.storage.store import Store
 from actlake.storage.verify import wrong_of
-from tests.storage.conftest import fresh_name, python
+from tests.storage.conftest import fresh_name, make_rowset, python
 
 NOW, HOUR = timedelta(0), timedelta(hours=1)
 
@@ -131,22 +131,27 @@ def test_remove__takes_what_crashes_left_when_it_is_old(fresh: Lake) -> None:
     orphan.parent.mkdir(parents=True, exist_ok=True)
     staged, folder = orphan.with_name(".x.parquet.9.tmp"), fresh.root / "tensors/0123456789abcdef"
     folder.mkdir()
-    for path in (orphan, staged, folder / "zarr.json"):
+    rowset = make_rowset(fresh, 1)
+    with fresh.create_tensor("t", rowset=rowset.name, width=1, dtype="int8") as writer:
+        writer.append(np.ones((1, 1)))
+    inner = fresh.tensor("t").folder / "scale/.c.0.9.tmp"
+    for path in (orphan, staged, folder / "zarr.json", inner):
         path.write_text("left")
     fresh._claims.record_files(
         {"tensors/0123456789abcdef/zarr.json": next(iter(fresh._claims.files().values()))}
     )
     with fresh.run("test", {"remove": fresh_name()}, {}) as run:
         assert remove_unnamed(run, grace=HOUR) == []
-        for path in (orphan, staged, folder / "zarr.json", folder):
+        for path in (orphan, staged, folder / "zarr.json", folder, inner):
             age(path)
         found = remove_unnamed(run, grace=HOUR)
     assert [one.path for one in found] == [
         f"tables/main/masks/{staged.name}",
         f"tables/main/masks/{orphan.name}",
         "tensors/0123456789abcdef",
+        inner.relative_to(fresh.root).as_posix(),
     ]
-    assert not any(path.exists() for path in (orphan, staged, folder))
+    assert not any(path.exists() for path in (orphan, staged, folder, inner))
     assert "tensors/0123456789abcdef/zarr.json" not in fresh._claims.files()
     assert damaged(fresh) == []
 

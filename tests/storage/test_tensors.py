@@ -118,7 +118,11 @@ def test_int8__damage_in_either_array_is_found(planted: Planted, tmp_path: Path,
         before = (tensor.folder / file).read_bytes()
         (tensor.folder / file).write_bytes(bytes([before[0] ^ 1]) + before[1:])
         assert same(tensor[:12], planted.tensors["int8"][:12])
-        for read in (lambda: tensor[12:13], lambda: tensor.rows(np.array([0, 13]))):
+        reads: list[Callable[[], object]] = [
+            lambda: tensor[12:13],
+            lambda: tensor.rows(np.array([0, 13])),
+        ]
+        for read in reads:
             with pytest.raises(CorruptError, match=rf"{file} \(tensor t:int8, rows 12 to 16\)"):
                 read()
         [fault] = lake.verify()

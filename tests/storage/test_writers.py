@@ -20,6 +20,7 @@ from actlake.storage.errors import (
     NameTakenError,
     PrecisionError,
 )
+from actlake.storage.precision import quantize, restore
 from tests.storage.conftest import Planted, content, fresh_name, payloads, python
 
 ROWS, WIDTH = 37, 3
@@ -70,6 +71,8 @@ def test_append__gives_the_same_bytes_however_rows_are_cut(
         assert writer.next_row == ROWS
     right = undisturbed_int8 if dtype == "int8" else undisturbed
     assert chunks(payloads(bench, name)) == right
+    if dtype == "int8":
+        assert np.array_equal(bench.tensor(name)[:], restore(*quantize(VALUES)))
     assert bench.tensor(name).sealed
 
 

@@ -27,6 +27,7 @@ sites = ["resid_post.1", "layers.0.q_proj:output", "pooled.mean"]
 name = "other"
 source = "org/other"
 sites = ["embed"]
+dtype = "int8"
 [[masks]]
 name = "late"
 predicate = "position > 10"
@@ -69,6 +70,7 @@ def test_read__gives_what_the_file_says(tmp_path: Path) -> None:
     assert found.documents is not None
     assert [model.name for model in found.models] == ["m", "other"]
     assert found.models[0].sites == ("resid_post.1", "layers.0.q_proj:output", "pooled.mean")
+    assert [model.dtype for model in found.models] == ["float16", "int8"]
     assert [type(one) for one in found.dictionaries] == [Autoencoder, Identity]
     assert found.codes is None
     assert found.summary is not None

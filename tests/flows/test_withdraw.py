@@ -80,9 +80,9 @@ def test_withdraw__leaves_row_numbers_and_nothing_else(lake: Lake, place: Place)
         if tensor.stored_dtype == "int8":  # the whole numbers, whose scale is gone, tell much
             shards, places = np.divmod(rows, tensor.grid.shard_rows)
             for shard, at in zip(shards.tolist(), places, strict=True):
-                held = tensor.stored(shard)
-                assert not held["rows"][at].any()
-                assert np.isnan(held["scale"][at])
+                stored = tensor.stored(shard)
+                assert not stored["rows"][at].any()
+                assert np.isnan(stored["scale"][at])
         drawn = np.concatenate([*tensor.batches(16, seed=0)])
         assert drawn.shape == values[kept].shape
         assert np.isfinite(drawn).all()

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import partial
 from threading import Lock
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -46,7 +45,11 @@ class Threads(Runner):
     def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         """What ``step`` returns for each item, in order, as soon as it is there."""
         with ThreadPoolExecutor(2, "step") as pool:
-            yield from in_order(partial(pool.submit, step), items, ahead=1, settle=settled)
+
+            def submit(item: T) -> Future[R]:
+                return pool.submit(step, item)
+
+            yield from in_order(submit, items, ahead=1, settle=settled)
 
 
 class Inline(Runner):

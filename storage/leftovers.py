@@ -1,14 +1,25 @@
 """What no snapshot names: found among the files of a lake, so that it can be removed."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from actlake.storage.durable import is_staged
 from actlake.storage.store import Store
-from actlake.storage.unnamed import NAMING, Rows, Tables, named_paths, snapshot_numbers
+from actlake.storage.unnamed import (
+    NAMING,
+    Rows,
+    Tables,
+    committed_shards,
+    named_paths,
+    snapshot_numbers,
+)
 
 __all__ = ["leftovers", "named_parquet"]
+
+_SHARD = re.compile(r"(?:c\.)?(\d+)(?:\.0)?")
+"""Name of a shard: of a file of a tensor, or of a folder of codes."""
 
 
 def leftovers(tables: Tables, before: datetime, horizon: datetime) -> Iterator[Path]:
@@ -19,6 +30,7 @@ def leftovers(tables: Tables, before: datetime, horizon: datetime) -> Iterator[P
     yield from _expired(tables.store.root, tables.rows, before)
     yield from _tables_orphans(tables.store, tables.rows, horizon)
     yield from _folder_orphans(tables, horizon)
+    yield from _shard_orphans(tables, horizon)
     yield from _aside(tables.store, horizon)
 
 
@@ -47,6 +59,22 @@ def _folder_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
         for path in store.children(store.root / table):
             known = path.relative_to(store.root).as_posix() in named
             if not known and not is_staged(path) and _is_older(store, path, horizon):
+                yield path
+
+
+def _shard_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
+    """Published shards that no commit took in; what is complete has none."""
+    query = """
+        SELECT path FROM tensors WHERE state = 'planned'
+        UNION ALL SELECT path FROM codes WHERE state = 'planned' ORDER BY path
+    """
+    folders = [tables.store.root / str(path) for (path,) in tables.rows(query)]
+    committed = committed_shards(tables, [one.name for one in folders]) if folders else {}
+    for folder in folders:
+        for path in tables.store.children(folder) if tables.store.exists(folder) else ():
+            shard = _SHARD.fullmatch(path.name)
+            known = not shard or int(shard[1]) in committed[folder.name]
+            if not known and _is_older(tables.store, path, horizon):
                 yield path
 
 

@@ -271,7 +271,7 @@ def _forget(run: Run, transaction: Transaction, removed: Sequence[Removed]) -> N
         path
         for path in run.claims.files()
         if path in gone
-        or "/".join(path.split("/", 2)[:2]) in gone
+        or any("/".join(path.split("/")[:parts]) in gone for parts in (2, 3))  # a folder with it
         or (
             path.startswith("tables/")
             and path.rpartition("/")[2] not in named

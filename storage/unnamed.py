@@ -8,11 +8,12 @@ against its hash first.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -21,7 +22,14 @@ from actlake.storage.durable import Digest, digest_of
 from actlake.storage.parquet_files import FILES
 from actlake.storage.store import Store
 
-__all__ = ["NAMING", "Tables", "named_paths", "snapshot_numbers", "unneeded_parquet"]
+__all__ = [
+    "NAMING",
+    "Tables",
+    "committed_shards",
+    "named_paths",
+    "snapshot_numbers",
+    "unneeded_parquet",
+]
 
 NAMING = ("tensors", "codes", "rowsets", "dictionaries", "partials")
 """Tables whose column ``path`` names something in the folder of the same name."""
@@ -29,6 +37,14 @@ NAMING = ("tensors", "codes", "rowsets", "dictionaries", "partials")
 FOREVER = np.iinfo(np.int64).max
 OF_SNAPSHOT = "_ducklake_internal_snapshot_id"
 """Column of a file of deletions that holds those of several snapshots: the one of each row."""
+
+_DATA = """
+    SELECT f.data_file_id, t.path || f.path, f.begin_snapshot, f.end_snapshot
+    FROM __ducklake_metadata_lake.ducklake_data_file AS f
+    INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
+    WHERE t.table_name = $table
+"""
+"""Files of a table, and the snapshots that need them."""
 
 Rows = Callable[..., Sequence[tuple[object, ...]]]
 """Asks the catalog: ``rows(query, **parameters)``."""
@@ -71,16 +87,10 @@ def named_paths(tables: Tables, table: str, snapshots: Sequence[int]) -> set[str
 
     Reads every file that one of them needs; CorruptError if one is not what was committed.
     """
-    data = """
-        SELECT f.data_file_id, t.path || f.path, f.begin_snapshot, f.end_snapshot
-        FROM __ducklake_metadata_lake.ducklake_data_file AS f
-        INNER JOIN __ducklake_metadata_lake.ducklake_table AS t USING (table_id)
-        WHERE t.table_name = $table
-    """
     gone = _deleted(tables, table)
     shown = np.asarray(snapshots, np.int64)
     named: set[str] = set()
-    for file, path, begin, end in tables.rows(data, table=table):
+    for file, path, begin, end in tables.rows(_DATA, table=table):
         first, last = int(str(begin)), FOREVER if end is None else int(str(end))
         if not _is_needed(first, last, snapshots):
             continue
@@ -91,6 +101,21 @@ def named_paths(tables: Tables, table: str, snapshots: Sequence[int]) -> set[str
         needed = np.searchsorted(shown, until) > bisect_left(snapshots, first)
         named.update(path for path, is_needed in zip(paths, needed, strict=True) if is_needed)
     return named
+
+
+def committed_shards(tables: Tables, owners: Collection[str]) -> dict[str, set[int]]:
+    """Shards of each of ``owners``, by its id, that any snapshot has or had.
+
+    Reads every file that tells; CorruptError if one is not what was committed.
+    """
+    found: dict[str, set[int]] = {one: set() for one in owners}
+    wanted = pa.array([*found], pa.string())
+    for _, path, _, _ in tables.rows(_DATA, table="shards"):
+        rows = tables.read(str(path), ["owner", "shard"])
+        rows = rows.filter(pc.is_in(rows["owner"], wanted)).to_pydict()
+        for owner, shard in zip(rows["owner"], rows["shard"], strict=True):
+            found[owner].add(shard)
+    return found
 
 
 def unneeded_parquet(rows: Rows, snapshots: Sequence[int]) -> list[tuple[str, int]]:

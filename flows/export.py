@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from actlake import sql
 from actlake.flows.export_record import RECORD, claim_on, read_record, reason, release_pins
 from actlake.flows.export_tables import DATABASE, TABLES_FOLDER, Snapshot, TableReader, heading
+from actlake.flows.gc import catalog_of
 from actlake.flows.progress import progress, say
 from actlake.flows.summaries import summaries
 from actlake.storage.claims import Claims
@@ -27,6 +28,7 @@ from actlake.storage.durable import (
 )
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
+from actlake.storage.run import claimed
 from actlake.storage.settings import FOLDERS, actlake_version
 
 __all__ = ["export"]
@@ -59,19 +61,20 @@ def export(
     mask
         Of the statistics that the plots and the page show; by default each codes' newest.
 
-    An earlier export of the same lake is replaced by the whole new one, or stays as it is; the same
-    snapshot with the same arguments is not written twice. The snapshot stays pinned for as long as
+    Waits while another process exports to the folder. An earlier export of the same lake is
+    replaced by the whole new one, or stays as it is; the same snapshot with the same arguments is
+    not written twice. The snapshot stays pinned for as long as
     the export is there to be asked about; pins of exports that are gone are released. InputError
     for a folder that holds anything else.
     """
     target = Path(folder).expanduser().resolve()
     if features < 1:
         raise InputError(f"a page shows at least 1 feature, not {features}")
-    claims = Claims(lake.database)
     release_pins(lake)
     with (
+        catalog_of(lake) as (catalog, claims),
+        claimed(catalog, claims, claim_on(target)),
         closing(lake.at(lake.newest_snapshot())) as reading,
-        claims.held(claim_on(target)),
     ):
         if mask is not None:
             summaries(reading, mask=mask)

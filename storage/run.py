@@ -28,7 +28,7 @@ from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
 from actlake.storage.transaction import Replaced, StagedRows, Transaction
 
-__all__ = ["Run", "pin_of", "started_run"]
+__all__ = ["Run", "claimed", "pin_of", "started_run"]
 
 T = TypeVar("T")
 POLL_SECONDS = 0.5
@@ -80,7 +80,7 @@ class Run:
         each other.
         """
         for key in sorted(set(keys) - self._holding.keys()):
-            held = _claimed(self.catalog, self.claims, key)
+            held = claimed(self.catalog, self.claims, key)
             self._holding[key] = self._resources.enter_context(held)
 
     def commit(
@@ -192,7 +192,7 @@ def started_run(
     key = fingerprint(flow, parameters, inputs, FORMAT)
     refuse_links(root)  # that came after the lake was opened
     with ExitStack() as resources:
-        claim = resources.enter_context(_claimed(catalog, claims, f"run:{key}"))
+        claim = resources.enter_context(claimed(catalog, claims, f"run:{key}"))
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         name = f"{stamp[:-3]}-{uuid4().hex[:4]}"
         run = Run(name, key, flow, root, catalog, claims, claim, resources)
@@ -223,7 +223,7 @@ def started_run(
 
 
 @contextmanager
-def _claimed(catalog: Catalog, claims: Claims, key: str) -> Iterator[Claim]:
+def claimed(catalog: Catalog, claims: Claims, key: str) -> Iterator[Claim]:
     """A claim on ``key``, as soon as no live process holds it."""
     with ExitStack() as resources:
         claim = None

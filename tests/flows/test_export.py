@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,6 +250,21 @@ def test_export__that_is_not_what_is_asked_for_is_made_again(exported: Exported)
     assert (mended.st_size, mended.st_ino != whole.st_ino) == (whole.st_size, True)
     export(exported.lake, exported.out, features=7)
     assert file.stat().st_ino != mended.st_ino
+
+
+def test_export__waits_for_another_and_finds_its_work_done(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake, file = exported.lake, exported.out / "README.txt"
+    written = file.stat().st_ino
+    monkeypatch.setattr("actlake.storage.run.POLL_SECONDS", 0.01)
+    with ThreadPoolExecutor() as pool, closing(Lake.open(lake.root)) as other:
+        with lake._claims.held(claim_on(exported.out)):
+            second = pool.submit(export, other, exported.out)
+            with pytest.raises(TimeoutError):
+                second.result(0.5)
+        assert file in second.result(60)
+    assert file.stat().st_ino == written
 
 
 def test_export__that_fails_leaves_the_old_one_and_nothing_else(exported: Exported) -> None:

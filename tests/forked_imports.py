@@ -6,6 +6,7 @@ import transformers
 import actlake.flows.encode
 import actlake.flows.export
 import actlake.flows.extract
+import actlake.flows.ingest
 import actlake.flows.maintain
 import actlake.flows.page
 import actlake.flows.plots

@@ -20,6 +20,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier, Literal
 
+from actlake.storage.bucket import Bucket
 from actlake.storage.lake import Lake
 from actlake.storage.s3_store import S3Store
 from actlake.storage.settings import read_settings
@@ -51,6 +52,10 @@ class Place(ABC):
     @abstractmethod
     def fork(self, source: Path, target: Path) -> Path:
         """``target``, a copy of the closed lake ``source`` that shares nothing with it."""
+
+    @abstractmethod
+    def remove(self, root: Path) -> None:
+        """Nothing is left of the closed lake at ``root``."""
 
     @abstractmethod
     def elsewhere(self, root: Path, folder: Path) -> Path:
@@ -88,6 +93,9 @@ class Folder(Place):
     def fork(self, source: Path, target: Path) -> Path:
         return Path(shutil.copytree(source, target))
 
+    def remove(self, root: Path) -> None:
+        shutil.rmtree(root)
+
     def elsewhere(self, root: Path, folder: Path) -> Path:
         return root
 
@@ -121,6 +129,13 @@ class Servers(Folder):
     def fork(self, source: Path, target: Path) -> Path:
         return fork_objects(source, fork_lake(self.postgres, source, target), self.s3)
 
+    def remove(self, root: Path) -> None:
+        bucket = self._bucket(root)
+        bucket.delete([one.key for one in bucket.below("")])
+        database = Identifier(self._database(root))
+        self.postgres.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(database))
+        super().remove(root)
+
     def elsewhere(self, root: Path, folder: Path) -> Path:
         folder.mkdir()
         shutil.copy(root / "lake.toml", folder)
@@ -135,10 +150,9 @@ class Servers(Folder):
 
     def _contents(self, root: Path) -> Iterator[tuple[str, bytes]]:
         yield from super()._contents(root)
-        store = store_found(root)
-        assert isinstance(store, S3Store)
-        for one in store._bucket.below(""):
-            yield f"bucket/{one.key}", b"".join(store._bucket.pieces(one.key))
+        bucket = self._bucket(root)
+        for one in bucket.below(""):
+            yield f"bucket/{one.key}", b"".join(bucket.pieces(one.key))
         yield from self._tables(root)
 
     def _tables(self, root: Path) -> Iterator[tuple[str, bytes]]:
@@ -154,6 +168,11 @@ class Servers(Folder):
         for name, text in self.postgres.execute(every, database=database):
             hexed = map(bytes.fromhex, re.findall(r"\\x((?:[0-9a-f]{2})+)", text))
             yield f"postgres/{name}", b" ".join([text.encode(), *hexed])
+
+    def _bucket(self, root: Path) -> Bucket:
+        store = store_found(root)
+        assert isinstance(store, S3Store)
+        return store._bucket
 
     def _database(self, root: Path) -> str:
         return str(conninfo_to_dict(read_settings(root).catalog.database)["dbname"])

@@ -17,7 +17,7 @@ from actlake.flows.withdraw import withdraw
 from actlake.storage import spool
 from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.lake import Lake
-from tests.flows.scenes import content
+from tests.flows.contents import content
 
 
 class Killed:

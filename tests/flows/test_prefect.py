@@ -21,7 +21,7 @@ from actlake.flows.sources import Source
 from actlake.flows.summarize import summarize
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
-from tests.flows.scenes import table_rows
+from tests.flows.contents import table_rows
 from tests.flows.tiny import payloads, state
 
 pytestmark = [

@@ -35,6 +35,9 @@ STEPS = {
     "link": ("os", "link"),
     "unlink": ("pathlib:Path", "unlink"),
     "rename": ("pathlib:Path", "rename"),
+    # Objects, where the lake has a bucket.
+    "put": ("actlake.storage.bucket:Bucket", "create"),
+    "erase": ("actlake.storage.bucket:Bucket", "delete"),
     # The commit: rows staged, the lock, the transaction, and what is written beside it.
     "stage": ("actlake.storage.catalog:Catalog", "stage_parquet"),
     "lock": ("fcntl", "flock"),

@@ -21,11 +21,11 @@ import numpy as np
 from actlake.storage.errors import LakeError
 from actlake.storage.lake import Lake
 from actlake.storage.spool import LIST
-from tests.flows.scenes import Stage, resumed
+from tests.flows.aftermath import resumed
+from tests.flows.scenes import DRIVEN, Stage
 from tests.flows.victims import Attack, Ended, Victim, run
 from tests.soak.outcome import Outcome
 
-FLOWS = ("ingest", "extract", "train", "encode", "summarize", "maintain", "export")
 STEPS = ("write", "fsync", "link", "rename", "replace")
 """Of those that the system may refuse."""
 REFUSALS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS, errno.EDQUOT)
@@ -38,8 +38,8 @@ ROOM = range(0, 260, 10)
 def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
     """Each refusal at each step of each flow; quotas; full disks; slow ones; sleepers."""
     stage = Stage(folder)
-    places = (folder / f"attacked-{number}" for number in range(1 << 30))
-    for name in FLOWS:
+    places = (folder / f"attacked-{number}" / "lake" for number in range(1 << 30))
+    for name in DRIVEN:
         wrong = []
         for step, number in refusals(stage, name):
             call = random.integers(1, stage.right(name).ended.calls[step], endpoint=True)
@@ -80,7 +80,7 @@ def refused(stage: Stage, name: str, place: Path, *, must: bool = True, **attack
     must
         Whether something has to be refused at all.
     """
-    scene = stage.scenes[name]
+    scene = stage.scene(name)
     stage.start(name, place)
     ended = run(scene.flow, place, **attack)
     wrong = [] if ended.error is None and not must else told(ended)
@@ -137,7 +137,7 @@ def disk(folder: Path, kibibytes: int, *options: str) -> Iterator[Path]:
 
 def filled(stage: Stage, name: str, folder: Path, room: int) -> list[str]:
     """Run a flow on a disk with ``room`` KiB, twice, read the lake, then give it room."""
-    scene, right = stage.scenes[name], stage.right(name)
+    scene, right = stage.scene(name), stage.right(name)
     size = sum(
         -(-one.stat().st_size // 4096) * 4 + 4
         for one in stage.start(name, folder / "sized").rglob("*")
@@ -163,7 +163,7 @@ def filled(stage: Stage, name: str, folder: Path, room: int) -> list[str]:
 
 def read_only(stage: Stage, folder: Path) -> list[str]:
     """Write on a disk that may not be written, then on one that may again."""
-    scene = stage.scenes["encode"]
+    scene = stage.scene("encode")
     with disk(folder, 1 << 16) as place:
         lake = stage.start("encode", place / "lake")
         subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
@@ -174,7 +174,7 @@ def read_only(stage: Stage, folder: Path) -> list[str]:
 
 def slow(stage: Stage, place: Path, flush_seconds: float, lapse_seconds: float) -> list[str]:
     """A disk whose flushes are slow: another run of the same waits for it, and finds all done."""
-    scene = stage.scenes["extract"]
+    scene = stage.scene("extract")
     stage.start("extract", place)
     attack = Attack(flush_seconds=flush_seconds, lapse_seconds=lapse_seconds)
     first = Victim(scene.flow, place, attack)
@@ -190,7 +190,7 @@ def slow(stage: Stage, place: Path, flush_seconds: float, lapse_seconds: float) 
 def asleep(stage: Stage, place: Path, lapse_seconds: float) -> list[str]:
     """A process that sleeps for longer than its claim lasts: another does the work, and what it
     says when it wakes up is refused."""
-    scene = stage.scenes["extract"]
+    scene = stage.scene("extract")
     stage.start("extract", place)
     attack = Attack(at="capture:3", sends=signal.SIGSTOP, lapse_seconds=lapse_seconds)
     sleeper = Victim(scene.flow, place, attack)

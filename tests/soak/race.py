@@ -1,8 +1,10 @@
 """Races: processes that want to do the same thing at the same time."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,19 @@ from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import commit_shards, plan_tensors, publish_shard
+from tests.flows.aftermath import resumed
+from tests.flows.scenes import DRIVEN, Stage
+from tests.flows.victims import Victim
 from tests.forked import CONTEXT, child
 from tests.soak.crowd import WIDTH, new_lake, plan_of
 from tests.soak.outcome import Outcome
 
 SHARDS = 200
 RUNNERS = 4
+ROUNDS = 5
+"""Of two processes that start a flow, for each flow."""
+ONCE = {"maintain": "swap", "export": "rename"}
+"""The step that tells whether a flow did its work, where that is not done shard by shard."""
 
 
 def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
@@ -38,6 +47,35 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
         lost=abs(done.count("did") - 1),
         seen=f"{done.count('did')} did it, {done.count('found')} found it done",
     )
+    stage = Stage(folder / "stage")
+    for name in DRIVEN:
+        wrong = [flow_twice(stage, name, folder / f"{name}-{at}") for at in range(ROUNDS)]
+        bad = [one for one in wrong if one]
+        yield Outcome(
+            attack=f"two processes start {name} on one lake",
+            attempts=ROUNDS,
+            survived=ROUNDS - len(bad),
+            lost=len(bad),
+            seen="; ".join(str(one[:3]) for one in bad),
+        )
+
+
+def flow_twice(stage: Stage, name: str, folder: Path) -> list[str]:
+    """Start a flow in two processes at once, on one lake; what is not as if one had done it."""
+    scene, right = stage.scene(name), stage.right(name)
+    place = stage.start(name, folder / "lake")
+    both = [Victim(scene.flow, place) for _ in range(2)]
+    with ThreadPoolExecutor() as pool:
+        ended = [*pool.map(Victim.end, both)]
+    wrong = [f"one of two failed: {one.error}" for one in ended if one.error is not None]
+    step = scene.work or ONCE[name]
+    done = [one.calls.get(step, 0) for one in ended]
+    if sum(done) != right.ended.calls[step]:
+        wrong.append(f"{step} was done {done} times")
+    wrong += resumed(scene, place, right, *ended)
+    stage.where.remove(place)
+    shutil.rmtree(folder)
+    return wrong
 
 
 def insert_twice(path: Path, shards: int) -> tuple[list[int], int]:

@@ -3,6 +3,7 @@ leaves is what an undisturbed one would have left."""
 
 import errno
 import os
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,18 @@ import pytest
 from click.testing import CliRunner
 
 from actlake.flows.cli import main
+from actlake.flows.gc import would_remove
+from actlake.storage.lake import Lake
+from tests.flows.aftermath import resumed, swept
 from tests.flows.commands import refused
-from tests.flows.scenes import Stage, resumed
-from tests.flows.victims import STEPS, Attack, Ended, Victim
+from tests.flows.places import Servers
+from tests.flows.scenes import Stage
+from tests.flows.victims import STEPS, Attack, Ended, Victim, run
+from tests.postgres import Server
+from tests.s3 import Objects
 from tests.soak import disk
-from tests.soak.crashes import attempt
+from tests.soak.crashes import Attacks, attempt
+from tests.soak.race import flow_twice
 
 pytestmark = pytest.mark.slow
 INLINE = ("--runner", "inline")
@@ -41,7 +49,7 @@ FEW = {
     "train": ("train:5", "end:1"),
 }
 """Those that every test run has."""
-SEVEN = 7
+IN_A_ROW = 8
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 def test_steps__are_all_among_the_kills() -> None:
     found = {at.partition(":")[0] for those in KILLS.values() for at in those}
-    assert found == STEPS.keys() - {"summarize", "spool"}  # the soak kills the other flows too
+    assert found == STEPS.keys() - {"summarize", "spool", "put", "erase"}  # the rest is the soak's
 
 
 @pytest.mark.parametrize(
@@ -64,29 +72,54 @@ def test_steps__are_all_among_the_kills() -> None:
 def test_flow__killed_at_steps(
     name: str, kills: tuple[str, ...], stage: Stage, tmp_path: Path
 ) -> None:
-    found = attempt((stage, name, [{"at": at} for at in kills]), tmp_path / "lake")
+    found = attempt(Attacks(stage, name, [{"at": at} for at in kills]), tmp_path / "killed")
     assert found.wrong == ()
     assert found.kills == len(kills)
 
 
+def test_gc__finds_and_removes_what_a_killed_run_left(stage: Stage, tmp_path: Path) -> None:
+    place = stage.start("extract", tmp_path / "lake")
+    run(stage.scene("extract").flow, place, at="register:7")  # shards that no commit takes in
+    with closing(Lake.open(place)) as lake:
+        found = would_remove(lake, grace_hours=0).now
+        assert {one.path.partition("/")[0] for one in found} == {"tables", "tensors"}
+        assert [*swept(lake)] == []
+        assert [*lake.verify()] == []
+
+
+def test_extraction__that_two_start_is_done_once(stage: Stage, tmp_path: Path) -> None:
+    assert flow_twice(stage, "extract", tmp_path / "twice") == []
+
+
 def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) -> None:
-    """Seven times on one lake, early moments first, and once on each of three more."""
-    right, scene = stage.right("extract"), stage.scenes["extract"]
+    """Eight times on one lake, early moments first, and once on each of two more."""
+    right, scene = stage.right("extract"), stage.scene("extract")
     random, seconds = np.random.default_rng(0), right.ended.seconds
     lake = stage.start("extract", tmp_path / "lake")
-    moments = [*np.sort(random.uniform(0.3, 1, SEVEN)) * seconds]
+    moments = [*np.sort(random.uniform(0.3, 1, IN_A_ROW)) * seconds]
     ended: list[Ended] = []
     while moments:
         ended.append(Victim(scene.flow, lake, Attack(after=moments.pop(0))).end())
         assert ended[-1].error is None
         if not ended[-1].killed:  # a resumed run is shorter, and this one came to its end
-            assert len(ended) < 3 * SEVEN
+            assert len(ended) < 3 * IN_A_ROW
             moments.append(random.uniform(0.3, 0.9) * ended[-1].seconds)
-    assert sum(one.killed for one in ended) == SEVEN
+    assert sum(one.killed for one in ended) == IN_A_ROW
     assert resumed(scene, lake, right, *ended) == []
-    for part in (0.7, 0.8, 0.9):  # the first seven tenths are for loading what extracts
-        late = attempt((stage, "extract", [{"after": part * seconds}]), tmp_path / "late")
+    for part in (0.75, 0.9):  # the first seven tenths are for loading what extracts
+        late = attempt(Attacks(stage, "extract", [{"after": part * seconds}]), tmp_path / "late")
         assert (late.wrong, late.kills) == ((), 1)
+
+
+@pytest.mark.soak
+def test_extraction__killed_on_postgres_and_s3(
+    postgres: Server, s3: Objects, tmp_path: Path
+) -> None:
+    away = Stage(tmp_path / "stage", Servers(postgres, s3))
+    kills = [{"at": at} for at in ("put:9", "hashes:9:end", "commit:8:end")]
+    found = attempt(Attacks(away, "extract", kills, sweep=True), tmp_path / "killed")
+    assert (found.wrong, found.kills) == ((), len(kills))
+    assert flow_twice(away, "extract", tmp_path / "twice") == []
 
 
 @pytest.mark.parametrize(

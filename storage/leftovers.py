@@ -31,6 +31,7 @@ def leftovers(tables: Tables, before: datetime, horizon: datetime) -> Iterator[P
     yield from _tables_orphans(tables.store, tables.rows, horizon)
     yield from _folder_orphans(tables, horizon)
     yield from _shard_orphans(tables, horizon)
+    yield from _done_checkpoints(tables, horizon)
     yield from _aside(tables.store, horizon)
 
 
@@ -76,6 +77,20 @@ def _shard_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
             known = not shard or int(shard[1]) in committed[folder.name]
             if not known and _is_older(tables.store, path, horizon):
                 yield path
+
+
+def _done_checkpoints(tables: Tables, horizon: datetime) -> Iterator[Path]:
+    """Checkpoints on this disk that no training goes on from, since its dictionary is there."""
+    query = """
+        SELECT DISTINCT key FROM runs
+        WHERE flow = 'train' AND (parameters ->> '$.dictionary') NOT IN (
+            SELECT dictionary FROM dictionaries
+        )
+    """
+    needed = {str(key) for (key,) in tables.rows(query)}
+    for path in sorted((tables.store.root / "checkpoints").glob("*.safetensors")):
+        if path.stem not in needed and _is_older(tables.store, path, horizon):
+            yield path
 
 
 def _aside(store: Store, horizon: datetime) -> Iterator[Path]:

@@ -21,7 +21,7 @@ __all__ = ["resumed", "swept"]
 OWN = ("catalog.", "claims.sqlite", "backups")
 """What is in a lake's folder and nothing names."""
 CHECKPOINTS = "checkpoints/"
-"""Where the next run of a training finds what it goes on from."""
+"""Where the next run finds what it goes on from, while there is no dictionary yet."""
 
 
 def resumed(
@@ -78,7 +78,7 @@ def swept(lake: Lake) -> Iterator[str]:
     said = {one.path for one in plan.now}
     removed = {one.path for one in gc(lake, keep_snapshots=MOST, grace_hours=0).now}
     yield from (f"gc said or removed {one}, not both" for one in sorted(said ^ removed))
-    yield from (f"{one} is left by gc" for one in leftovers(lake, but=CHECKPOINTS))
+    yield from (f"{one} is left by gc" for one in leftovers(lake))
     for one in _committed(lake):
         if not lake.store.exists(lake.root / one):
             yield f"{one} was committed and is gone"
@@ -88,7 +88,7 @@ def unlike(lake: Lake, plan: Plan) -> Iterator[str]:
     """What ``gc`` would remove and the killed have not left, and what they left that it misses."""
     if plan.snapshots or plan.later:
         yield f"gc would do more than remove: {plan}"
-    left = leftovers(lake, but=CHECKPOINTS)
+    left = leftovers(lake)
     for one in plan.now:
         if one.bytes and not any(_within(path, one.path) for path in left):
             yield f"gc would remove {one.path}"
@@ -101,13 +101,10 @@ def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder}/")
 
 
-def leftovers(lake: Lake, *, but: str | None = None) -> list[str]:
-    """Files and folders that the lake does not name and that are none of its own few.
-
-    but
-        A folder in which only what is half written counts.
-    """
-    own = OWN if but is None else (*OWN, but)
+def leftovers(lake: Lake) -> list[str]:
+    """Files and folders that the lake does not name and that are none of its own few."""
+    trained = lake.sql("SELECT dictionary FROM dictionaries").rows()
+    own = OWN if trained else (*OWN, CHECKPOINTS)
     named = _committed(lake)
     stored = {one.path for folder in FOLDERS for one in lake.store.files(lake.root / folder)}
     found = []

@@ -18,6 +18,7 @@ from actlake.storage import Document, Lake, leftovers
 from actlake.storage.codes_writer import commit_codes, plan_codes, publish_codes
 from actlake.storage.committed import committed_files
 from actlake.storage.csr import csr_from_dense
+from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.durable import digest, publish
 from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
@@ -191,6 +192,23 @@ def test_remove__takes_shards_that_no_commit_took_in(fresh: Lake) -> None:
     with pytest.raises(CorruptError, match=r"\(table shards\) is not what was committed"):
         removed(fresh)
     assert all(one.exists() for one in chunks)
+
+
+def test_remove__takes_the_checkpoint_of_a_dictionary_that_is_there(fresh: Lake) -> None:
+    """Who trained it was killed in between, and the same training is not started again."""
+    with fresh.run("train", {"dictionary": "d"}, {}) as run:
+        killed = run.root / "checkpoints" / f"{run.key}.safetensors"
+        killed.parent.mkdir(exist_ok=True)
+        killed.write_text("left")
+    assert removed(fresh) == []
+    with fresh.run("test", {}, {}) as run:
+        dictionary: dict[str, Any] = {"name": "d", "method": "topk", "tensor": "t", "width": 2}
+        arrays = {"decoder": np.ones((2, 2), np.float32)}
+        facts: dict[str, Any] = {"n_features": 2, "config": {}, "fingerprint": "d", "tables": {}}
+        write_dictionary(run, arrays=arrays, **dictionary, **facts)
+    assert removed(fresh, HOUR) == []
+    assert [fresh.root / one.path for one in removed(fresh)] == [killed]
+    assert not killed.exists()
 
 
 def test_remove__passes_by_what_writers_publish_meanwhile(fresh: Lake) -> None:

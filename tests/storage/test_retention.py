@@ -5,28 +5,24 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import numpy as np
 import pytest
 
-from actlake.storage import Document, Lake, leftovers
-from actlake.storage.codes_writer import commit_codes, plan_codes, publish_codes
+from actlake.storage import Lake, leftovers
 from actlake.storage.committed import committed_files
-from actlake.storage.csr import csr_from_dense
-from actlake.storage.dictionary_files import write_dictionary
-from actlake.storage.durable import digest, publish
+from actlake.storage.durable import publish
 from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.partials import commit_partials, partial_row, write_partial
 from actlake.storage.retention import Removed, end_dead_runs, expire_snapshots, remove_unnamed
 from actlake.storage.run import pin_of
 from actlake.storage.store import Store
 from actlake.storage.verify import wrong_of
-from tests.storage.conftest import FEATURES, codes_plan, fresh_name, make_rowset, python
+from tests.storage.conftest import fresh_name, make_rowset, python
 
 NOW, HOUR = timedelta(0), timedelta(hours=1)
 
@@ -158,57 +154,6 @@ def test_remove__takes_what_crashes_left_when_it_is_old(fresh: Lake) -> None:
     assert not any(path.exists() for path in (orphan, staged, folder, inner))
     assert "tensors/0123456789abcdef/zarr.json" not in fresh._claims.files()
     assert damaged(fresh) == []
-
-
-def test_remove__takes_shards_that_no_commit_took_in(fresh: Lake) -> None:
-    """Of what is not complete: who published them was killed, and nobody does it again."""
-    fresh.create_corpus("c", [Document(str(n), "text") for n in range(20)])
-    fresh.create_rowset("r", corpus="c", columns={"document": np.arange(20)}, width_hint=1 << 23)
-    rowset = fresh.rowset("r")
-    values = np.zeros((20, FEATURES), np.float32)
-    with fresh.run("test", {"planned": True}, {}) as run:
-        plan = codes_plan("d@c", rowset)
-        codes = run.root / "codes" / plan_codes(run, plan)
-        block = csr_from_dense(values[: rowset.shard_rows])
-        commit_codes(run, [publish_codes(run, plan, codes.name, 0, block)], "one")
-        publish_codes(run, plan, codes.name, 1, block)
-    options: dict[str, Any] = {"rowset": "r", "width": FEATURES, "dtype": "float32"}
-    with suppress(KeyboardInterrupt), fresh.create_tensor("t:float32", **options) as writer:
-        writer.append(values[: rowset.shard_rows])
-        raise KeyboardInterrupt
-    [folder] = (fresh.root / "tensors").iterdir()
-    shutil.copy(folder / "c.0.0", folder / "c.1.0")
-    orphans = [codes / "1", folder / "c.1.0"]
-    chunks = [*(codes / "0").rglob("c.*"), folder / "c.0.0"]
-    fresh._claims.record_files({f"codes/{codes.name}/1/values/zarr.json": digest(folder / "c.0.0")})
-    assert removed(fresh, HOUR) == []
-    assert [fresh.root / one.path for one in removed(fresh)] == orphans
-    assert not any(one.exists() for one in orphans)
-    assert not any(path.startswith(f"codes/{codes.name}/1/") for path in fresh._claims.files())
-    assert damaged(fresh) == []
-    for file in (fresh.root / "tables/main/shards").glob("*.parquet"):  # which tell what stays
-        whole = file.read_bytes()
-        file.write_bytes(whole[:9] + bytes([whole[9] ^ 1]) + whole[10:])
-    with pytest.raises(CorruptError, match=r"\(table shards\) is not what was committed"):
-        removed(fresh)
-    assert all(one.exists() for one in chunks)
-
-
-def test_remove__takes_the_checkpoint_of_a_dictionary_that_is_there(fresh: Lake) -> None:
-    """Who trained it was killed in between, and the same training is not started again."""
-    with fresh.run("train", {"dictionary": "d"}, {}) as run:
-        killed = run.root / "checkpoints" / f"{run.key}.safetensors"
-        killed.parent.mkdir(exist_ok=True)
-        killed.write_text("left")
-    assert removed(fresh) == []
-    with fresh.run("test", {}, {}) as run:
-        dictionary: dict[str, Any] = {"name": "d", "method": "topk", "tensor": "t", "width": 2}
-        arrays = {"decoder": np.ones((2, 2), np.float32)}
-        facts: dict[str, Any] = {"n_features": 2, "config": {}, "fingerprint": "d", "tables": {}}
-        write_dictionary(run, arrays=arrays, **dictionary, **facts)
-    assert removed(fresh, HOUR) == []
-    assert [fresh.root / one.path for one in removed(fresh)] == [killed]
-    assert not killed.exists()
 
 
 def test_remove__passes_by_what_writers_publish_meanwhile(fresh: Lake) -> None:

@@ -27,6 +27,7 @@ from actlake.storage.durable import (
     writing,
 )
 from actlake.storage.errors import InputError
+from actlake.storage.handle import unreadable
 from actlake.storage.lake import Lake
 from actlake.storage.run import claimed
 from actlake.storage.settings import FOLDERS, actlake_version
@@ -152,9 +153,7 @@ def _replace(
             try:
                 _write(reading, claims, staged, arguments)
             except duckdb.Error as error:
-                if blamed := disk_error(target, one_line(error)):
-                    raise blamed from error
-                raise
+                raise disk_error(target, one_line(error)) or unreadable(error) from error
             _swap(staged, target)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)

@@ -99,7 +99,7 @@ def check_pipeline(lake: Lake, asked: PipelineFile, *, new: bool) -> None:
         documents = asked.documents is not None
         check_corpus(asked.corpus.name, asked.corpus.source, documents=documents)
     for mask in asked.masks:
-        check_predicate(mask.predicate, "tokens", con=lake.reading.connection())
+        check_predicate(mask.predicate, "tokens", con=lake.reading.connection().raw)
     made = {mask.name for mask in asked.masks}  # by the pipeline, so that the lake has none yet
     cuts = [cut for cut in (cutting(asked, model) for model in asked.models) if cut]
     check_cuts(lake, [cut | {"rows": None} if cut["rows"] in made else cut for cut in cuts])

@@ -176,7 +176,7 @@ def mask_asked(lake: Lake, rows: str) -> Mask:
     except NotFoundError:
         if not equals:
             raise
-        check_predicate(condition, "tokens", con=lake.reading.connection())
+        check_predicate(condition, "tokens", con=lake.reading.connection().raw)
         known = Mask(check_name("mask", name), condition)
     if said := next((one for one in SAID if one in known.predicate.lower()), None):
         raise InputError(

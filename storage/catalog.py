@@ -26,7 +26,7 @@ from actlake.storage.claims import Claim, Claims
 from actlake.storage.duck import attach_lake, connect, end, one_line
 from actlake.storage.durable import Digest, disk_error, make_folder
 from actlake.storage.errors import BusyError, CorruptError, LakeError, UnreachableError
-from actlake.storage.http_faults import http_fault
+from actlake.storage.handle import Handle, unreadable
 from actlake.storage.parquet import encode_rows, file_facts
 from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.store import Store
@@ -70,7 +70,7 @@ class Catalog:
         attach_lake(connection, self._database, tables, read_only=read_only, snapshot=snapshot)
         return connection
 
-    def attached(self, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
+    def attached(self, snapshot: int | None = None) -> Handle:
         """A new read-only connection without views, at ``snapshot`` or following the newest.
 
         A query that needs more memory than the connection has goes on in the temporary folder.
@@ -78,7 +78,7 @@ class Catalog:
         """
         # A folder of its own: DuckDB makes it when it must, removes it, and shares it with nobody.
         spill = Path(tempfile.gettempdir()) / f"actlake-spill-{uuid4().hex}"
-        return self._attach(snapshot=snapshot, spill=spill)
+        return Handle(self._attach(snapshot=snapshot, spill=spill), self._database.meaning)
 
     def stage(self, table: str, rows: pa.Table) -> StagedRows:
         """Write ``rows`` as Parquet where ``table`` keeps its files; nothing refers to it yet."""
@@ -159,14 +159,12 @@ class Catalog:
             try:
                 with self.locked():
                     return work()
-            except (duckdb.Error, UnreachableError) as error:
+            except (duckdb.Error, UnicodeDecodeError, UnreachableError) as error:
                 self.close()  # a failed commit leaves the connection unusable
                 last = error if isinstance(error, UnreachableError) else self._meaning(error)
                 again = any(text in str(error) for text in self._database.transient)
                 if last is not error and not again and self._landed(attempted) is None:
-                    if last is not None:
-                        raise last from error
-                    raise
+                    raise last from error
                 time.sleep(random.uniform(0.5, 1.0) * 0.1 * 2**attempt)  # noqa: S311 - jitter
         if isinstance(last, UnreachableError):
             raise last
@@ -175,14 +173,9 @@ class Catalog:
             "committed; see which process keeps it busy, and try again"
         )
 
-    def _meaning(self, error: duckdb.Error) -> LakeError | None:
-        """What DuckDB complains of, as an error that says what to do, if that is known."""
-        said = one_line(error)
-        fault = self._database.fault(said, self._database.catalog) or http_fault(said)
-        fault = fault or disk_error(self.root, said)
-        if fault is None and isinstance(error, duckdb.IOException):
-            return LakeError(f"{self.root}: {said}")
-        return fault
+    def _meaning(self, error: Exception) -> LakeError:
+        """What DuckDB complains of, as an error that says what to do."""
+        return disk_error(self.root, one_line(error)) or unreadable(error, self._database.meaning)
 
     def _check_current(self, claims: Sequence[Claim]) -> None:
         if lost := self._claims.lost(claims):

@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from actlake.storage.arrays import chunk_path
 from actlake.storage.duck import LAKE
 from actlake.storage.durable import Digest
 from actlake.storage.fields import ROW_COLUMNS
+from actlake.storage.handle import Connection
 from actlake.storage.parquet_files import FILES
 from actlake.storage.store import Store
 from actlake.storage.tensor_arrays import inner_arrays, tensor_chunk
@@ -56,7 +55,7 @@ class CommittedFile:
 
 
 def committed_files(
-    connection: duckdb.DuckDBPyConnection, store: Store, recorded: Mapping[str, Digest]
+    connection: Connection, store: Store, recorded: Mapping[str, Digest]
 ) -> Iterator[CommittedFile]:
     """Every file but the databases and their backups."""
     yield CommittedFile("lake.toml", "lake", recorded.get("lake.toml"))
@@ -65,7 +64,7 @@ def committed_files(
 
 
 def files_of_tables(
-    connection: duckdb.DuckDBPyConnection, recorded: Mapping[str, Digest]
+    connection: Connection, recorded: Mapping[str, Digest]
 ) -> Iterator[CommittedFile]:
     """The Parquet files of the tables, as of every snapshot that the lake still has.
 
@@ -88,7 +87,7 @@ def files_of_tables(
 
 
 def files_of_things(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     store: Store,
     recorded: Mapping[str, Digest],
     without: Collection[str] = (),
@@ -173,9 +172,7 @@ def _folder(path: str) -> str:
 class _Ever:
     """The rows of a table as any snapshot has, or had, them."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, store: Store, without: Collection[str]
-    ) -> None:
+    def __init__(self, connection: Connection, store: Store, without: Collection[str]) -> None:
         self._connection = connection
         self._store = store
         self._without = without

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from actlake.storage.codes import Codes
-from actlake.storage.duck import first_row
 from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.handle import first_row
 from actlake.storage.reading import Reading
 
 __all__ = ["KINDS", "Context", "Span", "contexts_of_rows", "example_rows"]

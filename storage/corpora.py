@@ -5,12 +5,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-import duckdb
 import pyarrow as pa
 
-from actlake.storage.duck import first_row
 from actlake.storage.errors import CorpusError, NotFoundError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.handle import Connection, first_row
 from actlake.storage.keys import check_name, sought
 from actlake.storage.run import Run
 from actlake.storage.transaction import StagedRows
@@ -76,7 +75,7 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
     return CorpusFacts(hasher.hexdigest()[:32], count)
 
 
-def corpus_facts(connection: duckdb.DuckDBPyConnection, corpus: str) -> CorpusFacts:
+def corpus_facts(connection: Connection, corpus: str) -> CorpusFacts:
     """Fingerprint and count of a corpus; NotFoundError if there is none of that name."""
     query = "SELECT fingerprint, documents FROM corpora WHERE corpus = $corpus"
     row = first_row(connection.execute(query, {"corpus": sought(corpus)}))

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +17,7 @@ from actlake.storage.claims import Claims
 from actlake.storage.corpora import Document, corpus_facts, examine_documents, write_corpus
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.guard import check_predicate
+from actlake.storage.handle import Handle
 from actlake.storage.keys import Json, check_name, fingerprint
 from actlake.storage.masks import Mask, write_built_in, write_mask
 from actlake.storage.migrations import migrate
@@ -55,12 +55,10 @@ def make_lake(root: Path, settings: Settings, catalog: Catalog, claims: Claims) 
     claims.record_files({"lake.toml": written})
 
 
-def create_mask(
-    start: Start, connection: duckdb.DuckDBPyConnection, name: str, predicate: str
-) -> Mask:
+def create_mask(start: Start, connection: Handle, name: str, predicate: str) -> Mask:
     """See ``Lake.create_mask``."""
     check_name("mask", name)
-    check_predicate(predicate, "tokens", con=connection)
+    check_predicate(predicate, "tokens", con=connection.raw)
     mask = Mask(name, predicate)
     if not is_made(connection, "masks", name, mask.fingerprint):
         with start("create_mask", {"name": name}, {"mask": mask.fingerprint}) as run:
@@ -70,7 +68,7 @@ def create_mask(
 
 def create_corpus(
     start: Start,
-    connection: duckdb.DuckDBPyConnection,
+    connection: Handle,
     name: str,
     documents: Iterable[Document],
     source: str,
@@ -86,7 +84,7 @@ def create_corpus(
 
 def create_rowset(
     start: Start,
-    connection: duckdb.DuckDBPyConnection,
+    connection: Handle,
     name: str,
     corpus: str,
     columns: Mapping[str, NDArray[Any]],
@@ -130,7 +128,7 @@ def create_rowset(
 
 def create_tensor(
     start: Start,
-    connection: duckdb.DuckDBPyConnection,
+    connection: Handle,
     plan: TensorPlan,
     committed: Callable[[str], set[int]],
 ) -> TensorWriter:

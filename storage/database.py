@@ -111,3 +111,7 @@ class Database(ABC):
     def fault(self, said: str, place: str) -> LakeError | None:
         """What the complaint ``said`` means, in words that name ``place``; None if it is none of
         those that have a remedy of their own."""
+
+    def meaning(self, said: str) -> LakeError | None:
+        """``fault`` of the catalog."""
+        return self.fault(said, self.catalog)

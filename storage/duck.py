@@ -11,7 +11,6 @@ from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -113,16 +112,6 @@ def _extension_file(name: str) -> Path | None:
     return None
 
 
-def first_row(result: duckdb.DuckDBPyConnection) -> Any:
-    """The first of the rows that were asked for, None if there is none.
-
-    Unlike ``fetchone`` it leaves no result behind, which would keep its transaction, and so the log
-    of a SQLite catalog, from ending for as long as the connection is not used again.
-    """
-    rows = result.fetchall()
-    return rows[0] if rows else None
-
-
 def attach_lake(
     con: duckdb.DuckDBPyConnection,
     database: Database,
@@ -161,7 +150,7 @@ def attach_lake(
     try:
         con.execute(f"ATTACH {source} AS {LAKE} ({', '.join(options)})")
         con.execute(f"USE {LAKE}")
-    except duckdb.Error as error:
+    except (duckdb.Error, UnicodeDecodeError) as error:  # bytes of a damaged catalog are no text
         message = one_line(error)
         if fault := database.fault(message, database.catalog):
             raise fault from error

@@ -5,12 +5,11 @@ To be asked costs milliseconds, also for one row; and at one snapshot it says th
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
-import duckdb
-
 from actlake.storage.duck import LAKE
+from actlake.storage.handle import Handle
 from actlake.storage.parquet_files import FILES
 from actlake.storage.snapshots import current_snapshot
 
@@ -24,7 +23,7 @@ NOTHING = -1
 class Facts:
     """Of the lake that ``connection`` reads, as of the snapshot at which it stands."""
 
-    def __init__(self, connection: Callable[[], duckdb.DuckDBPyConnection]) -> None:
+    def __init__(self, connection: Callable[[], Handle]) -> None:
         self._connection = connection
         self._known: tuple[int, Known] = NOTHING, {}
         """What was answered, as of the snapshot that was asked for last."""
@@ -47,7 +46,7 @@ class Facts:
             return
         connection = self._connection()
         try:
-            _begin(connection)
+            connection.begin()
             snapshot = current_snapshot(connection)
             # Looked at once, and not by way of self later: other threads stand at other snapshots.
             at, known = self._known
@@ -58,8 +57,7 @@ class Facts:
             yield known
         finally:
             vars(self._here).clear()
-            with suppress(duckdb.Error):  # the first error is the one to tell
-                connection.execute("ROLLBACK")
+            connection.end()
 
     def rows(self, table: str, query: str, **named: str) -> list[dict[str, Any]]:
         """Rows, by column, of a ``query`` about ``table``, whose parameters are ``named``.
@@ -86,14 +84,6 @@ class Facts:
                 parameters = {"table": table, "columns": list(columns)}
                 known[key] = self._connection().execute(_FILES, parameters).fetchall()
             return known[key]
-
-
-def _begin(connection: duckdb.DuckDBPyConnection) -> None:
-    try:
-        connection.execute("BEGIN")
-    except duckdb.TransactionException:  # Ctrl-C came before the last one was ended
-        connection.execute("ROLLBACK")
-        connection.execute("BEGIN")
 
 
 _FILES = f"""

@@ -25,8 +25,9 @@ import duckdb
 import numpy as np
 
 from actlake.storage import functions
-from actlake.storage.duck import LAKE, first_row, literal, one_line
+from actlake.storage.duck import LAKE, literal, one_line
 from actlake.storage.errors import FormatError, QueryError
+from actlake.storage.handle import first_row
 from actlake.storage.results import Result, TimeLimit
 
 __all__ = ["QUERY_SECONDS", "check_predicate", "check_select", "run_select", "sandboxed"]

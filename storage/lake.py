@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -24,10 +23,11 @@ from actlake.storage.databases import database_at
 from actlake.storage.dictionary_files import DictionaryFile, dictionary_named
 from actlake.storage.durable import Digest
 from actlake.storage.elsewhere import opened
-from actlake.storage.errors import InputError, NotFoundError
-from actlake.storage.fields import TABLES
+from actlake.storage.errors import InputError
 from actlake.storage.guard import QUERY_SECONDS, run_select
+from actlake.storage.handle import Handle
 from actlake.storage.keys import Json
+from actlake.storage.lazy_tables import lazy_table
 from actlake.storage.masks import Mask, mask_named, mask_rows
 from actlake.storage.migrations import applied, migrate
 from actlake.storage.named_queries import query_text
@@ -80,10 +80,10 @@ class Lake:
         root = Path(path).expanduser().resolve()
         lake = cls(root, read_settings(root), mode=verify)
         lake.store.check(lake.settings.lake)
-        connection = lake._catalog.attached()  # without views, which need the newest tables
-        if applied(connection) < len(sql.names("schema")):
+        handle = lake._catalog.attached()  # without views, which need the newest tables
+        if handle.told(lambda: applied(handle.raw)) < len(sql.names("schema")):
             migrate(lake._catalog)
-        lake.__dict__["_reader"] = lake._reader_of(connection)
+        lake.__dict__["_reader"] = lake._reader_of(handle)
         return lake
 
     @classmethod
@@ -101,6 +101,7 @@ class Lake:
     def at(self, snapshot: int) -> Self:
         """The same lake as of ``snapshot``, read-only; NotFoundError if there is no such one."""
         newest = self if self.snapshot is None else type(self)(self.root, self.settings)
+        newest.reading.table("withdrawals")
         refuse_withdrawn(newest._connection(), snapshot)
         lake = type(self)(self.root, self.settings, snapshot, self.reading.mode)
         lake._connection()
@@ -134,10 +135,10 @@ class Lake:
     def _reader(self) -> Reader:
         return self._reader_of(self._catalog.attached(self.snapshot))
 
-    def _reader_of(self, connection: duckdb.DuckDBPyConnection) -> Reader:
-        return Reader(connection, self.store.uri(self.root / "tables"))
+    def _reader_of(self, handle: Handle) -> Reader:
+        return Reader(handle, self.store.uri(self.root / "tables"))
 
-    def _connection(self) -> duckdb.DuckDBPyConnection:
+    def _connection(self) -> Handle:
         return self._reader.handle()
 
     # Reading
@@ -209,10 +210,7 @@ class Lake:
 
     def table(self, name: str) -> pl.LazyFrame:
         """A table or view as a lazy frame; columns, conditions and limits go into DuckDB."""
-        if name not in (*TABLES, *sql.names("views")):
-            raise NotFoundError(f"no table {name!r}; there are {', '.join(TABLES)}")
-        self.reading.statement(query := f"SELECT * FROM {name}")  # noqa: S608
-        return self._reader.fresh_handle().sql(query).pl(lazy=True)
+        return lazy_table(self.reading, self._reader.fresh_handle, name)
 
     def snapshots(self, limit: int) -> pa.Table:
         """The newest commits: snapshot, time (UTC), author, message."""
@@ -313,8 +311,10 @@ class Lake:
 
     def committed_shards(self, owner: str) -> set[int]:
         """Shards of the tensor or codes with the id ``owner`` that are committed now."""
+        self.reading.table("shards", owner=(owner, owner))
         return committed_shards(self._connection(), owner)
 
     def corpus_fingerprint(self, corpus: str) -> str:
         """The fingerprint of a corpus; NotFoundError if there is none of that name."""
+        self.reading.table("corpora")
         return corpus_facts(self._connection(), corpus).fingerprint

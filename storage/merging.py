@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-import duckdb
-
 from actlake.storage.fields import TABLES
+from actlake.storage.handle import Handle
 from actlake.storage.run import Run
 from actlake.storage.table_files import DataFile, check_unchanged, live_files, replace_files
 
@@ -53,7 +52,7 @@ def merge_small_files(run: Run) -> Iterator[Merged]:
                 yield Merged(table, len(old), *sizes)
 
 
-def _small(connection: duckdb.DuckDBPyConnection, table: str) -> list[DataFile]:
+def _small(connection: Handle, table: str) -> list[DataFile]:
     def rows(query: str, **parameters: object) -> list[tuple[object, ...]]:
         return connection.execute(query, parameters or None).fetchall()
 
@@ -66,9 +65,7 @@ def _small(connection: duckdb.DuckDBPyConnection, table: str) -> list[DataFile]:
     return chosen if len(chosen) >= FEWEST_FILES else []
 
 
-def _merge(
-    run: Run, connection: duckdb.DuckDBPyConnection, table: str, old: list[DataFile]
-) -> bool:
+def _merge(run: Run, connection: Handle, table: str, old: list[DataFile]) -> bool:
     check_unchanged(run, old)
     # In one transaction, so that no commit comes between asking for the files and their rows.
     query = f"SELECT * FROM {table} WHERE filename IN (SELECT unnest($paths)) ORDER BY rowid"  # noqa: S608 - ours

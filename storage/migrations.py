@@ -7,8 +7,7 @@ import duckdb
 
 from actlake import sql
 from actlake.storage.catalog import Catalog
-from actlake.storage.duck import one_line
-from actlake.storage.errors import CorruptError, FormatError
+from actlake.storage.errors import FormatError
 from actlake.storage.settings import actlake_version
 from actlake.storage.transaction import Transaction
 from actlake.storage.tuning import tune
@@ -28,10 +27,6 @@ def applied(connection: duckdb.DuckDBPyConnection) -> int:
         version, writer = connection.execute(newest).fetchall()[0]
     except duckdb.CatalogException:  # no such table; to list the tables would take ten times longer
         return 0
-    except duckdb.Error as error:
-        raise CorruptError(
-            f"the lake's tables cannot be read ({one_line(error)}); run `actlake verify`"
-        ) from error
     if version > len(sql.names("schema")):
         raise FormatError(
             f"the lake's tables have schema {version} and this actlake knows "

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-import duckdb
-
 from actlake.storage.errors import NameTakenError
+from actlake.storage.handle import Connection
 
 __all__ = ["NAMED", "TABLE_OF", "is_made", "means_the_same"]
 
@@ -21,7 +20,7 @@ NAMED = {
 TABLE_OF = {kind: table for table, kind in NAMED.items()}
 
 
-def is_made(connection: duckdb.DuckDBPyConnection, table: str, name: str, fingerprint: str) -> bool:
+def is_made(connection: Connection, table: str, name: str, fingerprint: str) -> bool:
     """Whether ``table`` has this very thing; NameTakenError if the name means something else."""
     query = f"SELECT fingerprint FROM {table} WHERE {NAMED[table]} = $name"  # noqa: S608 ours
     found = connection.execute(query, {"name": name}).fetchall()

@@ -8,6 +8,7 @@ import duckdb
 from actlake import sql
 from actlake.storage.duck import LAKE
 from actlake.storage.guard import sandboxed
+from actlake.storage.handle import Handle
 
 __all__ = ["Reader"]
 
@@ -17,11 +18,12 @@ SEARCH_PATH = f"SET search_path = '{LAKE}.main,memory.main'"
 class Reader:
     """Ours and people's queries share it: to attach a lake costs more than most queries."""
 
-    def __init__(self, attached: duckdb.DuckDBPyConnection, tables: str) -> None:
+    def __init__(self, attached: Handle, tables: str) -> None:
         """Of a connection that has the lake attached, whose tables are in the folder ``tables``."""
-        _make_views(attached)
+        attached.told(lambda: _make_views(attached.raw))
         attached.execute(SEARCH_PATH)
-        self.connection = sandboxed(attached, [tables])
+        self.connection = attached.told(lambda: sandboxed(attached.raw, [tables]))
+        self._attached = attached
         self._threads = local()
         self._free: list[duckdb.DuckDBPyConnection] = []
 
@@ -30,28 +32,26 @@ class Reader:
         self._free.clear()
         self.connection.close()
 
-    def handle(self) -> duckdb.DuckDBPyConnection:
+    def handle(self) -> Handle:
         """This thread's handle on the connection; a query through it ends the rows of the last.
 
         One for each query would cost as much as a small query, for its search path alone.
         """
         if not hasattr(self._threads, "handle"):
             self._threads.handle = self.fresh_handle()
-        handle: duckdb.DuckDBPyConnection = self._threads.handle
+        handle: Handle = self._threads.handle
         return handle
 
-    def fresh_handle(self) -> duckdb.DuckDBPyConnection:
+    def fresh_handle(self) -> Handle:
         """One for rows that are taken while other queries run."""
-        handle = self.connection.cursor()
-        handle.execute(SEARCH_PATH)
-        return handle
+        return self._attached.cursor().execute(SEARCH_PATH)
 
     def lend(self) -> duckdb.DuckDBPyConnection:
-        """As ``fresh_handle``, or one that was given back."""
+        """The connection of a ``fresh_handle``, or one that was given back."""
         try:
             return self._free.pop()
         except IndexError:
-            return self.fresh_handle()
+            return self.fresh_handle().raw
 
     def take_back(self, handle: duckdb.DuckDBPyConnection) -> None:
         """A handle on which nothing is left to fetch."""

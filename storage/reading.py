@@ -21,17 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import duckdb
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from actlake import sql
 from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
-from actlake.storage.duck import first_row
 from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.facts import Facts
+from actlake.storage.handle import Handle, first_row
 from actlake.storage.store import Store
 
 __all__ = ["MODES", "Chunk", "Mode", "Reading"]
@@ -65,7 +64,7 @@ class Reading:
         self,
         store: Store,
         mode: Mode,
-        connection: Callable[[], duckdb.DuckDBPyConnection],
+        connection: Callable[[], Handle],
         recorded: Callable[[], Mapping[str, Digest]],
     ) -> None:
         """Read the lake in ``store``; ``recorded`` tells the hash of every file but chunks.

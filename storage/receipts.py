@@ -4,15 +4,13 @@ from collections.abc import Iterable
 
 import duckdb
 
-from actlake.storage.duck import first_row
+from actlake.storage.handle import Connection, first_row
 from actlake.storage.transaction import StagedRows
 
 __all__ = ["added_files", "landed_snapshot"]
 
 
-def landed_snapshot(
-    connection: duckdb.DuckDBPyConnection, registered: Iterable[StagedRows]
-) -> int | None:
+def landed_snapshot(connection: Connection, registered: Iterable[StagedRows]) -> int | None:
     """The snapshot that took in one of ``registered``; None if none did.
 
     Their names are random and never used again.

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from actlake.storage.catalog import Catalog, author
 from actlake.storage.claims import Claim, Claims
-from actlake.storage.duck import first_row, one_line
+from actlake.storage.duck import one_line
 from actlake.storage.durable import Digest
 from actlake.storage.elsewhere import joined
 from actlake.storage.errors import BusyError, LakeError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.handle import Handle, first_row
 from actlake.storage.http_faults import http_fault
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.names import NAMED, means_the_same
@@ -171,7 +172,7 @@ def started_run(
     root: Path,
     catalog: Catalog,
     claims: Claims,
-    reader: Callable[[], duckdb.DuckDBPyConnection],
+    reader: Callable[[], Handle],
     prefect_run: str | None = None,
     prepare: Callable[[], object] | None = None,
 ) -> Iterator[Run]:

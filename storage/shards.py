@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
-import duckdb
 import pyarrow as pa
 
 from actlake.storage.arrays import Chunk
 from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
+from actlake.storage.handle import Connection
 from actlake.storage.seen_shards import ANY
 from actlake.storage.transaction import Transaction
 
@@ -125,7 +125,7 @@ def receipts_table(receipts: Iterable[Receipt]) -> pa.Table:
     return pa.Table.from_pylist([asdict(one) for one in receipts], arrow_schema("shards"))
 
 
-def committed_shards(connection: duckdb.DuckDBPyConnection, owner: str) -> set[int]:
+def committed_shards(connection: Connection, owner: str) -> set[int]:
     """Shards of the tensor or codes with the id ``owner`` that are committed now."""
     query = "SELECT DISTINCT shard FROM shards WHERE owner = $owner"
     return {shard for (shard,) in connection.execute(query, {"owner": owner}).fetchall()}

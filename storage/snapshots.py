@@ -1,15 +1,14 @@
 """Snapshots: the versions that commits make."""
 
-import duckdb
 import pyarrow as pa
 
-from actlake.storage.duck import first_row
 from actlake.storage.errors import CorruptError, NotFoundError
+from actlake.storage.handle import Connection, first_row
 
 __all__ = ["current_snapshot", "refuse_withdrawn", "snapshots"]
 
 
-def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
+def current_snapshot(connection: Connection) -> int:
     """The snapshot that a query on this connection would see now."""
     row = first_row(connection.execute("SELECT id FROM lake.current_snapshot()"))
     if row is None:
@@ -17,7 +16,7 @@ def current_snapshot(connection: duckdb.DuckDBPyConnection) -> int:
     return int(row[0])
 
 
-def refuse_withdrawn(connection: duckdb.DuckDBPyConnection, snapshot: int) -> None:
+def refuse_withdrawn(connection: Connection, snapshot: int) -> None:
     """NotFoundError if ``snapshot`` held a document that was withdrawn since, by the newest one."""
     query = """
         SELECT corpus, document, "at", max(last_snapshot) OVER () FROM withdrawals
@@ -30,7 +29,7 @@ def refuse_withdrawn(connection: duckdb.DuckDBPyConnection, snapshot: int) -> No
         )
 
 
-def snapshots(connection: duckdb.DuckDBPyConnection, limit: int) -> pa.Table:
+def snapshots(connection: Connection, limit: int) -> pa.Table:
     """The newest commits: snapshot, time (UTC), author, message."""
     query = """
         SELECT

@@ -23,8 +23,9 @@ from actlake.storage.committed import (
 from actlake.storage.databases import database_found
 from actlake.storage.duck import LAKE, end, one_line
 from actlake.storage.durable import Digest, linked
-from actlake.storage.errors import LakeError
+from actlake.storage.errors import CorruptError, LakeError
 from actlake.storage.fields import TABLES
+from actlake.storage.handle import Connection, Handle
 from actlake.storage.local_store import LocalStore
 from actlake.storage.sqlite_database import SqliteDatabase
 from actlake.storage.store import Store
@@ -81,7 +82,7 @@ WHOLE = Part(0, 1)
 
 def verify(
     store: Store,
-    connection: duckdb.DuckDBPyConnection,
+    handle: Handle,
     claims: Claims,
     progress: Callable[[int], object] = int,
     part: Part = WHOLE,
@@ -101,6 +102,7 @@ def verify(
     the end of a write-ahead log in which a bit flipped, since SQLite ends the log there.
     """
     yield from verify_foundations(store.root, claims)
+    connection = handle.raw
     try:
         recorded = claims.files()
     except LakeError:  # of which the foundations told
@@ -125,7 +127,7 @@ def verify(
             for name, what in names_disagree(connection, claims):
                 yield Fault(claims.database.names[1], name, None, None, what)
             yield from _checked(connection)
-    except duckdb.Error as error:  # what the tables are read from is damaged, or gone
+    except (duckdb.Error, UnicodeDecodeError) as error:  # what is read is damaged, or gone
         yield Fault(
             claims.database.names[0], "tables", None, None, f"cannot be read: {one_line(error)}"
         )
@@ -155,19 +157,19 @@ def verify_unopened(root: Path) -> Iterator[Fault]:
     yield from foundations
     if not {one.path for one in foundations} & {*claims.database.names}:
         store = store_found(root)
-        with closing(Catalog(store, claims).attached()) as connection:
-            for file in files_of_tables(connection, claims.files()):
+        with closing(Catalog(store, claims).attached()) as handle:
+            for file in files_of_tables(handle, claims.files()):
                 yield from file_faults(store, file, claims, int, str)
 
 
 def committed_bytes(
-    store: Store, connection: duckdb.DuckDBPyConnection, claims: Claims, part: Part = WHOLE
+    store: Store, connection: Connection, claims: Claims, part: Part = WHOLE
 ) -> int:
     """Size of all files that ``verify`` reads."""
     recorded = claims.files()
     try:
         files = [*committed_files(connection, store, recorded)]
-    except duckdb.Error:  # damaged, which verify tells; what is known of is still told
+    except CorruptError:  # which verify tells; what is known of is still told
         files = [CommittedFile(path, "", size) for path, size in recorded.items()]
     expected = (file.expected for file in files if file.path in part)
     return sum(one.bytes for one in expected if one is not None)

@@ -38,7 +38,7 @@ def test_reader__spills_what_its_memory_cannot_hold(
     bench: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    reader = bench._catalog.attached()
+    reader = bench._catalog.attached().raw
     reader.execute("SET memory_limit = '50MB'")
     reader.execute("SET threads = 1")
     sandboxed(reader, [f"{bench.root}/tables"])

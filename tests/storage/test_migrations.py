@@ -24,7 +24,7 @@ def test_create__records_every_schema_file(bench: Lake) -> None:
     assert rows["name"].to_list() == files
     for name, hash_ in rows.select("name", "sha256").iter_rows():
         assert hash_ == hashlib.sha256(sql.text("schema", name).encode()).hexdigest()
-    assert applied(bench._connection()) == len(files)
+    assert applied(bench._connection().raw) == len(files)
 
 
 def test_migrate__does_nothing_twice(bench: Lake) -> None:
@@ -95,8 +95,8 @@ def test_create__so_that_ducklake_goes_on_as_if_it_had_said_nothing(
     for lake in (fresh, silent):
         for one in files:
             append_rows(lake, [one])
-        of_tables = dict(lake._connection().execute(OF_TABLES).pl().rows_by_key("table_name"))
-        of_columns = lake._connection().execute(OF_COLUMNS).pl().rows_by_key("table_name")
+        of_tables = dict(lake._connection().raw.execute(OF_TABLES).pl().rows_by_key("table_name"))
+        of_columns = lake._connection().raw.execute(OF_COLUMNS).pl().rows_by_key("table_name")
         told.append([(of_tables[table], of_columns[table]) for table in ("labels", "runs")])
     silent.close()
     assert told[0] == told[1]

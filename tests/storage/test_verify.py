@@ -132,7 +132,7 @@ def test_verify__finds_what_a_database_says_wrongly(root: Path, lie: str) -> Non
     file, text, what = LIES[lie]
     statement(root / file, text)
     with closing(Lake.open(root)) as lake:
-        connection, recorded = lake.reading.connection(), lake.reading.recorded()
+        connection, recorded = lake.reading.connection().raw, lake.reading.recorded()
         found = [
             *(said for *_, said in catalog_disagrees(connection, LocalStore(root), recorded, ())),
             *(said for _, said in names_disagree(connection, lake._claims)),

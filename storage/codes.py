@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import TRAILER_BYTES, chunk_path
+from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
 from actlake.storage.csr import INDPTR, Csr, index_dtype
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.keys import sought
@@ -62,22 +62,31 @@ class Codes:
                 "run the encoding again to finish it"
             )
         nnz = self.values_of_shard[shard]
+        indptr = self._array(shard, "indptr", stop - start + 1, INDPTR).astype(np.int64)
+        if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
+            raise corrupt(
+                self._path(shard, "indptr"),
+                f"indptr of codes {self.name}, rows {start:,} to {stop:,}",
+                f"does not rise from 0 to {nnz:,}",
+            )
         return Csr(
-            self._array(shard, "indptr", stop - start + 1, INDPTR).astype(np.int64),
+            indptr,
             self._array(shard, "indices", nnz, index_dtype(self.n_features)),
             self._array(shard, "values", nnz, self.dtype),
             self.n_features,
         )
+
+    def _path(self, shard: int, name: str) -> Path:
+        return chunk_path(self.folder / str(shard) / name, 0, 1)
 
     def _array(self, shard: int, name: str, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         if size == 0:
             return np.empty(0, dtype)  # Zarr keeps no chunk of an empty array
         start, stop = self.grid.span(shard)
         what = f"{name} of codes {self.name}, rows {start:,} to {stop:,}"
-        path = chunk_path(self.folder / str(shard) / name, 0, 1)
         file_bytes = size * dtype.itemsize + TRAILER_BYTES
         return self._reading.chunk(
-            Chunk(path, self.id, name, shard, what), (size,), dtype, file_bytes
+            Chunk(self._path(shard, name), self.id, name, shard, what), (size,), dtype, file_bytes
         )
 
     def __getitem__(self, rows: slice) -> Csr:

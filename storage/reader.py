@@ -7,6 +7,7 @@ import duckdb
 
 from actlake import sql
 from actlake.storage.duck import LAKE
+from actlake.storage.errors import CorruptError
 from actlake.storage.guard import sandboxed
 from actlake.storage.handle import Handle
 
@@ -20,6 +21,7 @@ class Reader:
 
     def __init__(self, attached: Handle, tables: str) -> None:
         """Of a connection that has the lake attached, whose tables are in the folder ``tables``."""
+        _refuse_unmapped(attached)
         attached.told(lambda: _make_views(attached.raw))
         attached.execute(SEARCH_PATH)
         self.connection = attached.told(lambda: sandboxed(attached.raw, [tables]))
@@ -56,6 +58,22 @@ class Reader:
     def take_back(self, handle: duckdb.DuckDBPyConnection) -> None:
         """A handle on which nothing is left to fetch."""
         self._free.append(handle)
+
+
+def _refuse_unmapped(attached: Handle) -> None:
+    """CorruptError where columns are mapped in a way that DuckLake does not know.
+
+    It complains of that once, and ends the process when it is asked again.
+    """
+    query = f"""
+        SELECT "type" FROM __ducklake_metadata_{LAKE}.ducklake_column_mapping
+        WHERE "type" <> 'map_by_name'
+    """  # noqa: S608 - ours
+    for (way,) in attached.execute(query).fetchall():
+        raise CorruptError(
+            f"the lake's catalog maps columns in a way called {way!r}, which there is not; put it "
+            "back from a backup with `actlake restore`"
+        )
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection) -> None:

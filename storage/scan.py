@@ -54,7 +54,7 @@ def _frame(
 ) -> pl.DataFrame:
     keep = np.repeat(rows, np.diff(block.indptr))
     if wanted is not None:
-        keep &= wanted[block.indices]
+        keep &= wanted.take(block.indices, mode="clip")  # damaged ones are beyond it
     return pl.DataFrame(
         {
             "row": row_start + block.row_of_value()[keep],

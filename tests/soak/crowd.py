@@ -29,7 +29,7 @@ from tests.soak.outcome import Outcome
 
 SECONDS = 300.0
 WRITERS, READERS = 8, 4
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 4.0
 """From two looks of a reader to its next two. Readers that never wait take the processor from
 writers, which are to be measured."""
 MERGE_SECONDS = 30.0
@@ -82,7 +82,7 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
         attempts=found.looks,
         survived=found.looks - len(found.torn),
         lost=0,
-        seen="; ".join(found.torn[:3]),
+        seen=f"{found.looks / SECONDS:.1f} looks/s" + "".join(f"; {one}" for one in found.torn[:3]),
     )
 
 

@@ -39,7 +39,7 @@ def soak(folder: Path, random: np.random.Generator) -> Iterator[Outcome]:
     """Each refusal at each step of each flow; quotas; full disks; slow ones; sleepers."""
     stage = Stage(folder)
     places = (folder / f"attacked-{number}" / "lake" for number in range(1 << 30))
-    for name in DRIVEN:
+    for name in ("migrate", *DRIVEN):
         wrong = []
         for step, number in refusals(stage, name):
             call = random.integers(1, stage.right(name).ended.calls[step], endpoint=True)

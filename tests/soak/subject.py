@@ -12,10 +12,12 @@ from actlake.flows.summarize import summarize
 from actlake.flows.withdraw import withdraw
 from actlake.storage import Lake
 from actlake.storage.committed import CommittedFile, committed_files
+from actlake.storage.fields import TABLES
 from actlake.storage.partials import read_partial
 from tests.flows.small_lake import (
     CORPUS,
     FEATURES,
+    IDENTITY,
     MASK,
     ROWSET,
     TENSOR,
@@ -26,6 +28,8 @@ from tests.flows.small_lake import (
 
 CODES = codes_name(TOPK)
 SHARDS = ("tensor chunks", "codes chunks", "rowset chunks")
+KINDS = (*SHARDS, "postings", "tables", "zarr.json", "partial chunks", "dictionaries", "lake.toml")
+"""Of files, by what is read of them."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,7 @@ def read(lake: Lake, kind: str) -> list[bytes]:
         batches = np.concatenate(list(tensor.batches(64, seed=1)))
         return [one.tobytes() for one in (tensor[:], tensor.rows(every), batches)]
     if kind == "codes chunks":
-        blocks = [
-            lake.codes(codes_name(name))[:] for name in (TOPK, TOPK.replace("topk", "identity"))
-        ]
+        blocks = [lake.codes(codes_name(name))[:] for name in (TOPK, IDENTITY)]
         scanned = lake.codes(CODES).scan().collect()
         return [
             part.tobytes() for one in blocks for part in (one.indptr, one.indices, one.values)
@@ -108,7 +110,15 @@ def read(lake: Lake, kind: str) -> list[bytes]:
         contexts = lake.contexts(CODES, 0, mask=MASK)
         return [*(rowset.column(name).tobytes() for name in names), repr(contexts).encode()]
     if kind == "dictionaries":
-        return [one.tobytes() for one in lake.dictionary(TOPK).arrays.values()]
+        found = [lake.dictionary(name) for name in (TOPK, IDENTITY)]
+        return [
+            part
+            for one in found
+            for part in (
+                repr((one.config, sorted(one.arrays))).encode(),
+                *(one.arrays[name].tobytes() for name in sorted(one.arrays)),
+            )
+        ]
     if kind == "zarr.json":
         return [repr(sorted(lake.tensor(TENSOR).attributes().items())).encode()]
     if kind == "partial chunks":
@@ -121,6 +131,21 @@ def read(lake: Lake, kind: str) -> list[bytes]:
         ]
     if kind == "tables":
         names = ("documents", "tokens", "feature_statistics", "feature_examples", "labels")
-        found = [repr(sorted(map(str, lake.table(name).collect().rows()))) for name in names]
-        return [one.encode() for one in found]
+        return [rows(lake, name) for name in names]
     return []
+
+
+def rows(lake: Lake, table: str) -> bytes:
+    """All rows of a table, in no order of theirs."""
+    return repr(sorted(map(str, lake.table(table).collect().rows()))).encode()
+
+
+def answers(lake: Lake) -> dict[str, list[bytes]]:
+    """What every reader makes of a lake, now and as of a snapshot in the middle of it."""
+    found = {kind: read(lake, kind) for kind in KINDS}
+    found["every table"] = [rows(lake, table) for table in TABLES]
+    with closing(lake.at(lake.newest_snapshot() // 2)) as past:
+        names = [str(name) for (name,) in past.sql("SELECT tensor FROM tensors").rows()]
+        found["the past"] = [past.tensor(name)[:].tobytes() for name in names]
+        found["the past"] += read(past, "tables")
+    return found

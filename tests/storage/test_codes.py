@@ -1,5 +1,7 @@
 """Codes are read as the rows that were written, in any slice."""
 
+from contextlib import closing
+
 import numpy as np
 import polars as pl
 import pytest
@@ -88,6 +90,24 @@ def test_truncated_shard__is_refused_in_one_line(bench: Lake) -> None:
         codes[:]
     assert len(str(caught.value).splitlines()) == 1
     chunk.write_bytes(whole)
+
+
+def test_starts__that_no_rows_have_are_refused_also_unverified(bench: Lake) -> None:
+    name = fresh_name()
+    with bench.run("verb", {"n": name}, {}) as run:
+        block = csr_from_dense(np.ones((bench.rowset("c@w").rows, FEATURES)), dtype="float16")
+        write_codes(run, codes_plan(name, bench.rowset("c@w")), block)
+    with closing(Lake.open(bench.root, verify="never")) as lake:
+        codes = lake.codes(name)
+        chunk = codes.folder / "1" / "indptr" / "c.0"
+        for at in (3, 7):  # beyond all values, and below the one before
+            content = bytearray(chunk.read_bytes())
+            content[at] ^= 64
+            chunk.write_bytes(content)
+            with pytest.raises(CorruptError, match="does not rise from 0"):
+                codes[:]
+            with pytest.raises(CorruptError, match="does not rise from 0"):
+                codes.scan().filter(pl.col("feature") == 1).collect()
 
 
 def test_codes__take_4_2_bytes_a_value_and_postings_4(bench: Lake) -> None:

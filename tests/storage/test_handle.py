@@ -78,3 +78,10 @@ def test_reader__of_one_row_of_a_table_is_held_against_its_file(
         for ask in (lambda: lake.corpus_fingerprint("c"), lambda: lake.committed_shards(id_)):
             with pytest.raises(CorruptError, match="is not what was committed"):
                 ask()
+
+
+def test_catalog__that_would_end_the_process_is_refused(planted: Planted, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(planted.root, tmp_path / "lake"))
+    said("UPDATE ducklake_column_mapping SET type = 'map_by_jame'")(root)
+    with pytest.raises(CorruptError, match="a way called 'map_by_jame'"):
+        Lake.open(root)

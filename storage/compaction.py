@@ -16,12 +16,12 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from actlake.storage.duck import connect
-from actlake.storage.handle import Handle
 from actlake.storage.postings import encode_postings
 from actlake.storage.run import Run
 from actlake.storage.table_files import DataFile, check_unchanged, live_files, replace_files
@@ -148,7 +148,9 @@ def cut(counts: NDArray[np.int64], rows: tuple[int, int], most: int) -> Iterator
         yield Range(start, len(counts), *rows)
 
 
-def _counts(connection: Handle, paths: list[str]) -> tuple[NDArray[np.int64], tuple[int, int]]:
+def _counts(
+    connection: duckdb.DuckDBPyConnection, paths: list[str]
+) -> tuple[NDArray[np.int64], tuple[int, int]]:
     query = """
         SELECT feature, count(*) AS n, min("row") AS first, max("row") AS last
         FROM read_parquet($paths) GROUP BY feature
@@ -159,7 +161,9 @@ def _counts(connection: Handle, paths: list[str]) -> tuple[NDArray[np.int64], tu
     return counts, (int(found["first"].min()), int(found["last"].max()) + 1)
 
 
-def postings_in(connection: Handle, paths: list[str], codes: str, one: Range) -> pa.Table:
+def postings_in(
+    connection: duckdb.DuckDBPyConnection, paths: list[str], codes: str, one: Range
+) -> pa.Table:
     """The postings of a range in the files at ``paths``, by feature, then row."""
     query = """
         SELECT feature, "row", value FROM read_parquet($paths)

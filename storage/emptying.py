@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import duckdb
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from actlake.storage.codes import Codes
 from actlake.storage.codes_writer import NOTHING
 from actlake.storage.durable import Digest
 from actlake.storage.fields import arrow_schema
+from actlake.storage.handle import Connection
 from actlake.storage.postings import encode_postings
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
@@ -120,7 +120,7 @@ def rules(
 
 
 def emptied(
-    run: Run, connection: duckdb.DuckDBPyConnection, rule: Rule, keep: Callable[[StagedRows], Any]
+    run: Run, connection: Connection, rule: Rule, keep: Callable[[StagedRows], Any]
 ) -> Emptied | None:
     """New files for those of the newest snapshot in which a row is, deleted or not, by the rule.
 

@@ -210,7 +210,9 @@ def test_sql__over_a_file_that_is_gone(lake: Lake, way: FaultyWay) -> None:
     assert "is missing; run `actlake verify`" in said
 
 
-@pytest.mark.parametrize(("what", "within"), [(403, "/masks/"), (503, "/runs/")])
+@pytest.mark.parametrize(
+    ("what", "within"), [(403, "/masks/"), (503, "/runs/"), (500, "/masks/"), ("hang", "/runs/")]
+)
 def test_commit__whose_files_cannot_be_put_leaves_the_lake_as_it_was(
     what: int, within: str, lake: Lake, way: FaultyWay
 ) -> None:

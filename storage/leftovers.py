@@ -72,11 +72,13 @@ def _shard_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
     folders = [tables.store.root / str(path) for (path,) in tables.rows(query)]
     committed = committed_shards(tables, [one.name for one in folders]) if folders else {}
     for folder in folders:
-        for path in tables.store.children(folder) if tables.store.exists(folder) else ():
-            shard = _SHARD.fullmatch(path.name)
-            known = not shard or int(shard[1]) in committed[folder.name]
-            if not known and _is_older(tables.store, path, horizon):
-                yield path
+        # Where a tensor has one array they are in its folder, else in one of each array's name.
+        for place in (folder, folder / "rows", folder / "scale"):
+            for path in tables.store.children(place) if tables.store.exists(place) else ():
+                shard = _SHARD.fullmatch(path.name)
+                known = not shard or int(shard[1]) in committed[folder.name]
+                if not known and _is_older(tables.store, path, horizon):
+                    yield path
 
 
 def _done_checkpoints(tables: Tables, horizon: datetime) -> Iterator[Path]:

@@ -32,7 +32,7 @@ Do = Callable[..., object]
 STEPS_OF_TRAINING = 24
 DRIVEN = ("ingest", "extract", "train", "encode", "summarize", "maintain", "export")
 """Scenes whose flow is carried out by a ``Do``, which it takes before its lake."""
-AS_TASKS = ("capture", "encode", "summarize")
+IN_STEPS = ("capture", "encode", "summarize")
 """Steps that are tasks under Prefect."""
 LENGTHS = (40, *(1, 2, 3) * 7, 2, 2)
 """Words of documents that fall into every split, one of them longer than a window."""
@@ -175,8 +175,8 @@ class Stage:
         scene = self._scenes[name]
         if name not in DRIVEN:
             return scene
-        # Of a flow that runs as tasks, one is at work while another is committed.
-        more = 2 if do is not inline and scene.work in AS_TASKS else 1
+        # One is at work while another is written and committed.
+        more = 2 if scene.work in IN_STEPS else 1
         flow = partial(scene.flow, do)
         return replace(scene, flow=flow, in_flight=scene.in_flight * more)
 

@@ -25,7 +25,7 @@ from actlake.flows.workers import DaskWorkers, Processes, runner_of
 from actlake.storage.elsewhere import opened
 from actlake.storage.errors import InputError, LakeError, ModelError, UnreachableError
 from actlake.storage.lake import Lake
-from tests.flows.scenes import table_rows
+from tests.flows.contents import table_rows
 from tests.flows.steps import dies_at_3, fails_at_3, seen_by_two, squared
 from tests.flows.tiny import payloads
 

@@ -29,23 +29,28 @@ def test_remove__takes_shards_that_no_commit_took_in(fresh: Lake) -> None:
         block = csr_from_dense(values[: rowset.shard_rows])
         commit_codes(run, [publish_codes(run, plan, codes.name, 0, block)], "one")
         publish_codes(run, plan, codes.name, 1, block)
-    options: dict[str, Any] = {"rowset": "r", "width": FEATURES, "dtype": "float32"}
-    with suppress(KeyboardInterrupt), fresh.create_tensor("t:float32", **options) as writer:
-        writer.append(values[: rowset.shard_rows])
-        raise KeyboardInterrupt
-    [folder] = (fresh.root / "tensors").iterdir()
-    shutil.copy(folder / "c.0.0", folder / "c.1.0")
-    orphans = [codes / "1", folder / "c.1.0"]
-    chunks = [*(codes / "0").rglob("c.*"), folder / "c.0.0"]
+    kept = []
+    for dtype in ("float32", "int8"):
+        options: dict[str, Any] = {"rowset": "r", "width": FEATURES, "dtype": dtype}
+        with suppress(KeyboardInterrupt), fresh.create_tensor(f"t:{dtype}", **options) as writer:
+            writer.append(values[: rowset.shard_rows])
+            raise KeyboardInterrupt
+        kept.append(fresh.root / "tensors" / fresh.tensor(f"t:{dtype}").id)
+    folder = kept[0]
+    chunks = [one for place in (codes / "0", *kept) for one in place.rglob("c.*")]
+    orphans = [codes / "1"]
+    for whole in (folder / "c.0.0", kept[1] / "rows" / "c.0.0", kept[1] / "scale" / "c.0"):
+        orphans.append(whole.with_name(whole.name.replace("c.0", "c.1")))
+        shutil.copy(whole, orphans[-1])
     fresh._claims.record_files({f"codes/{codes.name}/1/values/zarr.json": digest(folder / "c.0.0")})
     assert removed(fresh, HOUR) == []
-    assert [fresh.root / one.path for one in removed(fresh)] == orphans
+    assert sorted(fresh.root / one.path for one in removed(fresh)) == sorted(orphans)
     assert not any(one.exists() for one in orphans)
     assert not any(path.startswith(f"codes/{codes.name}/1/") for path in fresh._claims.files())
     assert damaged(fresh) == []
     for file in (fresh.root / "tables/main/shards").glob("*.parquet"):  # which tell what stays
-        whole = file.read_bytes()
-        file.write_bytes(whole[:9] + bytes([whole[9] ^ 1]) + whole[10:])
+        content = file.read_bytes()
+        file.write_bytes(content[:9] + bytes([content[9] ^ 1]) + content[10:])
     with pytest.raises(CorruptError, match=r"\(table shards\) is not what was committed"):
         removed(fresh)
     assert all(one.exists() for one in chunks)

@@ -16,6 +16,7 @@ from actlake.storage.store import Store
 from tests.forked import child
 from tests.postgres import Server, fork_lake
 from tests.s3 import Objects, fork_objects
+from tests.storage.conformance.appending import AppendingTests
 from tests.storage.conformance.catalog import CatalogTests
 from tests.storage.conformance.protocol import ProtocolTests
 from tests.storage.conformance.run import RunTests
@@ -50,19 +51,26 @@ def fresh(empty: Path, postgres: Server, s3: Objects, tmp_path: Path) -> Iterato
     lake.close()
 
 
+@pytest.fixture
+def pair(empty: Path, postgres: Server, s3: Objects, tmp_path: Path) -> tuple[Path, Path]:
+    ours, theirs = (
+        fork_objects(empty, fork_lake(postgres, empty, tmp_path / name), s3)
+        for name in ("ours", "theirs")
+    )
+    return ours, theirs
+
+
 class TestS3Catalog(CatalogTests):
+    pass
+
+
+class TestS3Appending(AppendingTests):
     pass
 
 
 @pytest.mark.soak
 class TestS3Shards(ShardTests):
-    @pytest.fixture
-    def pair(self, empty: Path, postgres: Server, s3: Objects, tmp_path: Path) -> tuple[Path, Path]:
-        ours, theirs = (
-            fork_objects(empty, fork_lake(postgres, empty, tmp_path / name), s3)
-            for name in ("ours", "theirs")
-        )
-        return ours, theirs
+    pass
 
 
 class TestS3Run(RunTests):

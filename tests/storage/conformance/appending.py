@@ -235,7 +235,7 @@ def _rewrite(lake: Lake, table: str, count: int, *, gone: bool = False) -> None:
         return lake._connection().execute(query, parameters or None).fetchall()
 
     old = live_files(rows, table)[:count]
-    paths = [str(lake.root / one.path) for one in old]
+    paths = [lake.store.uri(lake.root / one.path) for one in old]
     query = f"SELECT * FROM {table} WHERE filename IN (SELECT unnest($paths)) ORDER BY rowid"
     kept = lake._connection().execute(query, {"paths": paths}).to_arrow_table()
     staged = lake._catalog.stage(table, kept.cast(arrow_schema(table)))

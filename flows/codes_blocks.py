@@ -66,7 +66,7 @@ def require_rows(lake: Lake, codes: Codes, mask: Mask) -> None:
     if not any(kept.any() for _, kept, _ in masked_shards(lake, codes, mask)):
         raise InputError(
             f"no row of {codes.rowset.name} is under the mask {mask.name}, so there is nothing to "
-            "count"
+            "count; choose another mask"
         )
 
 

@@ -70,7 +70,7 @@ def export(
     """
     target = Path(folder).expanduser().resolve()
     if features < 1:
-        raise InputError(f"a page shows at least 1 feature, not {features}")
+        raise InputError(f"a page cannot show {features} features; give 1 or more")
     release_pins(lake)
     with (
         catalog_of(lake) as (catalog, claims),

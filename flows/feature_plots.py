@@ -80,7 +80,7 @@ def _summary_with(lake: Lake, codes: str, feature: int, mask: str | None) -> Sum
     [summary] = summaries(lake, codes, mask)
     if not 0 <= feature < summary.n_features:
         last = summary.n_features - 1
-        raise NotFoundError(f"codes {codes} have features 0 to {last}, not {feature}")
+        raise NotFoundError(f"codes {codes} have no feature {feature}; choose 0 to {last}")
     return summary
 
 

@@ -83,7 +83,7 @@ def _statistics(lake: Lake, codes: str, feature: int, mask: str | None) -> dict[
     ).pl()
     if rows.is_empty():
         raise NotFoundError(
-            f"codes {codes} have features 0 to {summary.n_features - 1}, not {feature}"
+            f"codes {codes} have no feature {feature}; choose 0 to {summary.n_features - 1}"
         )
     return rows.row(0, named=True)
 

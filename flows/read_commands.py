@@ -131,7 +131,7 @@ def sql(path: Path, select: str | None, query: str | None, listing: bool, **opti
                 click.echo(f"    -p: {taken}")
         return
     if (select is None) == (query is None):
-        raise click.UsageError("give one SELECT, or --query NAME, or --list")
+        raise click.UsageError("nothing is asked; give one SELECT, or --query NAME, or --list")
     lake = open_lake(path)
     if options["snapshot"] is not None:
         lake = lake.at(options["snapshot"])

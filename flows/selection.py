@@ -166,9 +166,13 @@ def _holds(where: str, pieces: list[pa.Table], documents: int) -> NDArray[np.boo
             kept: NDArray[np.bool_] = np.asarray(found.fetchnumpy()["kept"], bool)
     except duckdb.Error as error:
         reason = str(error).splitlines()[0].rstrip(". ")
-        raise QueryError(f"the condition {where!r} fails: {reason}") from error
+        raise QueryError(
+            f"the condition {where!r} fails: {reason}; mend it, or the labels that it looks at"
+        ) from error
     finally:
         con.close()
     if len(kept) != documents:
-        raise CorpusError("some documents have no labels at all, so no condition can choose them")
+        raise CorpusError(
+            "some documents have no labels at all, so no condition can choose them; label them all"
+        )
     return kept

@@ -61,7 +61,9 @@ def summarize(
             "finish encoding them first"
         )
     if examples < 1 or tokens < 1:
-        raise InputError("summarize keeps at least 1 example and 1 token of each feature")
+        raise InputError(
+            "a summary without examples or tokens tells nothing; give 1 or more of each"
+        )
     rule = lake.mask(mask)
     parameters: dict[str, Json] = {
         "codes": codes,

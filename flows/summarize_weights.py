@@ -57,7 +57,7 @@ def summarize_weights(
     said. InputError for a set of no token.
     """
     if tokens < 1:
-        raise InputError("summarize keeps at least 1 token of each feature")
+        raise InputError("a summary without tokens tells nothing; give 1 or more")
     file = lake.dictionary(dictionary)
     facts = _model(lake, file)
     given = token_sets or {}

@@ -167,7 +167,7 @@ def statistics_of(examples: int, source: str | None) -> dict[str, Callable[[Bloc
 
     def sources(block: Block) -> Statistic:
         if block.source is None:
-            raise InputError("a block without sources has no statistic of them")
+            raise InputError("a block without sources has no statistic of them; give it some")
         return FeatureSources.of(block.postings, source=block.source)
 
     def rows(block: Block) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """Text from models and corpora, made safe to show in a line, a plot or a page."""
 
+import re
 import unicodedata
 
 __all__ = ["line", "visible", "visible_token"]
 
 LONGEST_LINE = 1_000
+_LONGEST_WORD = 160
 
+_TOO_LONG = re.compile(rf"\S{{{_LONGEST_WORD + 1},}}")
 _NAMED = {"\n": "↵", "\r": "↵", "\t": "⇥", "\x7f": "␡"}
 _LETTERLIKE = "\u00ad\u200c\u200d"
 """Format characters that spell words: soft hyphen, and the joiners of Persian, Indic and emoji."""
@@ -23,15 +26,20 @@ def visible(text: str) -> str:
 
 
 def line(message: str) -> str:
-    """A message as one visible line of at most 1,000 characters: its beginning and its end.
+    """A message as one visible line of at most 1,000 characters.
 
-    The end says what to do next; what is left out is a value that somebody gave.
+    Of one that is longer, long words are cut in their middle, and then the line itself: its end
+    says what to do next; what is left out is a value that somebody gave.
     """
     shown = visible(message)
-    if len(shown) <= LONGEST_LINE:
-        return shown
-    half = LONGEST_LINE // 2 - 1
-    return f"{shown[:half]} … {shown[-half:]}"
+    if len(shown) > LONGEST_LINE:
+        shown = _TOO_LONG.sub(lambda word: _cut(word[0], _LONGEST_WORD), shown)
+    return _cut(shown, LONGEST_LINE)
+
+
+def _cut(text: str, longest: int) -> str:
+    half = longest // 2 - 1
+    return text if len(text) <= longest else f"{text[:half]} … {text[-half:]}"
 
 
 def visible_token(text: str) -> str:

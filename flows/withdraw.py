@@ -72,7 +72,7 @@ def _resolved(
 ) -> dict[int, str]:
     lake.corpus_fingerprint(corpus)
     if not documents:
-        raise InputError("name at least one document to withdraw")
+        raise InputError("no document is named; name one or more to withdraw")
     column = "source_id" if source_ids else "document"
     query = f"""
         SELECT document, source_id FROM documents

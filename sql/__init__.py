@@ -31,14 +31,14 @@ def text(kind: Kind, name: str) -> str:
     if name not in statements:
         near = get_close_matches(name, statements, cutoff=0.4) or list(statements)
         known = f"did you mean {' or '.join(near)}" if near else "there are none yet"
-        raise KeyError(f"no {name!r} in sql/{kind}: {known}")
+        raise KeyError(f"no {name!r} in sql/{kind}; {known}")
     return statements[name]
 
 
 @cache
 def _statements(kind: Kind) -> Mapping[str, str]:
     if kind not in KINDS:
-        raise KeyError(f"no kind {kind!r} of SQL: there are {', '.join(KINDS)}")
+        raise KeyError(f"no kind {kind!r} of SQL; there are {', '.join(KINDS)}")
     folder = files(__name__) / kind
     found = sorted(
         (file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))

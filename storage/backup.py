@@ -72,10 +72,10 @@ def back_up(root: Path, catalog: Catalog, claims: Claims, *, keep: int) -> Backu
     not in the lake, with what to run instead.
     """
     if keep < 1:
-        raise InputError(f"a backup that is made is kept, so at least 1, not {keep}")
+        raise InputError(f"a backup that is made is kept, so {keep} cannot be; keep 1 or more")
     if elsewhere := claims.database.backup_elsewhere():
         raise InputError(
-            f"{claims.database.catalog} is backed up there: pin the newest snapshot with `actlake "
+            f"{claims.database.catalog} is backed up there; pin the newest snapshot with `actlake "
             f"pin`, so that its files stay, and run {elsewhere}"
         )
     refuse_links(root)  # one may have come since the lake was opened
@@ -132,7 +132,10 @@ def chosen_backup(root: Path, snapshot: int | None = None) -> Backup:
     InputError for a catalog that is not in the lake, with what to run instead.
     """
     if elsewhere := database_found(root).backup_elsewhere():
-        raise InputError(f"put back what {elsewhere} has written, with pg_restore")
+        raise InputError(
+            f"its catalog is not in the lake; put back what {elsewhere} has written, "
+            "with pg_restore"
+        )
     found = [one for one in backups(root) if snapshot in (None, one.snapshot)]
     if not found:
         which = "" if snapshot is None else f" of snapshot {snapshot}"

@@ -116,7 +116,7 @@ class Codes:
         """The rows on which a feature fires: columns row and value, by row."""
         if not 0 <= feature < self.n_features:
             raise NotFoundError(
-                f"codes {self.name} have features 0 to {self.n_features - 1}, not {feature}"
+                f"codes {self.name} have no feature {feature}; choose 0 to {self.n_features - 1}"
             )
         query = """
             SELECT "row", value FROM postings

@@ -139,11 +139,11 @@ def publish_codes(run: Run, plan: CodesPlan, codes_id: str, shard: int, block: C
     start, stop = span = plan.rowset.grid.span(shard)
     if block.rows != stop - start or block.n_features != plan.n_features:
         raise InputError(
-            f"shard {shard} of codes {plan.name} has shape {(stop - start, plan.n_features)}, "
-            f"and was given {(block.rows, block.n_features)}"
+            f"shard {shard} of codes {plan.name} cannot be of shape "
+            f"{(block.rows, block.n_features)}; give {(stop - start, plan.n_features)}"
         )
     if fault := fault_of(block):
-        raise InputError(f"shard {shard} of codes {plan.name}: {fault}")
+        raise InputError(f"shard {shard} of codes {plan.name}: {fault}; mend its CSR")
     stored = _stored(plan, block, span)
     folder = run.root / "codes" / codes_id / str(shard)
     chunks: dict[str, Chunk] = {}
@@ -201,7 +201,7 @@ def seal_codes(run: Run, plan: CodesPlan, codes_id: str) -> None:
         if len(sizes) != len(plan.rowset.grid):
             raise InputError(
                 f"codes {plan.name} have {len(sizes)} of {len(plan.rowset.grid)} shards, "
-                "so they are not sealed"
+                "so they are not sealed; write the others first"
             )
         transaction.execute(
             "UPDATE codes SET state = 'sealed', nnz = $nnz WHERE id = $id",

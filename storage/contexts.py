@@ -61,7 +61,7 @@ def example_rows(
         raise InputError(f"{limit} contexts cannot be shown; ask for 1 or more")
     if not 0 <= feature < codes.n_features:
         raise NotFoundError(
-            f"codes {codes.name} have features 0 to {codes.n_features - 1}, not {feature}"
+            f"codes {codes.name} have no feature {feature}; choose 0 to {codes.n_features - 1}"
         )
     connection = reading.connection()
     named = {"codes": codes.name, "feature": feature}
@@ -107,7 +107,9 @@ def contexts_of_rows(
     A row of a document rowset is its whole text.
     """
     if before < 0 or after < 0:
-        raise InputError("contexts reach 0 or more rows before and after a row")
+        raise InputError(
+            "contexts cannot reach fewer than no rows; give 0 or more before and after"
+        )
     if not rows:
         return []
     documents = codes.rowset.at("document", np.array([row for row, *_ in rows]))

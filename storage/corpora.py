@@ -65,7 +65,7 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
         except UnicodeEncodeError as error:
             raise CorpusError(
                 f"the text of document {document.source_id!r} of {source} is no Unicode: "
-                f"half a surrogate pair at character {error.start:,}"
+                f"half a surrogate pair at character {error.start:,}; mend the text"
             ) from None
         facts = [document.source_id, document.text, sorted(document.labels.items())]
         hasher.update(json.dumps(facts).encode())

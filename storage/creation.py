@@ -97,7 +97,7 @@ def create_rowset(
     if tokenizer is not None:
         check_name("tokenizer", tokenizer)
     if kind not in ("token", "document"):
-        raise InputError(f"a rowset is of kind token or document, not {kind!r}")
+        raise InputError(f"no kind {kind!r} of rowsets; choose token or document")
     facts = corpus_facts(connection, corpus)
     complete = complete_columns(columns)
     choose_shard_rows(len(complete["document"]), width_hint)
@@ -105,8 +105,8 @@ def create_rowset(
         raise InputError(f"rowset {name} would have no rows; give it one row at least")
     if (last := int(complete["document"][-1])) >= facts.documents:
         raise InputError(
-            f"rowset {name} has rows of document {last} and corpus {corpus} has documents "
-            f"0 to {facts.documents - 1}"
+            f"rowset {name} has rows of document {last}, which corpus {corpus} has not; "
+            f"name some of 0 to {facts.documents - 1}"
         )
     content = {
         column: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()

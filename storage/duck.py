@@ -160,7 +160,7 @@ def attach_lake(
                 "`actlake log`"
             ) from error
         raise disk_error(data, message) or FormatError(
-            f"cannot read {database.catalog} as a lake's catalog: {message}"
+            f"cannot read {database.catalog} as a lake's catalog: {message}; restore a backup"
         ) from error
 
 
@@ -179,7 +179,7 @@ def literal(value: str | Path) -> str:
     """``value`` as a quoted SQL string, for the statements that take no parameters."""
     text = str(value)
     if "\0" in text:
-        raise LakeError(f"{text!r} holds a NUL character, which no path or name may")
+        raise LakeError(f"{text!r} holds a NUL character, which no path or name may; leave it out")
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -79,39 +79,39 @@ def check_predicate(
     subquery, aggregate, window, parameter, clock or chance. With ``con``, which must hold
     ``table``, its columns must exist and its type must be BOOLEAN. Raises QueryError.
     """
+    shown = f"the predicate {predicate!r}"
     if not _NAME.fullmatch(table):
-        raise QueryError(f"{table!r} is not the name of a table")
+        raise QueryError(f"{table!r} is not the name of a table; name one of the lake's")
     # As it stands and in parentheses it must be the same tree, so that nothing is before, behind or
     # around it: `true) OR (true` does not parse as it stands, `a FROM t --` not in parentheses.
     try:
         plain, inner = _over(table, predicate), _over(table, f"({predicate})")
     except QueryError as error:
-        raise QueryError(f"the predicate {predicate!r} is not one expression: {error}") from error
+        why = str(error).partition("; ")[0]
+        raise QueryError(f"{shown} is not one expression: {why}; write one condition") from error
     if plain != inner:
-        raise QueryError(
-            f"the predicate {predicate!r} is not one expression over {table}; write one condition"
-        )
+        raise QueryError(f"{shown} is not one expression over {table}; write one condition")
     for node in _nodes(plain["select_list"]):
         kind = node.get("class", "FUNCTION")
         if kind not in _PREDICATE_NODES:
             raise QueryError(
-                f"the predicate {predicate!r} holds a {_words(kind)}, which it cannot; "
+                f"{shown} holds a {_words(kind)}, which it cannot; "
                 "write a condition over the columns of a row"
             )
         if str(node.get("function_name", "+")).casefold() not in functions.SCALARS:
             raise QueryError(f"a predicate cannot call {node['function_name']}; it sees one row")
         path = [str(name).casefold() for name in node.get("column_names", ())]
         if path[1:] and path[0] in (LAKE, table.casefold()):
-            raise QueryError(f"the predicate {predicate!r} must name columns without their table")
+            raise QueryError(f"{shown} names a table; name its column alone")
         if path[:1] and path[0] in functions.VOLATILE and path[0].startswith(("current", "local")):
             raise QueryError(f"a predicate cannot depend on {path[0]}; it sees one row")
     if con is not None:
         try:
             bound = con.sql(f"SELECT ({predicate}) FROM {table}")  # noqa: S608 checked
         except duckdb.Error as error:
-            raise QueryError(f"the predicate {predicate!r} fails: {one_line(error)}") from error
+            raise QueryError(f"{shown} fails: {one_line(error)}; mend it") from error
         if str(bound.types[0]) != "BOOLEAN":
-            raise QueryError(f"the predicate {predicate!r} is {bound.types[0]}, not BOOLEAN")
+            raise QueryError(f"{shown} is {bound.types[0]}, not BOOLEAN; write a condition")
 
 
 def _over(table: str, expression: str) -> Node:
@@ -173,13 +173,13 @@ def run_select(
     names = _parameters(_checked(sql))
     for name in sorted(names - values.keys()):
         known = ", ".join(f"${known}" for known in sorted(names))
-        raise QueryError(f"the query takes {known}, and there is no value for ${name}")
+        raise QueryError(f"the query takes {known}, and there is no value for ${name}; give it")
     for name in sorted(values.keys() - names):
         known = ", ".join(f"${known}" for known in sorted(names)) or "none"
-        raise QueryError(f"the query has no parameter ${name}; it has {known}")
+        raise QueryError(f"the query has no parameter ${name}, it has {known}; leave it out")
     for name, value in values.items():
         if isinstance(value, str) and _UNBINDABLE.search(value):
-            raise QueryError(f"the value of ${name} holds a zero byte or half a surrogate pair")
+            raise QueryError(f"${name} holds a zero byte or half a surrogate pair; leave that out")
     limit = TimeLimit(con, seconds)
     with limit.step():
         con.execute(sql, values) if values else con.execute(sql)
@@ -235,7 +235,7 @@ def _refusal(con: duckdb.DuckDBPyConnection, sql: str, message: str) -> str:
         return f"only SELECT may run here, not {_words(kinds[0]).upper()}; {_INSTEAD}"
     if message.startswith("Only SELECT"):
         return f"only SELECT may run here; {_INSTEAD}"
-    return one_line(duckdb.Error(message))
+    return f"{one_line(duckdb.Error(message))}; mend it there"
 
 
 def _checked(sql: str) -> Node:
@@ -255,7 +255,9 @@ def _checked(sql: str) -> Node:
             elif part == "TABLE_FUNCTION":
                 of_tables.add(id(node["function"]))
             elif part == "SHOW_REF" and not node["query"] and node["table_name"] != '"tables"':
-                raise QueryError("use SHOW TABLES or DESCRIBE with a table's name")
+                raise QueryError(
+                    "only tables are shown here; write SHOW TABLES or DESCRIBE and a name"
+                )
     return statement
 
 
@@ -277,10 +279,10 @@ def _check_expression(node: Node) -> None:
         raise QueryError(f"{_words(kind)} is refused here; {_INSTEAD}")
     if kind in ("FUNCTION", "WINDOW"):
         if node.get("export_state"):
-            raise QueryError("EXPORT_STATE is refused here")
+            raise QueryError(f"EXPORT_STATE is refused here; {_INSTEAD}")
         _check_function(node, _CALLABLE, "the function")
     if kind == "PARAMETER" and not _NAME.fullmatch(node["identifier"]):
-        raise QueryError("parameters have names here: write $name, not ? or $1")
+        raise QueryError("parameters have names here; write $name, not ? or $1")
 
 
 def _check_function(node: Node, allowed: frozenset[str], what: str) -> None:

@@ -20,7 +20,7 @@ def check_name(kind: str, name: str) -> str:
     if not NAME.fullmatch(name):
         shown = name if len(name) <= 60 else name[:60] + "…"
         raise InputError(
-            f"{shown!r} is no name for a {kind}: use 1 to 120 letters, digits and . _ - @ : "
+            f"{shown!r} is no name for a {kind}; use 1 to 120 letters, digits and . _ - @ : "
             "and start with a letter, digit, _ or @"
         )
     return name

@@ -249,7 +249,7 @@ class Lake:
     ) -> AbstractContextManager[Run]:
         """A run of ``flow``, through which everything is written; see ``storage.run``."""
         if self.snapshot is not None:
-            raise InputError(f"{self.root} is open at snapshot {self.snapshot}, which is read-only")
+            raise InputError(f"{self.root} is open at snapshot {self.snapshot}; open it at none")
         return started_run(
             flow,
             parameters,

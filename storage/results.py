@@ -125,6 +125,8 @@ class TimeLimit:
             if said.casefold().rstrip("!") == "interrupted" and not self._interrupted:
                 # Of two threads DuckDB sometimes tells that one was stopped since the other failed.
                 said = "a thread of the query failed, and DuckDB does not say why; run it again"
+            elif "; " not in said:
+                said += "; run `actlake verify`" if ".parquet" in said else "; mend the query"
             raise http_fault(said) or QueryError(said) from error
         except BaseException:  # Ctrl-C ends the call, and DuckDB's own threads would work on
             self._con.interrupt()
@@ -192,7 +194,9 @@ class Result:
         try:
             return pl.DataFrame(self.arrow())
         except pl.exceptions.PolarsError as error:
-            raise QueryError(f"polars cannot hold this result: {one_line(error)}") from error
+            raise QueryError(
+                f"polars cannot hold this result: {one_line(error)}; use .arrow(), or cast it"
+            ) from error
 
     def df(self) -> "pd.DataFrame":
         """Every row, as pandas, which must be installed."""
@@ -212,7 +216,7 @@ class Result:
         query itself holds.
         """
         if rows < 1:
-            raise QueryError(f"a batch holds at least 1 row, not {rows}")
+            raise QueryError(f"a batch cannot hold {rows} rows; ask for 1 or more")
         if self._table is not None:
             return iter(self._table.to_batches(max_chunksize=rows))
         self._take()

@@ -220,7 +220,7 @@ def _lives(claims: Claims, key: str) -> bool:
 
 def _check_keep(keep: int) -> None:
     if keep < 1:
-        raise InputError(f"a lake keeps at least its newest snapshot, not {keep}")
+        raise InputError(f"a lake cannot keep {keep} snapshots; keep 1 or more")
 
 
 def _expirable(

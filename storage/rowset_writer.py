@@ -154,13 +154,15 @@ def complete_columns(columns: Columns) -> dict[str, NDArray[Any]]:
     if unknown := columns.keys() - ROW_COLUMNS.keys():
         raise InputError(f"no row column {sorted(unknown)[0]!r}; they are {', '.join(ROW_COLUMNS)}")
     if "document" not in columns:
-        raise InputError("a rowset needs the column document: the document index of each row")
+        raise InputError("a rowset needs the column document; give the document index of each row")
     if len(shapes := {np.shape(values) for values in columns.values()}) > 1 or len(*shapes) != 1:
-        raise InputError("the columns of a rowset are flat and of one length")
+        raise InputError("the columns of a rowset are flat and of one length; give such")
     document = np.asarray(columns["document"], np.int64)
     rows = len(document)
     if rows and (document[0] < 0 or (np.diff(document) < 0).any()):
-        raise InputError("the rows of a rowset are ordered by document, counted from 0")
+        raise InputError(
+            "the rows of a rowset are ordered by document, counted from 0; sort them so"
+        )
     first = np.searchsorted(document, document, side="left")
     position = (np.arange(rows) - first).astype(np.int32)
     defaults: dict[str, NDArray[Any]] = {

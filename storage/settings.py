@@ -122,7 +122,7 @@ def check_folder(root: Path, catalog: CatalogPlace = CatalogPlace()) -> None:
                 f"{root} exists and is not empty, so no lake is made there; name another"
             )
     except OSError as error:
-        raise InputError(f"no lake can be made at {root}: {error}") from error
+        raise InputError(f"no lake can be made at {root}: {error}; name another place") from error
 
 
 def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
@@ -136,7 +136,7 @@ def prepare_folder(root: Path, catalog: CatalogPlace) -> None:
         for folder in FOLDERS:
             make_folder(root / folder)
     except (DiskError, OSError) as error:
-        raise InputError(f"no lake can be made at {root}: {error}") from error
+        raise InputError(f"no lake can be made at {root}: {error}; name another place") from error
 
 
 def _holds_nothing_else(root: Path) -> bool:

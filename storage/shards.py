@@ -137,7 +137,9 @@ def refuse_committed(transaction: Transaction, receipts: Iterable[Receipt]) -> N
     for one in receipts:
         key = one.owner, one.array, one.shard
         if key in wanted:
-            raise InputError(f"shard {one.shard} of {one.array} of {one.owner} came twice")
+            raise InputError(
+                f"shard {one.shard} of {one.array} of {one.owner} came twice; give it once"
+            )
         wanted.add(key)
     appender, doubts = transaction.appender, dict[str, str]()
     for owner in sorted({owner for owner, _, _ in wanted}):

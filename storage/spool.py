@@ -195,7 +195,9 @@ def _contents(block: Columns) -> Iterator[tuple[str, bytes]]:
     size = len(block["document"])
     for name, dtype in ROW_COLUMNS.items():
         if len(block[name]) != size:
-            raise InputError(f"{len(block[name])} values of {name} came for {size} rows")
+            raise InputError(
+                f"{len(block[name])} values of {name} came for {size} rows; give one a row"
+            )
         yield name, np.ascontiguousarray(block[name], dtype).tobytes()
 
 

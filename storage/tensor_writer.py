@@ -194,8 +194,8 @@ def publish_shard(
     span = grid.span(shard)
     if rows.shape != (span[1] - span[0], plan.width):
         raise InputError(
-            f"shard {shard} of tensor {plan.name} has shape {(span[1] - span[0], plan.width)}, "
-            f"and was given {rows.shape}"
+            f"shard {shard} of tensor {plan.name} cannot be of shape {rows.shape}; "
+            f"give {(span[1] - span[0], plan.width)}"
         )
     present = plan.rowset.present(*span)
     stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype)
@@ -278,7 +278,7 @@ def seal(run: Run, plans: Sequence[TensorPlan], ids: Mapping[str, str]) -> None:
             if committed != len(plan.rowset.grid):
                 raise InputError(
                     f"tensor {plan.name} has {committed} of {len(plan.rowset.grid)} shards, "
-                    "so it is not sealed"
+                    "so it is not sealed; write the others first"
                 )
             statement = "UPDATE tensors SET state = 'sealed' WHERE id = $id"
             transaction.execute(statement, id=ids[plan.name])

@@ -141,13 +141,13 @@ class Tensor:
         index = np.asarray(index)
         if index.ndim != 1 or (len(index) and index.dtype.kind not in "iu"):
             raise InputError(
-                f"rows of tensor {self.name} are asked for by a flat list of whole numbers"
+                f"rows of tensor {self.name} are asked for by number; give a flat list of them"
             )
         index = index.astype(np.int64)
         if len(index) and not 0 <= index.min() <= index.max() < len(self):
             raise InputError(
-                f"tensor {self.name} has rows 0 to {len(self) - 1:,}, not "
-                f"{int(index.min()):,} to {int(index.max()):,}"
+                f"tensor {self.name} has no rows {int(index.min()):,} to {int(index.max()):,}; "
+                f"choose some of 0 to {len(self) - 1:,}"
             )
         return gather(index, self.grid.shard_rows, self.width, self.dtype, self.stored)
 

@@ -159,8 +159,8 @@ def _runs_of_summaries(transaction: Transaction, prepared: Prepared) -> set[str]
 def _refuse_live(run: Run, transaction: Transaction, what: str) -> None:
     for other, flow, _ in live_runs(transaction, run.claims, but=run.run):
         raise BusyError(
-            f"run {other} ({flow}) is at work and may write what is made of the document, which "
-            f"{what} when that run has ended and this is run again"
+            f"run {other} ({flow}) is at work and may write what is made of the document; "
+            f"run this again when that has ended, and it {what}"
         )
 
 

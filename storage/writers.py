@@ -93,12 +93,12 @@ class TensorWriter:
             raise InputError(f"the writer of tensor {plan.name} is closed; open it again")
         if rows.ndim != 2 or rows.shape[1] != plan.width:
             raise InputError(
-                f"tensor {plan.name} takes rows of shape (n, {plan.width}), not {rows.shape}"
+                f"tensor {plan.name} takes no rows of shape {rows.shape}; give (n, {plan.width})"
             )
         if (stop := start + len(rows)) > plan.rowset.rows:
             raise InputError(
                 f"tensor {plan.name} has {plan.rowset.rows:,} rows, and rows up to {stop:,} "
-                "were appended"
+                "were appended; append no more than it has"
             )
         # Before any of them is taken.
         rows = cast(rows, plan.dtype, what=f"tensor {plan.name}, rows {start:,} to {stop:,}")

@@ -67,7 +67,9 @@ class Dictionary:
     def _size(self, name: str) -> int:
         value = self.config.get(name)
         if not isinstance(value, int):
-            raise InputError(f"the config of a {self.method} dictionary has no whole number {name}")
+            raise InputError(
+                f"the config of a {self.method} dictionary has no whole number {name}; give it one"
+            )
         return value
 
     def encode(self, rows: NDArray[Any], dtype: str = "float32") -> Csr:

@@ -107,7 +107,8 @@ def _blocks(
     if decoder.shape[1] != unembedding.weight.shape[1]:
         raise InputError(
             f"directions of width {decoder.shape[1]} are no rows of a residual stream of width "
-            f"{unembedding.weight.shape[1]}, so they have no effects on logits"
+            f"{unembedding.weight.shape[1]}, so they have no effects on logits; "
+            "take a dictionary of its residual stream"
         )
     weight = torch.from_numpy(unembedding.weight)
     many = max(BLOCK_VALUES // len(weight), 1)

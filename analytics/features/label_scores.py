@@ -55,7 +55,9 @@ class RankedFeatures:
         """
         positive = np.bincount(number[number >= 0], minlength=classes)
         if not ((positive > 0) & (positive < self.n)).all():
-            raise InputError("a class that no unit has, or all, cannot be told from others")
+            raise InputError(
+                "a class that no unit has, or all, cannot be told from others; leave it out"
+            )
         # Of each value the feature and its unit's class in one number; the last column is of none.
         of_unit = np.where(number >= 0, number, classes)[self._unit]
         feature = np.repeat(np.arange(self.n_features), self.fires)

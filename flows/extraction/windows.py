@@ -39,7 +39,9 @@ def windows_of_rows(
     without specials in document windows.
     """
     if not 0 <= start <= stop <= rows:
-        raise InputError(f"rows {start} to {stop} are not within a rowset of {rows} rows")
+        raise InputError(
+            f"rows {start} to {stop} are not of a rowset of {rows} rows; choose some of those"
+        )
     if start == stop:
         return []
     margin = 1 << 11

@@ -252,7 +252,7 @@ NUMBERS: Mapping[str, Mapping[str, Rows]] = {
     },
     "extract": {"window": (("16", "actlake ingest"),)},
     "train": {"k": (("33", "choose k from 1 to 32"),), "n_features": (("3", "choose k"),)},
-    "show": {"feature": (("32", "features 0 to 31"),)},
+    "show": {"feature": (("32", "choose 0 to 31"),)},
     "sql": {"snapshot": (("99999", "99999"),)},
     "plot": {"feature": (("99", "leave the feature out"),)},
     "restore": {"snapshot": (("99999", "99999"),)},

@@ -97,12 +97,12 @@ def check(
     say: Callable[[Sequence[str]], Result],
     rows: Sequence[tuple[list[str], *tuple[str, ...]]],
 ) -> None:
-    """Every line is refused, and the lake is what it was."""
+    """Every line is refused with what to do next, and the lake is what it was."""
     snapshot = whole.newest_snapshot()
     wrong = []
     for words, *parts in rows:
-        if fault := refused(say(words), *parts):
-            wrong.append(f"{' '.join(words)[:200]!r} should say {parts!r}: {fault}")
+        if fault := refused(say(words), *parts, "; "):
+            wrong.append(f"{' '.join(words)[:200]!r} should say {[*parts, '; ']}: {fault}")
     assert not wrong, "\n".join(wrong)
     assert whole.newest_snapshot() == snapshot
     assert hashes(whole.root) == before["files"]
@@ -152,8 +152,7 @@ def test_file__that_is_faulty_is_named_with_what_to_do_next(
 ) -> None:
     files = whole.root.parent / "files"
     rows = [
-        (_naming(asked, files / name), (files / name).name, part, "; ")
-        for name, part in FILES[asked]
+        (_naming(asked, files / name), (files / name).name, part) for name, part in FILES[asked]
     ]
     check(whole, before, say, rows)
     assert not any(files.parent.glob("cache/models/*"))  # nothing that is taken for a conversion
@@ -181,7 +180,7 @@ def test_file__that_may_not_be_read_is_named(
         for name, part in names:
             place = places.get(name, tmp_path / name)
             place.touch()
-            rows.append((_naming(asked, place), place.name, part, "; "))
+            rows.append((_naming(asked, place), place.name, part))
             if name not in places:
                 place.chmod(0)
     locked.chmod(0)

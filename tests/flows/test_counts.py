@@ -184,7 +184,7 @@ def test_summary__under_a_mask_without_rows_is_refused(copied: Lake) -> None:
         summarize(copied, codes=CODES, mask="nobody")
     with pytest.raises(NotFoundError, match="x@c"):
         summarize(copied, codes="x@c")
-    with pytest.raises(InputError, match="at least 1 example"):
+    with pytest.raises(InputError, match="give 1 or more of each"):
         summarize(copied, codes=CODES, examples=0)
     assert state(copied) == before
 

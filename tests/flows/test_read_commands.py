@@ -83,7 +83,7 @@ def test_sql__knows_the_projects_queries(speeches: Path, cli: Cli) -> None:
     assert len(found.splitlines()) == 4
     assert "top_features" in refused(cli(speeches, "sql", "--query", "top_feature"))
     assert refused(cli(speeches, *query)).endswith(
-        "the query takes $by, $codes, $limit, $mask, $order, and there is no value for $by"
+        "the query takes $by, $codes, $limit, $mask, $order, and there is no value for $by; give it"
     )
     for arguments in ((), ("SELECT 1", "--query", "top_features")):
         result = cli(speeches, "sql", *arguments)
@@ -168,7 +168,7 @@ def test_show__prints_statistics_tokens_and_contexts(speeches: Path, cli: Cli) -
     contexts = [line for line in silent.splitlines() if "speech-" in line]
     assert [line.split()[0] for line in contexts] == ["0.000"] * 3
     assert all(line.count("«") == 1 for line in contexts)
-    assert "features 0 to 15, not 16" in refused(cli(speeches, "show", codes_name(TOPK), 16))
+    assert "no feature 16; choose 0 to 15" in refused(cli(speeches, "show", codes_name(TOPK), 16))
     assert "actlake ls codes" in refused(cli(speeches, "show", "nothing", 0))
     assert "summarize" in refused(cli(speeches, "show", codes_name(TOPK), 0, "--mask", "all"))
 

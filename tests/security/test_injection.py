@@ -144,6 +144,6 @@ def _parameters(lake: Lake, name: str) -> list[str]:
             message = str(error)
             if "there is no value for $" not in message:
                 return found
-            found.append(message.rpartition("$")[2])
+            found.append(message.rpartition("$")[2].removesuffix("; give it"))
         else:
             return found

@@ -58,7 +58,7 @@ def test_back_up__keeps_the_newest_and_drops_the_pins_of_others(fresh: Lake) -> 
         "kept by the test",
         *(f"backup {one}" for one in made[1:]),
     ]
-    with pytest.raises(InputError, match="at least 1, not 0"):
+    with pytest.raises(InputError, match="0 cannot be; keep 1 or more"):
         backed_up(fresh, keep=0)
 
 

@@ -56,7 +56,7 @@ def test_postings__are_the_rows_of_a_feature(planted: Planted, feature: int) -> 
 
 @pytest.mark.parametrize("feature", [-1, FEATURES])
 def test_postings__of_a_feature_that_is_not(planted: Planted, feature: int) -> None:
-    with pytest.raises(NotFoundError, match=f"0 to {FEATURES - 1}, not {feature}"):
+    with pytest.raises(NotFoundError, match=f"no feature {feature}; choose 0 to {FEATURES - 1}"):
         planted.lake.codes("d@c").postings(feature)
 
 

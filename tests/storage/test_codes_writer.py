@@ -72,8 +72,8 @@ def test_bad_blocks__are_refused_and_change_nothing(bench: Lake) -> None:
     swapped = good.indices.copy()
     swapped[:2] = swapped[1::-1]
     bad = {
-        "has shape": csr_from_dense(dense(bench)[:1]),
-        "and was given": Csr(good.indptr, good.indices, good.values, FEATURES + 1),
+        "cannot be of shape": csr_from_dense(dense(bench)[:1]),
+        r"; give \(": Csr(good.indptr, good.indices, good.values, FEATURES + 1),
         "do not ascend": Csr(good.indptr, swapped, good.values, FEATURES),
     }
     wrong = [good.values.astype(np.float32) * factor for factor in (1e6, np.nan, -1, 0)]

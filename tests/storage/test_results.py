@@ -63,7 +63,7 @@ def test_batches__stream_every_row_once(con: duckdb.DuckDBPyConnection) -> None:
         found.arrow()
     with pytest.raises(QueryError, match="streamed already"):
         found.batches()
-    with pytest.raises(QueryError, match="at least 1 row"):
+    with pytest.raises(QueryError, match="0 rows; ask for 1 or more"):
         found.batches(0)
 
 

@@ -102,7 +102,7 @@ def test_expire__keeps_the_young_and_so_many(grown: Lake) -> None:
     gone = expired(grown, keep=5)
     assert not {*gone} & {*newest[-4:]}  # the fifth is the run's own start
     assert gone
-    with pytest.raises(InputError, match="at least its newest snapshot, not 0"):
+    with pytest.raises(InputError, match="0 snapshots; keep 1 or more"):
         expired(grown, keep=0)
 
 

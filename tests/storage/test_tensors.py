@@ -142,7 +142,7 @@ def test_bad_questions__are_refused(planted: Planted) -> None:
     with pytest.raises(IndexError, match=f"has {ROWS} rows and no row {ROWS}"):
         tensor[ROWS]
     for index in ([ROWS], [-1], [0, 99]):
-        with pytest.raises(InputError, match="has rows 0 to 36"):
+        with pytest.raises(InputError, match="choose some of 0 to 36"):
             tensor.rows(np.array(index))
     for wrong in (np.array([[1]]), np.array([0.5]), np.array([True, False])):
         with pytest.raises(InputError, match="flat list of whole numbers"):

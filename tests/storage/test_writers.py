@@ -104,8 +104,8 @@ def test_refused_rows__are_not_taken(bench: Lake, undisturbed: dict[str, bytes])
         for rows, error, message in (
             (overflow, PrecisionError, "rows 5 to 9: 1 values do not fit float16"),
             (overflow * np.nan, PrecisionError, "NaN or infinite"),
-            (VALUES[:, :2], InputError, r"shape \(n, 3\), not \(37, 2\)"),
-            (VALUES[0], InputError, r"not \(3,\)"),
+            (VALUES[:, :2], InputError, r"shape \(37, 2\); give \(n, 3\)"),
+            (VALUES[0], InputError, r"shape \(3,\); give"),
             (VALUES, InputError, "has 37 rows, and rows up to 42 were appended"),
         ):
             with pytest.raises(error, match=message):

@@ -172,7 +172,7 @@ def test_windows_of_a_document__want_every_row(make_tokenizer: TokenizerMaker) -
 def test_no_rows__need_no_windows_and_rows_outside_are_refused() -> None:
     columns: dict[str, NDArray[np.generic]] = {"window_position": np.arange(3)}
     assert windows_of_rows(reader(columns), 3, 2, 2, windowing="document") == []
-    with pytest.raises(InputError, match="rows 2 to 4 are not within a rowset of 3 rows"):
+    with pytest.raises(InputError, match="rows 2 to 4 are not of a rowset of 3 rows"):
         windows_of_rows(reader(columns), 3, 2, 4, windowing="document")
 
 

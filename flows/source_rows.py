@@ -25,8 +25,10 @@ from actlake.storage.keys import repeated
 __all__ = ["Row", "read_rows"]
 
 _BATCH_ROWS = 1024
-_LONGEST_CELL = 1 << 26  # characters; a quote that is never closed must not take the whole file
-_LONGEST_LINE = 1 << 28  # bytes, also of a file of text: a small packed file may unpack to anything
+# A small file may unpack to anything. Bytes; a value in Python takes up to twenty times its bytes.
+_LONGEST_TEXT = 1 << 28  # of a file of text
+_LONGEST_LINE = 1 << 26  # also of a row of CSV, and of a value of a table
+_BATCH_BYTES = 1 << 29
 
 # A column of CSV is numbers where every cell is written as JSON writes one, which 007 is not, and
 # fits into 64 bits.
@@ -81,7 +83,7 @@ def read_rows(
             case "parquet":
                 parquet = pq.ParquetFile(file.path)
                 names = _chosen(file.path, parquet.schema_arrow.names, columns)
-                batches = parquet.iter_batches(batch_size=_BATCH_ROWS, columns=names)
+                batches = parquet.iter_batches(batch_size=_batch_rows_of(parquet), columns=names)
                 yield from _batch_rows(file, batches, names)
             case "arrow":
                 yield from _arrow_rows(file, columns)
@@ -99,9 +101,9 @@ def _open(path: Path) -> BinaryIO:
 
 def _decoded(path: Path) -> str:
     with _open(path) as file:
-        data = file.read(_LONGEST_LINE + 1)
-    if len(data) > _LONGEST_LINE:
-        raise _too_long(f"{path}", "text")
+        data = file.read(_LONGEST_TEXT + 1)
+    if len(data) > _LONGEST_TEXT:
+        raise _too_long(f"{path}", "text", _LONGEST_TEXT)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -116,7 +118,7 @@ def _lines(path: Path) -> Iterator[str]:
             if not line:
                 return
             if len(line) > _LONGEST_LINE:
-                raise _too_long(f"{path}:{number}", "a line")
+                raise _too_long(f"{path}:{number}", "a line", _LONGEST_LINE)
             try:
                 decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -124,9 +126,9 @@ def _lines(path: Path) -> Iterator[str]:
             yield decoded
 
 
-def _too_long(place: str, what: str) -> CorpusError:
+def _too_long(place: str, what: str, longest: int) -> CorpusError:
     return CorpusError(
-        f"{place} has {what} of more than {_LONGEST_LINE >> 20} MiB; split it into documents"
+        f"{place} has {what} of more than {longest >> 20} MiB; split it into documents"
     )
 
 
@@ -191,12 +193,21 @@ def _casts(file: SourceFile, indices: list[int]) -> dict[int, Callable[[str], ob
 
 def _records(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
     """The cells of each row, header first, and the line that it begins on."""
-    csv.field_size_limit(_LONGEST_CELL)
+    csv.field_size_limit(_LONGEST_LINE)
     delimiter = "\t" if file.format == "tsv" else ","
-    reader = csv.reader(_lines(file.path), delimiter=delimiter, strict=True)
-    width = 0
+    width = line = size = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal size
+        for one in _lines(file.path):
+            size += len(one)
+            if size > _LONGEST_LINE:  # of lines that quotes hold together
+                raise _too_long(f"{file.path}:{line}", "a row", _LONGEST_LINE)
+            yield one
+
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
-        line = reader.line_num + 1
+        line, size = reader.line_num + 1, 0
         try:
             cells = next(reader, None)
         except csv.Error as error:
@@ -236,28 +247,42 @@ def _arrow_rows(file: SourceFile, columns: Sequence[str] | None) -> Iterator[Row
         yield from _batch_rows(file, pieces, names)
 
 
+def _batch_rows_of(parquet: pq.ParquetFile) -> int:
+    """Rows to decode at once: each may hold the longest value, which its page may hold once."""
+    facts = parquet.metadata
+    sizes = (
+        facts.row_group(group).column(column).total_uncompressed_size
+        for group in range(facts.num_row_groups)
+        for column in range(facts.num_columns)
+    )
+    return max(min(_BATCH_BYTES // max([*sizes, 1]), _BATCH_ROWS), 1)
+
+
 def _batch_rows(
     file: SourceFile, batches: Iterable[pa.RecordBatch], names: list[str]
 ) -> Iterator[Row]:
     number = 0
     for batch in batches:
         batch.validate(full=True)  # offsets and text of a damaged file may point anywhere
-        columns = [_values(batch, name, f"{file.path} after row {number}") for name in names]
+        columns = [(name, batch.column(name)) for name in names]
         for index in range(batch.num_rows):
             number += 1
-            values = {name: column[index] for name, column in zip(names, columns, strict=True)}
-            yield Row(f"{file.path} row {number}", f"{file.name}#{number}", values)
+            place = f"{file.path} row {number}"
+            values = {name: _value(column[index], name, place) for name, column in columns}
+            yield Row(place, f"{file.name}#{number}", values)
 
 
-def _values(batch: pa.RecordBatch, name: str, place: str) -> list[object]:
+def _value(found: pa.Scalar, name: str, place: str) -> object:
     try:
-        values: list[object] = batch.column(name).to_pylist()
+        value: object = found.as_py()
     except (ValueError, OverflowError) as error:  # such as a date after the year 9999
         raise CorpusError(
             f"the column {name!r} of {place} holds what cannot be read ({error}); mend it, or "
             "choose other columns"
         ) from error
-    return values
+    if isinstance(value, str) and len(value) > _LONGEST_LINE:
+        raise _too_long(place, "a value", _LONGEST_LINE)
+    return value
 
 
 def _refuse_twice(place: str, names: Sequence[str]) -> None:

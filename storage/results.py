@@ -126,7 +126,9 @@ class TimeLimit:
                 # Of two threads DuckDB sometimes tells that one was stopped since the other failed.
                 said = "a thread of the query failed, and DuckDB does not say why; run it again"
             elif "; " not in said:
-                said += "; run `actlake verify`" if ".parquet" in said else "; mend the query"
+                said += (
+                    "; run `actlake verify`" if "parquet" in said.casefold() else "; mend the query"
+                )
             raise http_fault(said) or QueryError(said) from error
         except BaseException:  # Ctrl-C ends the call, and DuckDB's own threads would work on
             self._con.interrupt()

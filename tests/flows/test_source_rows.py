@@ -84,7 +84,8 @@ def test_read__text_that_is_cut_inside_a_letter_is_refused(tmp_path: Path) -> No
 def test_read__a_small_file_that_unpacks_to_anything_is_refused(
     name: str, what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source_rows, "_LONGEST_LINE", 1 << 20)
+    for limit in ("_LONGEST_LINE", "_LONGEST_TEXT"):
+        monkeypatch.setattr(source_rows, limit, 1 << 20)
     path = write_text(tmp_path / name, gzip.compress(b"x" * (1 << 21)))
     assert path.stat().st_size < 4096
     assert f"has {what} of more than 1 MiB" in refusal(Source(path=str(path)))

@@ -88,17 +88,21 @@ def test_page__has_no_element_or_attribute_from_data(elements: Elements) -> None
             assert re.fullmatch(r"--strength:[0-9.]+", value)
 
 
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"'><img",
+    "‹U+202E›terces",
+    "a␇b",
+    "שלום",
+    "speech-39<i>",
+    '<b>President</b> & "Co"',
+)
+"""Of texts, ids and labels, as they are shown."""
+
+
 def test_page__shows_hostile_text_as_it_is_written(elements: Elements, text: str) -> None:
     shown = " ".join(elements.texts["li"])
-    for harmless in (
-        "<script>alert(1)</script>",
-        "\"'><img",
-        "‹U+202E›terces",
-        "a␇b",
-        "שלום",
-        "speech-39<i>",
-        '<b>President</b> & "Co"',
-    ):
+    for harmless in HOSTILE:
         assert harmless in shown
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
 

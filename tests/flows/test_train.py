@@ -1,6 +1,9 @@
 """train: what it makes of the checkpoint of a run that was killed."""
 
+import json
+import pickle
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,7 +88,24 @@ def rot_of_a_weight(content: bytes) -> bytes:
     return content[:-7] + bytes([content[-7] ^ 0x40]) + content[-6:]
 
 
-@pytest.mark.parametrize("damage", [cut, empty, rot, rot_of_a_weight])
+def pickled(content: bytes) -> bytes:
+    return pickle.dumps(Path("never"))
+
+
+def header_of_petabytes(content: bytes) -> bytes:
+    return struct.pack("<Q", 1 << 50) + content[8:]
+
+
+def tensor_of_petabytes(content: bytes) -> bytes:
+    tensor = {"dtype": "F32", "shape": [1 << 30, 1 << 20], "data_offsets": [0, 1 << 52]}
+    header = json.dumps({"decoder": tensor}).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
+DAMAGES = (cut, empty, rot, rot_of_a_weight, pickled, header_of_petabytes, tensor_of_petabytes)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_checkpoint__that_is_damaged_is_named_and_stays(
     begun: tuple[Lake, Path], damage: Callable[[bytes], bytes]
 ) -> None:

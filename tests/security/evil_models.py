@@ -93,6 +93,21 @@ def huge_tensor(folder: Path, mark: Path) -> None:
     _header(folder, change)
 
 
+def tensor_of_petabytes(folder: Path, mark: Path) -> None:
+    """Its shape and its offsets agree; the file has no such bytes."""
+    del mark
+
+    def change(header: dict[str, Any]) -> None:
+        last = max(
+            (n for n in header if n != "__metadata__"), key=lambda n: header[n]["data_offsets"]
+        )
+        start = header[last]["data_offsets"][0]
+        header[last] = {"dtype": "F32", "shape": [1 << 30, 1 << 20]}
+        header[last]["data_offsets"] = [start, start + (1 << 52)]
+
+    _header(folder, change)
+
+
 def offsets_beyond_the_file(folder: Path, mark: Path) -> None:
     del mark
 
@@ -166,6 +181,14 @@ def config_that_is_a_list(folder: Path, mark: Path) -> None:
     (folder / "config.json").write_text("[1, 2]", "utf-8")
 
 
+def nested_tokenizer(folder: Path, mark: Path) -> None:
+    del mark
+    path, deep = folder / "tokenizer.json", 100_000
+    settings = json.loads(path.read_text("utf-8")) | {"normalizer": "here"}
+    nested = '{"type":"Sequence","normalizers":[' * deep + "]}" * deep
+    path.write_text(json.dumps(settings).replace('"here"', nested), "utf-8")
+
+
 def tokenizer_that_is_no_json(folder: Path, mark: Path) -> None:
     del mark
     (folder / "tokenizer.json").write_text("{" * 1000, "utf-8")
@@ -178,6 +201,7 @@ ATTEMPTS = (
     own_code,
     own_code_of_tokenizer,
     huge_tensor,
+    tensor_of_petabytes,
     offsets_beyond_the_file,
     header_beyond_the_file,
     header_that_is_no_json,
@@ -189,5 +213,6 @@ ATTEMPTS = (
     wrong_config,
     nested_config,
     config_that_is_a_list,
+    nested_tokenizer,
     tokenizer_that_is_no_json,
 )

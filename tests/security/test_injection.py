@@ -53,6 +53,8 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
 FREE = {("create_corpus", "source"), ("create_tensor", "site")}
 """Text that is stored and shown as it is given: see ``test_stored_text``."""
 
+TRIED = SQL[::3]
+
 OTHER = {"sql", "run", "open", "create", "pin"}
 """Methods whose text is SQL itself, names a flow of ours, a path, or is stored as it is."""
 
@@ -84,7 +86,7 @@ def test_methods__that_take_text_have_a_row() -> None:
 @pytest.mark.parametrize(("method", "parameter"), [one for one in PAIRS if one not in FREE])
 def test_text__with_sql_in_it_names_nothing(method: str, parameter: str, planted: Planted) -> None:
     before = content(planted.lake)
-    for text in SQL[::3]:
+    for text in TRIED:
         arguments = {**GOOD[method], parameter: text}
         assert not _found(partial(getattr(planted.lake, method), **arguments)), text
     assert content(planted.lake) == before

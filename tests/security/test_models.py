@@ -21,6 +21,7 @@ ATTEMPTS: dict[Callable[[Path, Path], None], str] = {
     evil_models.own_code: "contains custom code",
     evil_models.own_code_of_tokenizer: "contains custom code",
     evil_models.huge_tensor: "overflow computing buffer size",
+    evil_models.tensor_of_petabytes: "incomplete metadata",
     evil_models.offsets_beyond_the_file: "invalid shape, data type, or offset",
     evil_models.header_beyond_the_file: "header too large",
     evil_models.header_that_is_no_json: "invalid JSON in header",
@@ -31,6 +32,7 @@ ATTEMPTS: dict[Callable[[Path, Path], None], str] = {
     evil_models.wrong_config: "the config of",
     evil_models.nested_config: "the config of",
     evil_models.config_that_is_a_list: "the config of",
+    evil_models.nested_tokenizer: "the tokenizer of",
     evil_models.tokenizer_that_is_no_json: "the tokenizer of",
 }
 """What is tried, and what is said of it."""

@@ -169,7 +169,7 @@ SAVED = {f"{one}-saved": ("state.json", text) for one, text in _STATE.items()} |
 
 
 def write_bad_files(folder: Path, model: Path) -> None:
-    """Every file, and under ``other`` a model of the same name with another tokenizer."""
+    """Every file, and models of that name: of another tokenizer in ``other``, changed weights."""
     folder.mkdir()
     for name, content in CONTENT.items():
         (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
@@ -185,6 +185,9 @@ def write_bad_files(folder: Path, model: Path) -> None:
     other = save_model("llama", folder / "other" / model.name)
     tokenizer = other / "tokenizer.json"
     tokenizer.write_text(tokenizer.read_text("utf-8").replace('"w0"', '"v0"'), "utf-8")
+    changed = shutil.copytree(model, folder / "changed" / model.name) / "model.safetensors"
+    weights = changed.read_bytes()
+    changed.write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
     (folder / "export").mkdir()
 
 

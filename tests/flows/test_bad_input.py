@@ -27,6 +27,7 @@ from tests.flows.bad_values import BAD, MAY_BE, NUMBERS, WITHOUT, is_text, unusa
 from tests.flows.commands import Cli, ok
 from tests.flows.good_lines import LINES, commands, lacking, line, parameters, usable, without
 from tests.flows.refused_files import FILES, LOCKED, OF_LAKE
+from tests.flows.stale_lines import STALE
 from tests.flows.tiny import hashes, state
 
 TENSOR = "tiny-llama:resid_post.1@c"
@@ -46,6 +47,8 @@ def whole(
     rowset = lake.rowset("c@tiny-llama")
     with lake.create_tensor("wide@c", rowset=rowset.name, width=3) as writer:
         writer.append(np.zeros((rowset.rows, 3), np.float16))
+    with lake.create_tensor("alien@c", rowset=rowset.name, width=16, model="alien") as writer:
+        writer.append(np.zeros((rowset.rows, 16), np.float16))
     yield lake
     lake.close()
 
@@ -156,6 +159,13 @@ def test_file__that_is_faulty_is_named_with_what_to_do_next(
     ]
     check(whole, before, say, rows)
     assert not any(files.parent.glob("cache/models/*"))  # nothing that is taken for a conversion
+
+
+@pytest.mark.parametrize("changed", STALE)
+def test_thing__that_is_not_what_was_recorded_is_told(
+    changed: str, whole: Lake, before: dict[str, Any], say: Callable[[Sequence[str]], Result]
+) -> None:
+    check(whole, before, say, [(line.split(), part) for line, part in STALE[changed].items()])
 
 
 def test_files__are_of_every_format() -> None:

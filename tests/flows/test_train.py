@@ -8,8 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import safetensors.numpy
 
+from actlake.analytics.dictionaries.training import Checkpoint
 from actlake.flows import train as module
 from actlake.flows.scores import SplitRows
 from actlake.flows.train import train
@@ -121,3 +124,25 @@ def test_checkpoint__that_is_damaged_is_named_and_stays(
     learn(lake)
     assert not checkpoint.exists()
     assert lake.dictionary("e").arrays["W_dec"].shape == (8, 16)
+
+
+def test_checkpoint__of_other_batches_is_not_taken_up(begun: tuple[Lake, Path]) -> None:
+    """What was computed from other rows is computed again."""
+    lake, checkpoint = begun
+    found = module._load_checkpoint(checkpoint, _facts(checkpoint)["batches"])
+    assert found is not None
+    poison = {name: np.full_like(array, 7) for name, array in found.arrays.items()}
+    other = Checkpoint(poison, found.facts)
+    facts = {"facts": json.dumps(found.facts), "hash": module._hash(other), "batches": "others"}
+    checkpoint.write_bytes(safetensors.numpy.save(poison, metadata=facts))
+    learn(lake)
+    learned = lake.dictionary("e").arrays
+    checkpoint.unlink(missing_ok=True)
+    learn(lake, "again")
+    for name, array in lake.dictionary("again").arrays.items():
+        np.testing.assert_array_equal(learned[name], array)
+
+
+def _facts(checkpoint: Path) -> dict[str, str]:
+    with safetensors.safe_open(checkpoint, framework="numpy") as file:
+        return dict(file.metadata())

@@ -255,7 +255,8 @@ def _batch_rows_of(parquet: pq.ParquetFile) -> int:
         for group in range(facts.num_row_groups)
         for column in range(facts.num_columns)
     )
-    return max(min(_BATCH_BYTES // max([*sizes, 1]), _BATCH_ROWS), 1)
+    longest: int = max([*sizes, 1])
+    return max(min(_BATCH_BYTES // longest, _BATCH_ROWS), 1)
 
 
 def _batch_rows(

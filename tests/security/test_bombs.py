@@ -1,7 +1,6 @@
 """Small files that want much memory: one line, in a process that has 3 GiB to spend and no more."""
 
 import bz2
-import contextlib
 import gzip
 import os
 import resource
@@ -10,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.ipc as ipc
@@ -53,17 +51,14 @@ def arrow(path: Path) -> None:
 
 def packed(piece: bytes, times: int, start: bytes = b"") -> Callable[[Path], None]:
     def write(path: Path) -> None:
-        with contextlib.ExitStack() as files:
-            match path.suffix:
-                case ".gz":
-                    file: IO[bytes] = files.enter_context(gzip.open(path, "wb", compresslevel=1))
-                case ".bz2":
-                    file = files.enter_context(bz2.open(path, "wb", compresslevel=1))
-                case _:
-                    file = files.enter_context(pa.CompressedOutputStream(str(path), "zstd"))
-            file.write(start)
-            for _ in range(times):
-                file.write(piece)
+        content = start + piece * times
+        match path.suffix:
+            case ".gz":
+                path.write_bytes(gzip.compress(content, 1))
+            case ".bz2":
+                path.write_bytes(bz2.compress(content, 1))
+            case _:
+                path.write_bytes(pa.compress(content, "zstd", asbytes=True))
 
     return write
 

@@ -145,7 +145,7 @@ def test_bad_questions__are_refused(planted: Planted) -> None:
         with pytest.raises(InputError, match="choose some of 0 to 36"):
             tensor.rows(np.array(index))
     for wrong in (np.array([[1]]), np.array([0.5]), np.array([True, False])):
-        with pytest.raises(InputError, match="flat list of whole numbers"):
+        with pytest.raises(InputError, match="by number; give a flat list"):
             tensor.rows(wrong)
     with pytest.raises(InputError, match="batches of 0 rows"):
         next(tensor.batches(0, seed=0))

@@ -129,6 +129,10 @@ def _lengths(request: Request, shard: int) -> NDArray[np.int64]:
 
 def _tokens_of_documents(lake: Lake, request: Request, todo: list[int]) -> int:
     """Of the documents in the shards ``todo``, by the mean of a sample spread over the corpus."""
+    spans = [request.rowset.grid.span(shard) for shard in todo]
+    count = sum(stop - start for start, stop in spans)
+    if request.facts.patches is not None:
+        return count * request.facts.patches.tokens
     from actlake.flows.extraction.models import load_tokenizer
     from actlake.flows.extraction.tokens import tokenize_documents
 
@@ -142,5 +146,4 @@ def _tokens_of_documents(lake: Lake, request: Request, todo: list[int]) -> int:
     tokenizer = load_tokenizer(request.facts)
     cut = list(tokenize_documents(tokenizer, texts, window=request.window))
     mean = sum(document.rows for document in cut) / max(1, len(cut))
-    spans = [rowset.grid.span(shard) for shard in todo]
-    return round(mean * sum(stop - start for start, stop in spans))
+    return round(mean * count)

@@ -10,7 +10,12 @@ from actlake.flows.default_names import (
     rowset_name,
     tensor_name,
 )
-from actlake.flows.rowset_checks import refuse_other_tokenizer, rowset_of
+from actlake.flows.image_corpora import images_in, refuse_other_kind
+from actlake.flows.rowset_checks import (
+    refuse_other_tokenizer,
+    refuse_windows_of_images,
+    rowset_of,
+)
 from actlake.storage.errors import InputError
 from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
@@ -83,6 +88,8 @@ def requests(
         trust_remote_code=trust_remote_code,
     )
     stored_dtype(dtype)
+    refuse_other_kind(corpus, facts, images=images_in(lake, corpus) is not None)
+    refuse_windows_of_images(facts, window, 0, "document")
     cut = facts.default_window if window is None else window
     shown_window = None if cut == facts.default_window else cut
     default_rowset = rowset_name(corpus, facts.tokenizer, shown_window)

@@ -6,10 +6,11 @@ from typing import Any
 
 from actlake.flows.default_names import chosen_name, documents_name
 from actlake.flows.extract_request import sites_asked
+from actlake.flows.image_corpora import refuse_other_kind
 from actlake.flows.ingest import mask_asked, token_plan
 from actlake.flows.pipeline import cutting
 from actlake.flows.pipeline_file import PipelineFile
-from actlake.flows.sources import Source, read
+from actlake.flows.sources import Source, holds_images, read
 from actlake.flows.token_sets import read_token_sets
 from actlake.flows.train import dictionary_size
 from actlake.storage.corpora import examine_documents
@@ -33,14 +34,15 @@ def check_corpus(corpus: str, source: Source, *, documents: bool) -> None:
     examine_documents(read(source), source=source.path)
 
 
-def check_cuts(lake: Lake, cuts: Sequence[Mapping[str, Any]]) -> None:
+def check_cuts(lake: Lake, cuts: Sequence[Mapping[str, Any]], *, images: bool) -> None:
     """Refuse what ``ingest_tokens`` would refuse of any of ``cuts``, its parameters.
 
-    Hashes the models' weights. Raises InputError.
+    ``images`` says whether the corpus, which need not be there yet, holds images. Hashes the
+    models' weights. Raises InputError.
     """
     named: dict[tuple[str, str], tuple[str, str]] = {}
     for cut in cuts:
-        for kind, name, meant in _check_cut(lake, **cut):
+        for kind, name, meant in _check_cut(lake, images=images, **cut):
             known, source = named.setdefault((kind, name), (meant, cut["source"]))
             if known != meant:
                 raise NameTakenError(
@@ -52,6 +54,7 @@ def check_cuts(lake: Lake, cuts: Sequence[Mapping[str, Any]]) -> None:
 def _check_cut(
     lake: Lake,
     *,
+    images: bool,
     corpus: str,
     source: str,
     model: str | None = None,
@@ -69,6 +72,7 @@ def _check_cut(
     facts = models.inspect_model(
         source, name=model, revision=revision, trust_remote_code=trust_remote_code
     )
+    refuse_other_kind(corpus, facts, images=images)
     plan = token_plan(
         lake,
         facts,
@@ -81,8 +85,9 @@ def _check_cut(
     )
     if rows is not None:
         check_name("rowset", chosen_name(plan.name, mask_asked(lake, rows).name))
-    tokenizer, size = models.load_tokenizer(facts), plan.window or 0
-    tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=size, overlap=overlap)
+    if not images:
+        tokenizer, size = models.load_tokenizer(facts), plan.window or 0
+        tokens.tokenize_documents(tokenizer, (), windowing=windowing, window=size, overlap=overlap)
     return [
         ("tokenizer", facts.tokenizer, facts.tokenizer_fingerprint),
         ("rowset", plan.name, plan.fingerprint()),
@@ -102,7 +107,8 @@ def check_pipeline(lake: Lake, asked: PipelineFile, *, new: bool) -> None:
         check_predicate(mask.predicate, "tokens", con=lake.reading.connection().raw)
     made = {mask.name for mask in asked.masks}  # by the pipeline, so that the lake has none yet
     cuts = [cut for cut in (cutting(asked, model) for model in asked.models) if cut]
-    check_cuts(lake, [cut | {"rows": None} if cut["rows"] in made else cut for cut in cuts])
+    cuts = [cut | {"rows": None} if cut["rows"] in made else cut for cut in cuts]
+    check_cuts(lake, cuts, images=bool(cuts) and holds_images(asked.corpus.source))
     widths = _widths(asked)
     for one in asked.dictionaries:
         if one.tensor in widths:

@@ -92,11 +92,12 @@ def init(path: Path, catalog: str, store: str) -> None:
 def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     """Bring documents and labels in, and cut them into rows.
 
-    SOURCE is a file, folder or glob of text, JSON Lines, CSV, Parquet or Arrow.
+    SOURCE is a file, folder or glob of text, JSON Lines, CSV, Parquet or Arrow, of images, or of
+    arrays of images (.npy). Images stay where they are: the lake keeps their paths and hashes.
     """
     from actlake.flows.execution import execute
     from actlake.flows.first_checks import check_corpus, check_cuts
-    from actlake.flows.sources import Source
+    from actlake.flows.sources import Source, holds_images
 
     reading = Source(
         path=source,
@@ -124,7 +125,8 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
     def check(lake: "Lake", new: bool) -> None:
         if new:  # of another one the flow itself refuses what is faulty
             check_corpus(options["corpus"], reading, documents=options["documents"])
-        check_cuts(lake, [shared | {"source": model} | cutting for model in options["models"]])
+        cuts = [shared | {"source": model} | cutting for model in options["models"]]
+        check_cuts(lake, cuts, images=bool(cuts) and holds_images(reading))
 
     lake = open_or_create(path, check)
     execute(runner, "ingest", lake, shared | {"source": reading})

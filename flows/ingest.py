@@ -6,17 +6,19 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from actlake.flows.default_names import chosen_name, documents_name, rowset_name
+from actlake.flows.image_corpora import images_in, refuse_other_kind
 from actlake.flows.progress import progress, say
+from actlake.flows.row_blocks import document_blocks, write_rows
 from actlake.flows.rowset_checks import (
     refuse_long_window,
     refuse_taken_tokenizer,
+    refuse_windows_of_images,
     refuse_withdrawn_text,
 )
-from actlake.flows.sources import Source, SourceReport, read
+from actlake.flows.sources import Source, SourceReport, place_of, read
 from actlake.storage.corpora import Document, examine_documents, write_corpus
 from actlake.storage.errors import InputError, NameTakenError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
@@ -25,7 +27,7 @@ from actlake.storage.keys import Json, check_name
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask, rows_where
 from actlake.storage.names import is_made
-from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
+from actlake.storage.rowset_writer import RowsetPlan, write_rowset
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import WIDTH_HINT
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ingest", "ingest_documents", "ingest_tokens", "mask_asked", "token_plan"]
 
-BLOCK_DOCUMENTS = 256
 SAID = ("token_id", "char_start", "char_stop")
 """Columns that are emptied when a document is taken back."""
 
@@ -56,7 +57,8 @@ def ingest(lake: Lake, *, corpus: str, source: Source) -> None:
             say(f"ingest: corpus {corpus} found complete, {facts.documents:,} documents")
             return
         with progress(f"ingest {corpus}", facts.documents, "documents") as advance:
-            write_corpus(run, corpus, name, facts, lambda: _counted(read(source), advance))
+            place = place_of(source)
+            write_corpus(run, corpus, place, facts, lambda: _counted(read(source), advance))
         say(f"ingest: {found[0]}")
 
 
@@ -71,7 +73,7 @@ def ingest_documents(lake: Lake, *, corpus: str, width_hint: int = WIDTH_HINT) -
     )
     with _rowset_run(lake, plan) as run:
         if not run.done:
-            write_rowset(run, plan, partial(_document_blocks, lake, corpus))
+            write_rowset(run, plan, partial(document_blocks, lake, corpus))
     return plan.name
 
 
@@ -92,6 +94,8 @@ def ingest_tokens(
 ) -> str:
     """Name of the rowset that the tokenizer of the model at ``source`` makes of the corpus.
 
+    Of a corpus of images the rows are patches, an image is a window, and the window is not chosen.
+
     window
         Tokens of a window at most, by default the smaller of 1,024 and the model's limit.
     overlap
@@ -102,7 +106,7 @@ def ingest_tokens(
         A mask: the name is then that of a second rowset, of the rows under it alone. One that the
         lake does not have is made of ``NAME=CONDITION``, such as ``fourth=position % 4 = 0``.
     """
-    from actlake.flows.extraction import models, tokens
+    from actlake.flows.extraction import models
 
     facts = models.inspect_model(
         source, name=model, revision=revision, trust_remote_code=trust_remote_code
@@ -119,12 +123,11 @@ def ingest_tokens(
         width_hint=width_hint,
     )
     refuse_withdrawn_text(lake, plan.name, corpus)
+    refuse_other_kind(corpus, facts, images=images_in(lake, corpus) is not None)
     chosen = None if rows is None else mask_asked(lake, rows)
     with _rowset_run(lake, plan) as run:
         if not run.done:
-            tokenizer = models.load_tokenizer(facts)
-            blocks = partial(_token_blocks, lake, plan, tokenizer)
-            write_rowset(run, plan, blocks, tokens.vocabulary(tokenizer), tokens.VERSION)
+            write_rows(lake, run, plan, facts)
     return plan.name if chosen is None else _choose_rows(lake, plan, chosen)
 
 
@@ -145,6 +148,7 @@ def token_plan(
     InputError for windows that the model cannot take, NameTakenError if its tokenizer has the name
     of another one.
     """
+    refuse_windows_of_images(facts, window, overlap, windowing)
     cut = facts.default_window if window is None else window
     shown = None if cut == facts.default_window else cut
     name = rowset_name(corpus, facts.tokenizer, shown) if rowset is None else rowset
@@ -154,7 +158,7 @@ def token_plan(
         name=name,
         corpus=corpus,
         corpus_fingerprint=corpus_fingerprint,
-        kind="token",
+        kind="token" if facts.patches is None else "patch",
         tokenizer=facts.tokenizer,
         tokenizer_fingerprint=facts.tokenizer_fingerprint,
         windowing=windowing,
@@ -223,70 +227,6 @@ def _rowset_run(lake: Lake, plan: RowsetPlan) -> AbstractContextManager[Run]:
     check_name("rowset", plan.name)
     parameters: dict[str, Json] = {"rowset": plan.name, "width_hint": plan.width_hint}
     return lake.run("ingest", parameters, {plan.name: plan.fingerprint()})
-
-
-def _token_blocks(
-    lake: Lake, plan: RowsetPlan, tokenizer: Any, done: int, before: int
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Of each document after the first ``done``, which have ``before`` rows."""
-    from actlake.flows.extraction.tokens import tokenize_documents
-
-    rows = tokenize_documents(
-        tokenizer,
-        _texts(lake, plan.corpus, done),
-        windowing=plan.windowing or "document",
-        window=plan.window or 0,
-        overlap=plan.overlap or 0,
-        document=done,
-        row=before,
-    )
-    label = f"tokenize {plan.name}"
-    if done:
-        say(f"{label}: goes on after {done:,} documents")
-    with progress(label, _documents(lake, plan.corpus) - done, "documents") as advance:
-        for document in rows:
-            block: dict[str, NDArray[Any]] = {
-                "document": np.full(document.rows, document.document, np.int64),
-                "window": document.window,
-                "position": document.position,
-                "window_position": document.window_position,
-                "token_id": document.token_id,
-                "char_start": document.char_start,
-                "char_stop": document.char_stop,
-                "is_special": document.is_special,
-            }
-            yield block
-            advance(1)
-
-
-def _document_blocks(
-    lake: Lake, corpus: str, _done: int, start: int
-) -> Iterator[dict[str, NDArray[Any]]]:
-    """Of the documents after the first ``start``, each a row."""
-    query = """
-        SELECT coalesce(length(text), 0) AS chars FROM documents
-        WHERE corpus = $corpus AND document >= $start ORDER BY document
-    """
-    for batch in lake.sql(query, corpus=corpus, start=start).batches():
-        chars = batch["chars"].to_numpy(zero_copy_only=False)
-        document = np.arange(start, start + len(chars))
-        columns = {"document": document, "char_stop": chars, "token_id": np.full(len(chars), -1)}
-        yield complete_columns(columns)
-        start += len(chars)
-
-
-def _texts(lake: Lake, corpus: str, start: int) -> Iterator[str]:
-    query = """
-        SELECT text FROM documents
-        WHERE corpus = $corpus AND document >= $start ORDER BY document
-    """
-    for batch in lake.sql(query, corpus=corpus, start=start).batches(BLOCK_DOCUMENTS):
-        yield from batch["text"].to_pylist()
-
-
-def _documents(lake: Lake, corpus: str) -> int:
-    query = "SELECT documents FROM corpora WHERE corpus = $corpus"
-    return int(lake.sql(query, corpus=corpus).arrow()["documents"][0].as_py())
 
 
 def _counted(documents: Iterable[Document], advance: Callable[[int], None]) -> Iterator[Document]:

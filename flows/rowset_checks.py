@@ -16,6 +16,7 @@ __all__ = [
     "refuse_long_window",
     "refuse_other_tokenizer",
     "refuse_taken_tokenizer",
+    "refuse_windows_of_images",
     "refuse_withdrawn_text",
     "rowset_of",
 ]
@@ -47,7 +48,7 @@ def rowset_of(lake: Lake, name: str, corpus: str, source: str, rows: str | None 
 
 def refuse_other_tokenizer(lake: Lake, rowset: Rowset, facts: "ModelFacts") -> None:
     """InputError unless ``rowset`` was cut with the model's tokenizer, into windows it can take."""
-    if rowset.kind != "token":
+    if rowset.kind == "document":
         raise InputError(f"rowset {rowset.name} has no tokens; name one that ingest made")
     if not _cut_with(lake, rowset, facts):
         raise InputError(
@@ -63,6 +64,19 @@ def refuse_long_window(rowset: str, window: int, facts: "ModelFacts") -> None:
         raise InputError(
             f"rowset {rowset} has windows of {window} tokens and {facts.name} takes "
             f"{facts.window_limit}; ingest it with a smaller --window"
+        )
+
+
+def refuse_windows_of_images(
+    facts: "ModelFacts", window: int | None, overlap: int, windowing: str
+) -> None:
+    """InputError where a model that sees images is told how to cut text."""
+    if facts.patches is not None and (
+        window not in (None, facts.patches.tokens) or overlap or windowing != "document"
+    ):
+        raise InputError(
+            f"{facts.name} sees images, and an image is one window of {facts.patches.tokens} rows; "
+            "leave out window, overlap and windowing"
         )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from actlake.flows.extract_request import Request
 from actlake.flows.extraction import capture, tokens, windows
 from actlake.flows.extraction.models import LoadedModel
+from actlake.flows.image_corpora import capture_images
 from actlake.flows.loaded_model import load_model_of
 from actlake.flows.runners import TURN
 from actlake.storage.lake import Lake
@@ -78,6 +79,8 @@ def capture_shard(
     A document that was taken back is run as if it were other text, for the sake of its row numbers.
     ``window`` is for rows that are documents, which are cut here.
     """
+    if loaded.facts.patches is not None:
+        return capture_images(lake, loaded, rowset, sites, shard, token_budget=token_budget)
     start, stop = rowset.grid.span(shard)
     if rowset.kind == "document":
         texts = _texts(lake, rowset.corpus, start, stop)

@@ -7,12 +7,18 @@ from datetime import date, datetime, time
 from decimal import Decimal
 
 from actlake.flows.source_files import SourceFile, find_files, nearest
+from actlake.flows.source_images import FOLDER
 from actlake.flows.source_rows import Row, read_rows
 from actlake.storage.corpora import Document, Value
 from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.keys import check_name
 
 __all__ = ["Columns", "Metadata", "columns_of_labels", "documents_of"]
+
+
+_KINDS = {"text": "text", "image": "an image", "array": "an array of images"}
+_COLUMNS: dict[str, tuple[str, ...]] = {"text": (), "image": (FOLDER,), "array": ()}
+"""What files that are no tables have beside their text, by format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +40,10 @@ class Metadata:
         self.columns: set[str] = set()
         self._rows: dict[str, Mapping[str, object]] = {}
         for file in find_files(place):
-            if file.format == "text":
-                raise CorpusError(f"{file.path} is text; metadata is a table such as .csv")
+            if file.format in _COLUMNS:
+                raise CorpusError(
+                    f"{file.path} is {_KINDS[file.format]}; metadata is a table such as .csv"
+                )
             for row in read_rows(file, text="", as_text=(key,)):
                 if key not in row.values:
                     raise CorpusError(
@@ -73,15 +81,21 @@ def documents_of(
         wanted = [columns.text, *([] if columns.id is None else [columns.id]), *labels]
     absent = set(wanted or ())
     for file in files:
-        if file.format == "text":
-            _refuse_columns(file, [name for name in wanted or () if name != columns.text], metadata)
+        if file.format in _COLUMNS:
+            own = {columns.text, *_COLUMNS[file.format]}
+            _refuse_columns(file, [name for name in wanted or () if name not in own], metadata)
         as_text = (columns.text, columns.id or columns.text)
         for row in read_rows(file, text=columns.text, as_text=as_text, columns=wanted):
             absent -= row.values.keys()
             name, text = _identity(row, columns.id), _text(row, columns)
             more = metadata.of(name, row) if metadata else {}
             place = f"{row.place} or {metadata.place}" if metadata else row.place
-            yield Document(name, text, _labels(_joined(row, columns, more, place), columns, place))
+            labels_of = _labels(_joined(row, columns, more, place), columns, place)
+            if twice := labels_of.keys() & row.always.keys():
+                raise CorpusError(
+                    f"{place} has the label {min(twice)!r}, which every image has; rename it"
+                )
+            yield Document(name, text, {**labels_of, **row.always})
     if files and absent:
         raise CorpusError(
             f"no record of {files[0].path} has {min(absent)!r}; name a column that is there"
@@ -116,8 +130,8 @@ def _refuse_columns(file: SourceFile, names: Sequence[str], metadata: Metadata |
     if names:
         known = f" ({nearest(names[0], sorted(metadata.columns))})" if metadata else ""
         raise CorpusError(
-            f"{file.path} is text and has no column {names[0]!r}; give a table that has it as "
-            f"metadata{known}"
+            f"{file.path} is {_KINDS[file.format]} and has no column {names[0]!r}; give a table "
+            f"that has it as metadata{known}"
         )
 
 

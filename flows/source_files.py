@@ -13,7 +13,7 @@ from actlake.storage.errors import CorpusError
 
 __all__ = ["FORMATS", "Format", "SourceFile", "find_files", "nearest"]
 
-Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow", "image", "array"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 _SUFFIXES: dict[str, Format] = {
@@ -27,6 +27,8 @@ _SUFFIXES: dict[str, Format] = {
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
+    **dict.fromkeys((".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"), "image"),
+    ".npy": "array",
 }
 _COMPRESSED = {".bz2", ".gz", ".zst"}
 
@@ -38,7 +40,8 @@ class SourceFile:
     path: Path
     format: Format
     name: str
-    """Path below the folder of the source, without the suffix where it is unique without."""
+    """Path below the folder of the source, without the suffix where it is unique without; of
+    images with it."""
 
 
 def find_files(place: str, format: Format | None = None) -> list[SourceFile]:
@@ -70,7 +73,7 @@ def find_files(place: str, format: Format | None = None) -> list[SourceFile]:
         wanted = "files" if format is None or not path.is_dir() else f"{format} files"
         raise CorpusError(
             f"no {wanted} found at {place}; give a file, a folder with files such as "
-            ".txt, .jsonl, .csv, .parquet or .arrow, or a glob and a format"
+            ".txt, .jsonl, .csv, .parquet, .arrow or .png, or a glob and a format"
         )
     relative = sorted(file.relative_to(root) for file in paths)
     formats = [format or _known_format(root / file) for file in relative]
@@ -80,7 +83,7 @@ def find_files(place: str, format: Format | None = None) -> list[SourceFile]:
             "one of them, or give a glob that matches one kind"
         )
     names = [_stem(file) for file in relative]
-    if len(set(names)) < len(names):
+    if len(set(names)) < len(names) or formats[0] in ("image", "array"):
         names = [file.as_posix() for file in relative]
     return [
         SourceFile(root / file, formats[0], name)

@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NoReturn, cast
 
@@ -19,6 +19,7 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
 from actlake.flows.source_files import SourceFile, nearest
+from actlake.flows.source_images import FOLDER, HASH, address, array_facts, image_facts
 from actlake.storage.errors import CorpusError
 from actlake.storage.keys import repeated
 
@@ -51,6 +52,8 @@ class Row:
     name: str
     """Id for a record that brings none: the file's name, or that and the row's number from 1."""
     values: Mapping[str, object]
+    always: Mapping[str, str] = field(default_factory=dict)
+    """Labels that the document has whatever others are chosen."""
 
 
 def read_rows(
@@ -63,7 +66,7 @@ def read_rows(
     """The records of ``file`` in its order; memory holds a batch of them.
 
     text
-        Column that the content of a text file goes by.
+        Column that the content of a text file goes by, and the path of an image.
     as_text
         Columns of CSV that stay text where they look like numbers, such as ids.
     columns
@@ -87,6 +90,14 @@ def read_rows(
                 yield from _batch_rows(file, batches, names)
             case "arrow":
                 yield from _arrow_rows(file, columns)
+            case "image":
+                folder, hash_ = image_facts(file)
+                values = {text: file.name, FOLDER: folder}
+                yield Row(str(file.path), file.name, values, {HASH: hash_})
+            case "array":
+                for index, hash_ in enumerate(array_facts(file)):
+                    name = address(file, index)
+                    yield Row(f"{file.path}[{index}]", name, {text: name}, {HASH: hash_})
     except (OSError, MemoryError, UnicodeDecodeError, pa.ArrowException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise CorpusError(

@@ -1,4 +1,4 @@
-"""Where documents come from: text files, JSON Lines, CSV, Parquet and Arrow.
+"""Where documents come from: text files, JSON Lines, CSV, Parquet and Arrow, and images.
 
 Any other source is Python: what ingests documents takes any iterable of ``Document``.
 """
@@ -12,10 +12,11 @@ from typing import Literal, get_args
 from actlake.flows.selection import select
 from actlake.flows.source_documents import Columns, Metadata, columns_of_labels, documents_of
 from actlake.flows.source_files import FORMATS, Format, SourceFile, find_files
+from actlake.flows.source_images import IMAGES, place_of_images
 from actlake.storage.corpora import Document
 from actlake.storage.errors import CorpusError, InputError
 
-__all__ = ["Source", "SourceReport", "read"]
+__all__ = ["Source", "SourceReport", "holds_images", "place_of", "read"]
 
 Unit = Literal["document", "paragraph", "line"]
 
@@ -31,7 +32,7 @@ class Source:
     format: Format | None = None
     """By default what the suffix says; .gz, .bz2 and .zst are unpacked."""
     text: str = "text"
-    """Column that holds the text; a text file is all text."""
+    """Column that holds the text; a text file is all text, and that of an image is its path."""
     id: str | None = None
     """Column of unique ids; by default the file's name, and behind it the number of the row."""
     labels: tuple[str, ...] | None = None
@@ -121,6 +122,11 @@ def read(
     text or without its row of metadata, and for columns that are not there.
     """
     files = find_files(source.path, source.format)
+    if files[0].format in IMAGES and (source.unit != "document" or source.min_words):
+        raise InputError(
+            f"{source.path} holds images, which have no paragraphs, lines or words; leave out the "
+            "unit and the least number of words"
+        )
     counts: Counter[str] = Counter()
     if source.where is None and source.sample is None:
         yield from _units(source, files, counts)
@@ -145,6 +151,17 @@ def read(
     if report is not None:
         found = (len(files), source.unit, counts["units"], counts["too short"])
         report(SourceReport(*found, outside, unsampled))
+
+
+def holds_images(source: Source) -> bool:
+    """Whether the documents of ``source`` are images; CorpusError if it has no files."""
+    return find_files(source.path, source.format)[0].format in IMAGES
+
+
+def place_of(source: Source) -> str:
+    """What a corpus says of where it comes from; of images so that they can be read again."""
+    first = find_files(source.path, source.format)[0]
+    return place_of_images(first) if first.format in IMAGES else source.path
 
 
 def _units(source: Source, files: Sequence[SourceFile], counts: Counter[str]) -> Iterator[Document]:

@@ -1,6 +1,6 @@
 """Activations of a row range: every wanted row once, padding never, several sites in one pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from actlake.flows.extraction.windows import Window
 from actlake.storage.errors import InputError, ModelError
 from actlake.storage.site_columns import cut_columns, split_columns
 
+Pixels = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+"""What the model sees of the images at some indices: shape (images, channels, height, width)."""
+
 
 def capture(
     loaded: LoadedModel,
@@ -26,17 +29,19 @@ def capture(
     row_start: int,
     row_stop: int,
     token_budget: int,
+    pixels: Pixels | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Each site's activations of rows [row_start, row_stop), shape (rows, width), in row order.
 
     The passes follow ``plan_batches``, so equal arguments, threads and versions give equal bits.
+    ``pixels`` gives the images that the windows are, by their index; None where they are of text.
     Raises InputError where ``windows`` do not hold each row of a non-empty range exactly once.
     """
     _refuse_gaps(windows, row_start, row_stop)
     points = {site: find_point(loaded.module, site) for site in sites}
     columns = {site: split_columns(site)[1] for site in sites}
     arrays: dict[str, NDArray[np.float32]] = {}
-    for batch in _batches(loaded, windows, token_budget):
+    for batch in _batches(loaded, windows, token_budget, pixels):
         rows = np.concatenate([np.arange(w.start, w.stop) for w in batch.windows]) - row_start
 
         def keep(
@@ -49,7 +54,7 @@ def capture(
             arrays[site][rows] = values
 
         with torch.inference_mode(), told_of_memory(batch.what):
-            forward(loaded.module, batch.inputs, points, keep)
+            batch.check(forward(loaded.module, batch.inputs, points, keep))
     return arrays
 
 
@@ -59,12 +64,13 @@ def pool(
     sites: Sequence[str],
     *,
     token_budget: int,
+    pixels: Pixels | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Each pooled site's vector of each document, shape (documents, width), in order.
 
-    ``documents`` holds the windows of each one, all rows wanted. From the last hidden state:
-    ``mean`` (summed in float64) and ``max`` over the non-special rows of all windows, ``last``
-    the last of those rows, ``cls`` the first row of the first window.
+    ``documents`` holds the windows of each one, all rows wanted; ``pixels`` as in ``capture``. From
+    the last hidden state: ``mean`` (summed in float64) and ``max`` over the non-special rows of all
+    windows, ``last`` the last of those rows, ``cls`` the first row of the first window.
     """
     wanted = {site: split_columns(site) for site in sites}
     unknown = [site for site, (place, _) in wanted.items() if place not in POOLED]
@@ -92,9 +98,10 @@ def pool(
         "pooled.last": np.full((len(documents), width), np.nan, np.float32),
     }
     last_content = {int(owner[i]): i for i, w in enumerate(windows) if not w.is_special.all()}
-    for batch in _batches(loaded, windows, token_budget):
+    for batch in _batches(loaded, windows, token_budget, pixels):
         with torch.inference_mode(), told_of_memory(batch.what):
             hidden = forward(loaded.module, batch.inputs, {}, lambda _site, _value: None)
+        batch.check(hidden)
         values = np.split(batch.gather(hidden), np.cumsum([len(w.kept) for w in batch.windows]))
         for index, rows in zip(batch.indices, values, strict=False):
             document = int(owner[index])
@@ -123,8 +130,20 @@ class _Batch:
 
     @property
     def what(self) -> str:
-        windows, tokens = self.inputs["input_ids"].shape
+        windows, tokens = len(self.windows), self.longest
         return f"a pass of {windows * tokens:,} tokens ({windows} windows of {tokens})"
+
+    @property
+    def longest(self) -> int:
+        return len(self.windows[0].token_ids)
+
+    def check(self, hidden: Tensor) -> None:
+        """ModelError where the model made more or fewer tokens of an image than it has rows."""
+        if "pixel_values" in self.inputs and hidden.shape[1] != self.longest:
+            raise ModelError(
+                f"the model makes {hidden.shape[1]} tokens of an image of {self.longest} rows; "
+                "give one that docs/sites.md says sees images"
+            )
 
     def gather(self, value: Tensor, columns: tuple[int, ...] | None = None) -> NDArray[np.float32]:
         """The wanted rows of all windows, in their order, and columns, copied to the host."""
@@ -138,7 +157,9 @@ class _Batch:
         return array
 
 
-def _batches(loaded: LoadedModel, windows: Sequence[Window], token_budget: int) -> Iterator[_Batch]:
+def _batches(
+    loaded: LoadedModel, windows: Sequence[Window], token_budget: int, pixels: Pixels | None
+) -> Iterator[_Batch]:
     """The planned batches, padded on the right, where causal and masked models ignore it."""
     limit = loaded.facts.window_limit
     lengths = [len(window.token_ids) for window in windows]
@@ -147,9 +168,13 @@ def _batches(loaded: LoadedModel, windows: Sequence[Window], token_budget: int) 
             f"a window of {max(lengths)} tokens is longer than the {limit} positions of "
             f"{loaded.facts.name}; make a rowset with a shorter window"
         )
-    padding = loaded.tokenizer.pad_token_id or 0
     for indices in plan_batches(lengths, token_budget):
         batch = [windows[index] for index in indices]
+        if pixels is not None:
+            seen = torch.from_numpy(pixels(indices)).to(loaded.device, loaded.module.dtype)
+            yield _Batch(indices, batch, {"pixel_values": seen})
+            continue
+        padding = loaded.tokenizer.pad_token_id or 0
         longest = len(batch[0].token_ids)
         ids = np.full((len(batch), longest), padding, np.int64)
         mask = np.zeros((len(batch), longest), np.int64)

@@ -45,8 +45,7 @@ def probe(loaded: LoadedModel, length: int) -> int | None:
         torch.cuda.synchronize(loaded.device)
         torch.cuda.reset_peak_memory_stats(loaded.device)
         before = torch.cuda.memory_allocated(loaded.device)
-        ids = torch.zeros(windows, length, dtype=torch.long, device=loaded.device)
-        inputs = text_inputs(loaded.module, ids, torch.ones_like(ids))
+        inputs = _inputs(loaded, windows, length)
         with torch.inference_mode():
             forward(loaded.module, inputs, {}, lambda _site, _value: None)
         torch.cuda.synchronize(loaded.device)
@@ -59,6 +58,15 @@ def probe(loaded: LoadedModel, length: int) -> int | None:
             return room_for(peak, length, torch.cuda.mem_get_info(loaded.device)[0])
     except RoomError:
         return length
+
+
+def _inputs(loaded: LoadedModel, windows: int, length: int) -> dict[str, torch.Tensor]:
+    if (patches := loaded.facts.patches) is not None:
+        size = windows, 3, patches.height, patches.width
+        module = loaded.module
+        return {"pixel_values": torch.zeros(size, dtype=module.dtype, device=loaded.device)}
+    ids = torch.zeros(windows, length, dtype=torch.long, device=loaded.device)
+    return text_inputs(loaded.module, ids, torch.ones_like(ids))
 
 
 def room_for(peak: Callable[[int], int], length: int, free: int) -> int:

@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
     AutoModel,
     PretrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 
 from actlake.flows.extraction import sites
+from actlake.flows.extraction.architectures import IMAGES
+from actlake.flows.extraction.images import PROCESSOR, Patches, patches_of, read_processor
 from actlake.flows.extraction.sources import (
     TOKENIZER,
     converted,
@@ -48,7 +50,8 @@ class ModelFacts:
 
     name: str
     fingerprint: str
-    """SHA-256 over the name and sha256 of config, weight and tokenizer files, and the revision."""
+    """SHA-256 over the name and sha256 of config, weight and tokenizer or processor files, and the
+    revision."""
     source: str
     """As given: hub id, path, or package:NAME/path."""
     path: Path
@@ -61,20 +64,23 @@ class ModelFacts:
     width: int
     """Of the residual stream."""
     vocabulary: int
-    """Rows of the embedding, at least the tokens of the tokenizer."""
+    """Rows of the embedding, at least the tokens of the tokenizer; of images, rows of one."""
     window_limit: int | None
     """Most tokens that a window may have; None where positions have no limit."""
     tokenizer: str
+    """What cuts documents into rows; of images the processor and the patches."""
     tokenizer_fingerprint: str
-    """SHA-256 over the tokenizer files."""
+    """SHA-256 over the tokenizer files; of images over the processor's and the patches."""
     trust_remote_code: bool
     random_weights: int | None = None
     """Seed of weights drawn anew; None for those of the checkpoint."""
+    patches: Patches | None = None
+    """How images are cut into rows; None for a model that reads text."""
 
     @property
     def default_window(self) -> int:
-        """The smaller of 1,024 and the model's limit."""
-        return min(1024, self.window_limit or 1024)
+        """The smaller of 1,024 and the model's limit; the rows of an image."""
+        return self.patches.tokens if self.patches else min(1024, self.window_limit or 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,8 @@ class LoadedModel:
 
     facts: ModelFacts
     module: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Any
+    """Of text, a tokenizer of transformers; of images, an image processor."""
     device: str
     compute_dtype: str
     """float32, bfloat16 or float16."""
@@ -103,9 +110,9 @@ def inspect_model(
 ) -> ModelFacts:
     """The facts of the model at ``source``, named ``name`` or the last part of the source.
 
-    Reads config and tokenizer, and hashes the weights without loading them. A hub model is
-    downloaded, and a GGUF file converted, on first use. ``random_weights`` is a seed: the model's
-    untrained twin, of the same architecture and tokenizer. Raises ModelError.
+    Reads config and tokenizer or image processor, and hashes the weights without loading them. A
+    hub model is downloaded, and a GGUF file converted, on first use. ``random_weights`` is a seed:
+    the model's untrained twin, of the same architecture and tokenizer. Raises ModelError.
     """
     place = locate(source, revision)
     if place.path.is_dir():
@@ -117,9 +124,14 @@ def inspect_model(
     else:
         raise ModelError(f"{source} is no model; give a directory or a .gguf file")
     config = read_config(path, source, trust_remote_code)
-    read_tokenizer(path, source, trust_remote_code)
-    text = config.get_text_config()
-    tokenizer_hashes = _hashes(files(path, TOKENIZER))
+    text, patches = config.get_text_config(), None
+    if config.model_type in IMAGES:
+        patches = patches_of(path, source, config)
+        tokenizer_hashes = _hashes(files(path, PROCESSOR))
+        cut_with = [*tokenizer_hashes, ("patches", repr(patches))]
+    else:
+        read_tokenizer(path, source, trust_remote_code)
+        cut_with = tokenizer_hashes = _hashes(files(path, TOKENIZER))
     parts = weight_hashes
     if place.path.is_dir():
         code = files(path, ["*.py"]) if trust_remote_code else []
@@ -141,17 +153,20 @@ def inspect_model(
         architecture=config.model_type,
         layers=text.num_hidden_layers,
         width=text.hidden_size,
-        vocabulary=text.vocab_size,
-        window_limit=_window_limit(text),
+        vocabulary=patches.tokens if patches else text.vocab_size,
+        window_limit=patches.tokens if patches else _window_limit(text),
         tokenizer=tokenizer,
-        tokenizer_fingerprint=_digest(tokenizer_hashes),
+        tokenizer_fingerprint=_digest(cut_with),
         trust_remote_code=trust_remote_code,
         random_weights=random_weights,
+        patches=patches,
     )
 
 
-def load_tokenizer(facts: ModelFacts) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, without the model."""
+def load_tokenizer(facts: ModelFacts) -> Any:
+    """The tokenizer or image processor of a model, without the model."""
+    if facts.patches is not None:
+        return read_processor(facts.path, facts.source)
     return read_tokenizer(facts.path, facts.source, facts.trust_remote_code)
 
 
@@ -207,9 +222,14 @@ def load_model(
 def _module(facts: ModelFacts, compute_dtype: str, attention: str | None) -> PreTrainedModel:
     """The base model with its weights, in memory."""
     module: PreTrainedModel
-    options = {"attn_implementation": attention, "trust_remote_code": facts.trust_remote_code}
+    options: dict[str, Any] = {
+        "attn_implementation": attention,
+        "trust_remote_code": facts.trust_remote_code,
+    }
     dtype = _DTYPES[compute_dtype]
     if facts.random_weights is None:
+        if facts.patches is not None:  # of a CLIP, only what sees
+            options["config"] = read_config(facts.path, facts.source, facts.trust_remote_code)
         module, info = AutoModel.from_pretrained(
             facts.path, dtype=dtype, output_loading_info=True, **options
         )

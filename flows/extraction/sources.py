@@ -114,7 +114,7 @@ def _from_hub(source: str, revision: str | None) -> Place:
         HfApi().repo_info(source, revision=revision or "main", timeout=HUB_SECONDS)
     except _HUB_ERRORS as error:
         failure = error
-    patterns = ["config.json", "*.py", *TOKENIZER]
+    patterns = ["config.json", "preprocessor_config.json", "*.py", *TOKENIZER]
     try:
         for weights in (_WEIGHTS, _TORCH_WEIGHTS):
             folder = Path(
@@ -141,7 +141,7 @@ def _from_hub(source: str, revision: str | None) -> Place:
 
 
 def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedConfig:
-    """The config in ``path``, of a decoder or an encoder."""
+    """The config in ``path``, of a decoder or an encoder, or of what sees in a CLIP."""
     if not (path / "config.json").is_file():
         raise ModelError(f"no config.json in {path} for the model {source}; give its directory")
     with quiet():
@@ -154,11 +154,8 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
                 f"the config of {source} cannot be read: {first_line(error)}; check "
                 f"{path / 'config.json'}"
             ) from error
-    if config.model_type in IMAGES:
-        raise ModelError(
-            f"{source} sees images ({config.model_type}), and corpora hold text; use "
-            "capture_patches in Python, see docs/sites.md"
-        )
+    if config.model_type == "clip":  # of its two halves, the one that sees
+        config = config.vision_config
     _refuse_huge(config.get_text_config(), path / "config.json", source)
     return config
 
@@ -166,6 +163,8 @@ def read_config(path: Path, source: str, trust_remote_code: bool) -> PretrainedC
 def _refuse_huge(config: PretrainedConfig, file: Path, source: str) -> None:
     """A model is built as its config says before any weight is looked at."""
     for name, most in _LARGEST.items():
+        if name == "vocab_size" and config.model_type in IMAGES:
+            continue
         value = getattr(config, name, None)
         if not isinstance(value, int) or not 0 < value <= most:
             raise ModelError(

@@ -142,7 +142,7 @@ def _drawn(lake: Lake, rowset: Rowset, most_rows: int, seed: int) -> Drawn:
     chosen[order[np.cumsum(taken) - taken < most_rows]] = True
     for document in np.flatnonzero(chosen & (rows_of > most_of_one)):
         last = int(first[document]) + most_of_one
-        whole[document] = rowset.column("char_start", last, last + 1)[0]
+        whole[document] = _chars(rowset, last, last + 1)[0][0]
     return Drawn(chosen, whole)
 
 
@@ -150,7 +150,7 @@ def _blocks(
     lake: Lake, a: Rowset, b: Rowset, mask: Mask, drawn: Drawn
 ) -> Iterator[tuple[Block, Coverage]]:
     """The documents that were drawn, aligned a block of neighbours at a time."""
-    lengths = _lengths(lake, a.corpus)
+    lengths = _lengths(lake, a)
     first_a, first_b = _first_rows(a, len(lengths)), _first_rows(b, len(lengths))
     edges = _edges(np.maximum(np.diff(first_a), np.diff(first_b)))
     for low, high in pairwise(edges):
@@ -170,14 +170,24 @@ def _blocks(
 
 def _spans(lake: Lake, rowset: Rowset, rows: slice, mask: Mask, drawn: Drawn) -> Spans:
     document = rowset.column("document", rows.start, rows.stop)
-    start = rowset.column("char_start", rows.start, rows.stop)
+    start, stop = _chars(rowset, rows.start, rows.stop)
     keep = drawn.chosen[document] & (start < drawn.chars[document])
     return Spans(
         document,
         start,
-        rowset.column("char_stop", rows.start, rows.stop),
+        stop,
         lake.mask_rows(mask, rowset, rows.start, rows.stop) & keep,
     )
+
+
+def _chars(rowset: Rowset, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Where each row begins and ends in its document; of an image a patch is as a character."""
+    if rowset.kind != "patch":
+        return rowset.column("char_start", start, stop), rowset.column("char_stop", start, stop)
+    token = rowset.column("token_id", start, stop)
+    content = (token >= 0) & ~rowset.column("is_special", start, stop)
+    first = np.where(content, token, 0)
+    return first, first + content
 
 
 def _edges(rows: NDArray[np.int64]) -> list[int]:
@@ -200,8 +210,12 @@ def _first_rows(rowset: Rowset, documents: int) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(counts)))
 
 
-def _lengths(lake: Lake, corpus: str) -> NDArray[np.int64]:
-    """Code points of each document."""
+def _lengths(lake: Lake, rowset: Rowset) -> NDArray[np.int64]:
+    """Code points of each document, or patches of each image."""
+    corpus = rowset.corpus
+    if rowset.kind == "patch":
+        patches = ~(rowset.parent or rowset).column("is_special", 0, rowset.window)
+        return np.full(_documents(lake, corpus), patches.sum())
     query = "SELECT length(text) AS chars FROM documents WHERE corpus = $corpus ORDER BY document"
     lengths: NDArray[np.int64] = lake.sql(query, corpus=corpus).arrow()["chars"].to_numpy()
     return lengths

@@ -3,6 +3,7 @@
 from actlake.flows.aligned import require_one_corpus
 from actlake.flows.compare_codes import compare_codes
 from actlake.flows.compare_tensors import compare_tensors
+from actlake.flows.image_corpora import refuse_other_patches
 from actlake.storage.codes import Codes
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.lake import Lake
@@ -51,6 +52,7 @@ def compare(
         raise InputError(f"the seed is {seed}; give 0 or more")
     one, other = _named(lake, a), _named(lake, b)
     require_one_corpus(one.rowset, other.rowset)
+    refuse_other_patches(lake, one.rowset, other.rowset)
     rule = lake.mask(mask)
     if isinstance(one, Codes) and isinstance(other, Codes):
         compare_codes(

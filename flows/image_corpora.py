@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
     from actlake.flows.extraction.images import Patches
     from actlake.flows.extraction.models import LoadedModel, ModelFacts
 
-__all__ = ["capture_images", "images_in", "refuse_other_kind"]
+__all__ = ["capture_images", "images_in", "refuse_other_kind", "refuse_other_patches"]
 
 
 def images_in(lake: Lake, corpus: str) -> Path | None:
@@ -39,6 +39,22 @@ def refuse_other_kind(corpus: str, facts: "ModelFacts", *, images: bool) -> None
         raise InputError(
             f"corpus {corpus} holds text and {facts.name} ({facts.architecture}) sees images; "
             "ingest a folder of images, or an array of them"
+        )
+
+
+def refuse_other_patches(lake: Lake, a: Rowset, b: Rowset) -> None:
+    """InputError where the rows of one are patches of images and those of the other are not the
+    same ones: patches are joined by their places.
+    """
+    query = "SELECT token_id, text FROM vocabulary WHERE tokenizer = $tokenizer ORDER BY token_id"
+    grids = [
+        lake.sql(query, tokenizer=one.tokenizer or "").rows() if one.kind == "patch" else None
+        for one in (a, b)
+    ]
+    if grids[0] != grids[1]:
+        raise InputError(
+            f"the rows of {a.name} and {b.name} are not the same patches of the images; compare "
+            "models that cut an image alike, or their pooled sites"
         )
 
 

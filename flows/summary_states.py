@@ -29,6 +29,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.keys import fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
+from actlake.storage.rowsets import Rowset
 
 __all__ = [
     "Block",
@@ -152,7 +153,7 @@ def _block(
         token_id=token[own],
         previous_token=before[own],
         next_token=after[own],
-        context=windows(token, document, position, own, start),
+        context=_contexts(rowset, token, document, position, own, start),
         source=None if source is None else source[document[own]],
     )
 
@@ -236,4 +237,18 @@ def contexts_of(codes: Codes, shard: int) -> NDArray[np.int64]:
     first, last = max(start - REACH, 0), min(stop + REACH, codes.rowset.rows)
     names = ("token_id", "document", "position")
     token, document, position = (codes.rowset.column(one, first, last) for one in names)
-    return windows(token, document, position, slice(start - first, stop - first), start)
+    own = slice(start - first, stop - first)
+    return _contexts(codes.rowset, token, document, position, own, start)
+
+
+def _contexts(
+    rowset: Rowset,
+    token: NDArray[np.int32],
+    document: NDArray[np.int64],
+    position: NDArray[np.int32],
+    own: slice,
+    start: int,
+) -> NDArray[np.int64]:
+    if rowset.kind == "patch":  # the same places of two images do not show the same
+        return np.arange(start, start + own.stop - own.start)
+    return windows(token, document, position, own, start)

@@ -66,7 +66,7 @@ COLUMNS = {
     "rowsets": """
         rowset VARCHAR name
         corpus VARCHAR name of the corpus
-        kind VARCHAR token or document
+        kind VARCHAR token, document, or patch: of images
         tokenizer VARCHAR? name of the tokenizer; NULL for documents
         windowing VARCHAR? document or packed; NULL for documents
         window BIGINT? tokens of the longest window

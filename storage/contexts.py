@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from actlake.storage.codes import Codes
 from actlake.storage.errors import InputError, NotFoundError
@@ -38,7 +39,8 @@ class Context:
     document: int
     source_id: str
     text: str
-    """Slice of the document, so characters that are split over tokens show whole."""
+    """Slice of the document, so characters that are split over tokens show whole; of an image the
+    names of its patches that are shown, with spaces between."""
     start: int
     """First code point of the row's own token in ``text``."""
     stop: int
@@ -104,7 +106,8 @@ def contexts_of_rows(
 
     Each reaches over ``before`` and ``after`` rows of the same document.
 
-    A row of a document rowset is its whole text.
+    A row of a document rowset is its whole text, and of an image those patches are shown on which
+    the feature fires.
     """
     if before < 0 or after < 0:
         raise InputError(
@@ -114,8 +117,11 @@ def contexts_of_rows(
         return []
     documents = codes.rowset.at("document", np.array([row for row, *_ in rows]))
     texts = _texts(reading, codes.rowset.corpus, sorted(set(documents.tolist())))
+    names = _vocabulary(reading, codes.rowset.tokenizer) if codes.rowset.kind == "patch" else None
     found = (
-        _context(codes, feature, row, value, int(document), *texts[int(document)], before, after)
+        _context(
+            codes, feature, row, value, int(document), *texts[int(document)], before, after, names
+        )
         for (row, value, _), document in zip(rows, documents, strict=True)
     )
     return [replace(one, n_alike=alike) for one, (*_, alike) in zip(found, rows, strict=True)]
@@ -131,25 +137,31 @@ def _context(
     text: str,
     before: int,
     after: int,
+    names: dict[int, str] | None,
 ) -> Context:
     first, last = max(0, row - before), min(len(codes), row + after + 1)
     here = codes.rowset.column("document", first, last) == document
     rows = np.arange(first, last)[here]
     low, high = int(rows[0]), int(rows[-1]) + 1
-    starts = codes.rowset.column("char_start", low, high)
-    stops = codes.rowset.column("char_stop", low, high)
+    block = codes[low:high]
+    fires = block.indices == feature
+    firing = block.row_of_value()[fires]
+    own = row - low
+    if names is None:
+        starts = codes.rowset.column("char_start", low, high)
+        stops = codes.rowset.column("char_stop", low, high)
+    else:
+        tokens = codes.rowset.column("token_id", low, high)
+        text, starts, stops = _named(names, tokens, np.union1d(firing, [own]))
     # Specials have empty spans at places that say nothing about the text around the row.
     shown = stops > starts
     left = int(starts[shown].min()) if shown.any() else 0
     right = int(stops[shown].max()) if shown.any() else 0
-    block = codes[low:high]
-    fires = block.indices == feature
     spans = [
         Span(int(starts[at]) - left, int(stops[at]) - left, float(strength))
-        for at, strength in zip(block.row_of_value()[fires], block.values[fires], strict=True)
+        for at, strength in zip(firing, block.values[fires], strict=True)
         if shown[at]
     ]
-    own = row - low
     start, stop = (int(starts[own]), int(stops[own])) if shown[own] else (left, left)
     return Context(
         row=row,
@@ -161,6 +173,26 @@ def _context(
         stop=stop - left,
         spans=tuple(_merged(spans)),
     )
+
+
+def _named(
+    names: dict[int, str], tokens: NDArray[np.int32], shown: NDArray[np.int64]
+) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
+    """The names of the rows ``shown`` with spaces between, and the span of each row in them."""
+    starts, stops = np.zeros((2, len(tokens)), np.int64)
+    text = ""
+    for at in shown:
+        starts[at] = len(text) + bool(text)
+        text += f"{' ' if text else ''}{names.get(int(tokens[at]), '')}"
+        stops[at] = len(text)
+    return text, starts, stops
+
+
+def _vocabulary(reading: Reading, tokenizer: str | None) -> dict[int, str]:
+    query = "SELECT token_id, text FROM vocabulary WHERE tokenizer = $tokenizer"
+    name = tokenizer or ""
+    reading.table("vocabulary", tokenizer=(name, name))
+    return dict(reading.connection().execute(query, {"tokenizer": name}).fetchall())
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:

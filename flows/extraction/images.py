@@ -43,7 +43,7 @@ class Patches:
 
     def vocabulary(self) -> list[str]:
         """What each token id is called: patches by line and column from 0, then what is added."""
-        places = [f"patch {i},{j}" for i in range(self.lines) for j in range(self.columns)]
+        places = [f"patch({i},{j})" for i in range(self.lines) for j in range(self.columns)]
         registers = [f"[REG{number}]" for number in range(1, self.before)]
         return [*places, *["[CLS]"][: self.before], *registers]
 

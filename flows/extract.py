@@ -56,6 +56,7 @@ def extract(
     torch_threads: int | None = None,
     random_weights: int | None = None,
     trust_remote_code: bool = False,
+    images: str | None = None,
     runner: Runner | None = None,
 ) -> list[str]:
     """Names of the tensors, one for each of ``sites`` in that order, complete when this returns.
@@ -78,6 +79,8 @@ def extract(
         does not fit the memory halves the budget for what is not committed yet.
     random_weights
         Seed of weights drawn anew instead of the checkpoint's: an untrained twin to compare with.
+    images
+        Of a corpus of images, the folder that they are below now, if not that of ``ingest``.
     """
     names: dict[str, str] = {}
     for request in requests(
@@ -96,6 +99,7 @@ def extract(
         device=device,
         random_weights=random_weights,
         trust_remote_code=trust_remote_code,
+        images=images,
     ):
         try:
             _run(lake, request, token_budget, torch_threads, runner or Threads())

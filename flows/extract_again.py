@@ -20,10 +20,15 @@ Attributes = Mapping[str, Any]
 class Extraction:
     """Computes shards of tensors again; the last model stays loaded for the next shard."""
 
-    def __init__(self, lake: Lake, sources: Mapping[str, str], device: str) -> None:
-        """``sources`` says, by name, where models are now, if not where they were."""
+    def __init__(
+        self, lake: Lake, sources: Mapping[str, str], images: Mapping[str, str], device: str
+    ) -> None:
+        """``sources`` says, by name, where models are now, if not where they were, and ``images``
+        where those of a corpus are.
+        """
         self._lake = lake
         self._sources = sources
+        self._images = images
         self._device = device
         self._loaded: tuple[str, LoadedModel] | None = None
 
@@ -51,6 +56,7 @@ class Extraction:
             shard,
             window=int(attributes.get("window", 0)),
             token_budget=budget,
+            images=self._images.get(tensor.rowset.corpus),
         )[tensor.site]
         stored = stored_rows(tensor.name, tensor.rowset, shard, rows, tensor.stored_dtype)
         return b"".join(chunk_pieces(stored[array], tensor.grid.shard_rows)[0])

@@ -46,6 +46,8 @@ class Request:
     """Tokens of a window, for pooled sites, which cut the documents themselves."""
     last_layer: int | None
     """The last block that has to run; None for the whole model."""
+    images: str | None
+    """Folder of the images, where it is not that of ``ingest``."""
 
     @property
     def longest(self) -> int:
@@ -70,6 +72,7 @@ def requests(
     device: str,
     random_weights: int | None,
     trust_remote_code: bool,
+    images: str | None = None,
 ) -> list[Request]:
     """One request for all token sites, and one for all pooled ones; parameters as of ``extract``.
 
@@ -88,7 +91,10 @@ def requests(
         trust_remote_code=trust_remote_code,
     )
     stored_dtype(dtype)
-    refuse_other_kind(corpus, facts, images=images_in(lake, corpus) is not None)
+    held = images_in(lake, corpus) is not None
+    refuse_other_kind(corpus, facts, images=held)
+    if images is not None and not held:
+        raise InputError(f"corpus {corpus} holds text and no images; leave out images")
     refuse_windows_of_images(facts, window, 0, "document")
     cut = facts.default_window if window is None else window
     shown_window = None if cut == facts.default_window else cut
@@ -140,6 +146,7 @@ def requests(
                 attention=attention,
                 window=cut,
                 last_layer=site_table.last_layer(group),
+                images=images,
             )
         )
     return found

@@ -163,6 +163,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--torch-threads", type=COUNT, help="Threads of torch; by default one a core.")
 @click.option("--random-weights", type=SEED, help="Seed of an untrained twin, to compare with.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
+@click.option("--images", help="Folder that the images are below now, if not that of ingest.")
 @click.option("--plan", is_flag=True, help="Print what would be written and stop.")
 @click.option(
     "--price", type=PRICE, default=0.02, show_default=True, help="Euros a GB and month, for --plan."

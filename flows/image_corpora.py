@@ -66,11 +66,13 @@ def capture_images(
     shard: int,
     *,
     token_budget: int,
+    images: str | None,
 ) -> dict[str, NDArray[Any]]:
     """Each site's rows of one shard, shape (rows, width), as ``capture_shard`` of text.
 
-    An image that was taken back is run as a black one, for the sake of its row numbers. CorpusError
-    for an image that is gone or another one than was ingested.
+    ``images`` is the folder that the images are below now, where it is not the one that they were
+    ingested from. An image that was taken back is run as a black one, for the sake of its row
+    numbers. CorpusError for an image that is gone or another one than was ingested.
     """
     from actlake.flows.extraction import capture, windows
     from actlake.flows.shard_capture import windows_of_shard
@@ -82,11 +84,11 @@ def capture_images(
     if rowset.kind == "document":
         documents = np.arange(start, stop)
         cut = [windows.windows_of_document(patches.rows(int(one))) for one in documents]
-        pixels = _Pixels(lake, loaded, patches, rowset.corpus, documents)
+        pixels = _Pixels(lake, loaded, patches, rowset.corpus, documents, images)
         return capture.pool(loaded, cut, sites, token_budget=token_budget, pixels=pixels)
     found = windows_of_shard(rowset, shard)
     documents = rowset.at("document", np.array([window.start for window in found]))
-    pixels = _Pixels(lake, loaded, patches, rowset.corpus, documents)
+    pixels = _Pixels(lake, loaded, patches, rowset.corpus, documents, images)
     rows = {"row_start": start, "row_stop": stop, "token_budget": token_budget}
     return capture.capture(loaded, sites, found, **rows, pixels=pixels)
 
@@ -101,8 +103,9 @@ class _Pixels:
         patches: "Patches",
         corpus: str,
         documents: NDArray[np.integer[Any]],
+        images: str | None,
     ) -> None:
-        root = images_in(lake, corpus)
+        root = images_in(lake, corpus) if images is None else Path(images).expanduser()
         if root is None:
             raise InputError(f"corpus {corpus} holds no images; ingest a folder of images")
         query = f"""

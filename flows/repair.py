@@ -59,6 +59,7 @@ def repair(
     *,
     dry_run: bool = False,
     models: Sequence[str] = (),
+    images: Sequence[str] = (),
     device: str = "auto",
     runner: Runner | None = None,
 ) -> list[Repaired]:
@@ -72,14 +73,17 @@ def repair(
         Only say what would be tried.
     models
         ``NAME=SOURCE`` for models that are not where they were when their tensors were made.
+    images
+        ``CORPUS=FOLDER`` for images that are not below the folder that they were ingested from.
     device
         To extract on; the bits of another device than the first may differ, and are then refused.
     """
-    sources = _sources(models)
+    sources = _named(models, "model", "NAME=SOURCE")
+    folders = _named(images, "corpus", "CORPUS=FOLDER")
     reading = lake if lake.reading.mode != "never" else Lake.open(lake.root)
     damaged, others = _damaged(lake)
     told = [Repaired(one.path, one.owner, None, None, False, remedy([one])) for one in others]
-    extraction = Extraction(reading, sources, device)
+    extraction = Extraction(reading, sources, folders, device)
 
     def step(file: CommittedFile) -> Repaired:
         rows, made = (file.row_start, file.row_stop), ""
@@ -113,13 +117,14 @@ def repair(
     return [*done, *told]
 
 
-def _sources(models: Sequence[str]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in models]
+def _named(given: Sequence[str], kind: str, form: str) -> dict[str, str]:
+    """What is said of each name."""
+    pairs = [one.partition("=") for one in given]
     for name, sign, source in pairs:
         if not (name and sign and source):
-            raise InputError(f"{name + sign + source!r} says no model; give it as NAME=SOURCE")
+            raise InputError(f"{name + sign + source!r} says no {kind}; give it as {form}")
     if twice := repeated([name for name, _, _ in pairs]):
-        raise InputError(f"the model {twice} is given twice; give it once")
+        raise InputError(f"the {kind} {twice} is given twice; give it once")
     return {name: source for name, _, source in pairs}
 
 

@@ -20,8 +20,21 @@ __all__ = ["repair"]
     metavar="NAME=SOURCE",
     help="Where a model is now, if not where it was (repeatable).",
 )
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="CORPUS=FOLDER",
+    help="Where the images of a corpus are now, if not where they were (repeatable).",
+)
 @click.option("--device", default="auto", show_default=True, help="Device to extract on again.")
-def repair(path: Path, runner: str, dry_run: bool, models: tuple[str, ...], device: str) -> None:
+def repair(
+    path: Path,
+    runner: str,
+    dry_run: bool,
+    models: tuple[str, ...],
+    images: tuple[str, ...],
+    device: str,
+) -> None:
     """Put back, byte for byte, what verify finds damaged.
 
     Shards are extracted or encoded again, exactly those that are damaged; other files are made of
@@ -40,7 +53,7 @@ def repair(path: Path, runner: str, dry_run: bool, models: tuple[str, ...], devi
             raise
         click.echo(f"{FOUNDATIONS[0]} (lake): put back, copied from a backup")
         lake = open_lake(path)
-    options = {"dry_run": dry_run, "models": models, "device": device}
+    options = {"dry_run": dry_run, "models": models, "images": images, "device": device}
     found = execute(runner, "repair", lake, options)
     for one in found:
         click.echo(str(one))

@@ -47,6 +47,7 @@ def extract_shard(
             shard,
             window=request.window,
             token_budget=token_budget,
+            images=request.images,
         )
     receipts = (
         publish_shard(
@@ -73,14 +74,16 @@ def capture_shard(
     *,
     window: int,
     token_budget: int,
+    images: str | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Each site's rows of one shard, shape (rows, width), computed from its row range alone.
 
     A document that was taken back is run as if it were other text, for the sake of its row numbers.
-    ``window`` is for rows that are documents, which are cut here.
+    ``window`` is for rows that are documents, which are cut here, ``images`` as of ``extract``.
     """
     if loaded.facts.patches is not None:
-        return capture_images(lake, loaded, rowset, sites, shard, token_budget=token_budget)
+        rest = {"token_budget": token_budget, "images": images}
+        return capture_images(lake, loaded, rowset, sites, shard, **rest)
     start, stop = rowset.grid.span(shard)
     if rowset.kind == "document":
         texts = _texts(lake, rowset.corpus, start, stop)

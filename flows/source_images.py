@@ -122,7 +122,8 @@ def _pixels(data: bytes, path: Path) -> NDArray[np.uint8]:
             raise CorpusError(
                 f"{path} has {width:,} × {height:,} pixels, more than {most:,}; shrink it first"
             )
-        if (frames := getattr(opened, "n_frames", 1)) > 1:
+        # A camera's MPO is its photo, and behind it the same in other light or at another size.
+        if opened.format != "MPO" and (frames := getattr(opened, "n_frames", 1)) > 1:
             raise CorpusError(f"{path} has {frames} frames; save those you want as single images")
         if _WIDE.fullmatch(opened.mode):
             raise CorpusError(

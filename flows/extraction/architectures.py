@@ -135,11 +135,12 @@ ARCHITECTURES: Mapping[str, tuple[Stack, ...]] = {
     ),
     "vit": (Stack("layers", _VIT, attention="attention"),),
     "dinov2": (Stack("encoder.layer", _DINOV2, attention="attention"),),
+    "dinov2_with_registers": (Stack("encoder.layer", _DINOV2, attention="attention"),),
     "clip_vision_model": (Stack("encoder.layers", _CLIP),),
 }
 """By model_type of the config, with the settings that most checkpoints of it have."""
 
-IMAGES = frozenset({"vit", "dinov2", "clip_vision_model"})
+IMAGES = frozenset({"vit", "dinov2", "dinov2_with_registers", "clip_vision_model"})
 """Architectures whose rows are patches, not tokens."""
 
 
@@ -163,6 +164,6 @@ def _changes(config: PretrainedConfig) -> dict[str, str]:
             return {"resid_mid": ""}  # both branches start from the same residual
         case "opt" if not config.do_layer_norm_before:
             return {"resid_mid": "self_attn_layer_norm:output"}
-        case "dinov2" if config.use_swiglu_ffn:
+        case "dinov2" | "dinov2_with_registers" if config.use_swiglu_ffn:
             return {"mlp_act": "mlp.down_proj:input"}
     return {}

@@ -52,7 +52,7 @@ _SOURCE: Rows = (
     ("twice.arrow", "twice"),
     ("png.arrow", "cannot be read as arrow"),
     ("png.feather", "cannot be read as arrow"),
-    ("picture.png", "is not known by its suffix"),
+    ("picture.png", "picture.png cannot be read as an image"),
     *(
         row
         for kind in PACKED
@@ -95,7 +95,7 @@ _METADATA: Rows = (
     ("cut.parquet", "cannot be read as parquet"),
     ("png.feather", "cannot be read as arrow"),
     ("cut.csv.bz2", "Truncated compressed stream; check the file"),
-    ("picture.png", "is not known by its suffix"),
+    ("picture.png", "is an image; metadata is a table such as .csv"),
 )
 _GGUF: Rows = (
     ("none.gguf", "no model at"),

@@ -27,7 +27,7 @@ def test_read__text_files_are_documents_named_by_their_path(tmp_path: Path) -> N
     write_text(tmp_path / "a" / "z.md", "Markdown")
     write_text(tmp_path / ".hidden.txt", "no")
     write_text(tmp_path / ".git" / "x.txt", "no")
-    write_text(tmp_path / "picture.png", b"\xff\xfe")
+    write_text(tmp_path / "other.bin", b"\xff\xfe")
     found = list(read(Source(path=str(tmp_path))))
     assert [(one.source_id, one.text) for one in found] == [
         ("a/c.d", "Deeper é"),

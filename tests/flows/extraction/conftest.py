@@ -19,6 +19,7 @@ from transformers import (
     BloomConfig,
     CLIPVisionConfig,
     Dinov2Config,
+    Dinov2WithRegistersConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
@@ -157,6 +158,8 @@ def config(architecture: str) -> PretrainedConfig:
             return ViTConfig(**images, intermediate_size=24)
         case "dinov2" | "dinov2_swiglu":
             return Dinov2Config(**images, mlp_ratio=2, use_swiglu_ffn=architecture != "dinov2")
+        case "dinov2_with_registers":
+            return Dinov2WithRegistersConfig(**images, mlp_ratio=2, num_register_tokens=2)
         case "clip_vision_model":
             return CLIPVisionConfig(**images, intermediate_size=24)
         case "bert":
@@ -172,7 +175,7 @@ def random_model(architecture: str) -> PreTrainedModel:
     model: PreTrainedModel = AutoModel.from_config(config(architecture))
     with torch.no_grad():  # norms that are all ones would hide a norm that is left out
         for name, weight in model.named_parameters():
-            if weight.ndim == 1 or "norm" in name.lower():
+            if weight.ndim == 1 or "norm" in name.lower() or "register" in name:
                 weight.add_(torch.randn_like(weight) * 0.3)
             else:
                 weight.mul_(8)

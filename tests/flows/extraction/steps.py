@@ -33,6 +33,7 @@ def steps(block: Any, rows: Block, config: Any) -> dict[str, Rows]:
         "t5": t5,
         "vit": vit,
         "dinov2": vit,
+        "dinov2_with_registers": vit,
         "clip_vision_model": vit,
     }
     right = of.get(config.model_type, llama)(block, rows, config)
@@ -153,7 +154,7 @@ def t5(block: Any, rows: Block, _config: Any) -> dict[str, Rows]:
 
 
 def vit(block: Any, rows: Block, config: Any) -> dict[str, Rows]:
-    dinov2, clip = (config.model_type == name for name in ("dinov2", "clip_vision_model"))
+    dinov2, clip = (config.model_type.startswith(name) for name in ("dinov2", "clip"))
     attention = block.self_attn.out_proj if clip else block.attention.o_proj
     norm = block.norm2 if dinov2 else block.layer_norm2 if clip else block.layernorm_after
     if dinov2 and config.use_swiglu_ffn:

@@ -119,7 +119,7 @@ def test_architectures_that_cannot_be_extracted__are_refused(folder: Path) -> No
     with pytest.raises(ModelError, match=r"the config of .* cannot be read"):
         inspect_model(str(folder))
     edit_config(folder, model_type="vit")
-    with pytest.raises(ModelError, match=r"sees images .* use capture_patches in Python"):
+    with pytest.raises(ModelError, match=r"no image processor in .*; add its preprocessor_config"):
         inspect_model(str(folder))
 
 

@@ -15,7 +15,8 @@ from tests.flows.extraction.steps import Rows, apply, steps
 
 LAYERS = 3
 TOKENS = 1 + 4
-"""The class token, and patches of 4 pixels of an image of 8."""
+"""The class token, and patches of 4 pixels of an image of 8; registers come between."""
+VISION = ["vit", "dinov2", "dinov2_swiglu", "dinov2_with_registers", "clip_vision_model"]
 PIXELS = np.random.default_rng(0).normal(size=(5, 3, 8, 8)).astype(np.float32)
 
 
@@ -25,13 +26,14 @@ def worst(found: Rows, right: Rows) -> float:
     return float((gap / np.linalg.norm(right.astype(np.float64), axis=-1)).max())
 
 
-@pytest.mark.parametrize("architecture", ["vit", "dinov2", "dinov2_swiglu", "clip_vision_model"])
+@pytest.mark.parametrize("architecture", VISION)
 def test_every_site__is_the_models_own(architecture: str) -> None:
     model: Any = random_model(architecture)
     sites = [site for site in canonical_sites(model) if not is_pooled(site)]
     rows = capture_patches(model, sites, PIXELS, images_at_once=2)
     assert len(rows) == 1 + LAYERS * 8
-    assert {array.shape[:2] for array in rows.values()} == {(5, TOKENS)}
+    tokens = TOKENS + getattr(model.config, "num_register_tokens", 0)
+    assert {array.shape[:2] for array in rows.values()} == {(5, tokens)}
 
     with torch.no_grad():
         output = model(torch.from_numpy(PIXELS), output_hidden_states=True)

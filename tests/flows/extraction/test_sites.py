@@ -135,8 +135,7 @@ def test_document__shows_the_sites_of_every_architecture(tiny_model: ModelMaker)
             if images
             else skeleton(inspect_model(str(tiny_model(architecture))))
         )
-        # Vectors of documents are of text.
-        aliases = [site for site in canonical_sites(model) if not (images and is_pooled(site))]
+        aliases = canonical_sites(model)
         assert [site.alias for site in resolve_sites(model, aliases)] == aliases
         for place in places:
             second = "`decoder.`" if place.prefix else ""

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actlake.flows import export as exporting
+from actlake.flows.cards import cards_of
 from actlake.flows.extract import extract
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.repair import repair
 from actlake.flows.sources import Source
+from actlake.flows.summaries import summaries
 from actlake.flows.withdraw import withdraw
 from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.lake import Lake
@@ -196,7 +197,7 @@ source = {{ path = "pets" }}
 [[models]]
 name = "tiny-vit"
 source = "{model}"
-sites = ["resid_post.1", "pooled.mean"]
+sites = ["resid_post.0", "resid_post.1", "pooled.mean"]
 [[dictionaries]]
 method = "topk"
 tensor = "tiny-vit:resid_post.1"
@@ -213,9 +214,7 @@ def test_command_line__from_a_folder_to_a_report(
     vit: Path,
     tiny: Callable[[str], Path],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exporting, "_draw", lambda *_: {})  # pictures are most of the time
     root, file = tmp_path / "lake", tmp_path / "images.toml"
     pictures = write_images(tmp_path / "pets", draw(40))
     line = refused(cli(root, "ingest", pictures, "--corpus", "p", "--model", tiny("llama")))
@@ -225,7 +224,7 @@ def test_command_line__from_a_folder_to_a_report(
     assert not root.exists()
 
     ok(cli(root, "ingest", pictures, "--corpus", "p", "--model", vit, "--documents"))
-    sites = ("--site", "resid_post.1", "--site", "pooled.mean")
+    sites = ("--site", "resid_post.0", "--site", "resid_post.1", "--site", "pooled.mean")
     plan = ok(cli(root, "extract", vit, "--corpus", "p", *sites, "--plan"))
     assert "about 1 forward passes of at most 2,048 tokens over p@documents" in plan
     ok(cli(root, "extract", vit, "--corpus", "p", *sites))
@@ -244,12 +243,18 @@ def test_command_line__from_a_folder_to_a_report(
     [context] = lake.contexts("d@p", int(str(feature)), mask="no_special", limit=1)
     assert context.text[context.start : context.stop].startswith("patch(")
     assert [context.text[one.start : one.stop] for one in context.spans] == context.text.split()
-    lake.close()
-    ok(cli(root, "export", tmp_path / "out"))
-    page = (tmp_path / "out" / "features.html").read_text()
-    assert ".png" in page
-    assert "patch(" in page
+    [card] = cards_of(lake, summaries(lake, "d@p")[0], [int(str(feature))], "patch")
+    shown = card["contexts"][0]
+    assert shown["source"] == context.source_id
+    assert [one.text for one in shown["pieces"] if one.value] == context.text.split()
+    assert shown["labels"] == [{"name": "folder", "value": context.source_id[0]}]
     ok(cli(root, "verify"))
-    tensor = "tiny-vit:resid_post.1@p"
+    first, tensor = "tiny-vit:resid_post.0@p", "tiny-vit:resid_post.1@p"
+    ok(cli(root, "compare", first, tensor, "--permutations", 9))
+    [similar] = lake.sql(
+        "SELECT value, n, text_aligned FROM similarities WHERE method = 'cka'"
+    ).rows()
+    assert similar[0] > 0.5
+    assert similar[1:] == (40 * 4, 1.0)
     line = refused(cli(root, "compare", tensor, "tiny-vit:pooled.mean@p"))
     assert "are not the same patches of the images; compare models that cut" in line

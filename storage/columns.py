@@ -32,27 +32,27 @@ COLUMNS = {
     """,
     "models": """
         model VARCHAR name
-        fingerprint VARCHAR sha256 over config, weight and tokenizer files
+        fingerprint VARCHAR sha256 over config, weight and tokenizer or image processor files
         source VARCHAR hub id, path or package as the user gave it
         path VARCHAR directory that was loaded
         architecture VARCHAR model type of its configuration, such as llama
         layers BIGINT transformer blocks
         width BIGINT width of the residual stream
-        vocabulary BIGINT rows of the token embedding
+        vocabulary BIGINT rows of the token embedding; of a model that sees images, rows of one
         run VARCHAR run that wrote this row
     """,
     "corpora": """
         corpus VARCHAR name
         fingerprint VARCHAR hash over all documents and labels in order
         documents BIGINT number of documents
-        source VARCHAR where the documents came from, as the user gave it
+        source VARCHAR where the documents came from, as the user gave it; images:FOLDER of images
         run VARCHAR run that wrote this row
     """,
     "documents": """
         corpus VARCHAR name of the corpus
         document BIGINT index in the corpus, from 0
         source_id VARCHAR id in the source
-        text VARCHAR the whole text
+        text VARCHAR the whole text; of an image its path below the source
     """,
     "labels": """
         corpus VARCHAR name of the corpus
@@ -67,7 +67,7 @@ COLUMNS = {
         rowset VARCHAR name
         corpus VARCHAR name of the corpus
         kind VARCHAR token, document, or patch: of images
-        tokenizer VARCHAR? name of the tokenizer; NULL for documents
+        tokenizer VARCHAR? name of the tokenizer, or of what makes patches; NULL for documents
         windowing VARCHAR? document or packed; NULL for documents
         window BIGINT? tokens of the longest window
         overlap BIGINT? tokens carried from the previous window
@@ -89,13 +89,13 @@ COLUMNS = {
         window_position INTEGER index in the sequence that the model saw
         token_id INTEGER? vocabulary index; NULL in a document rowset
         char_start INTEGER first code point of the token in the document's text
-        char_stop INTEGER code point after the token; equal to char_start for specials
-        is_special BOOLEAN added by the tokenizer, not part of the text
+        char_stop INTEGER code point after the token; equal to char_start for specials and patches
+        is_special BOOLEAN added by the tokenizer or the model, not part of the text or image
     """,
     "vocabulary": """
         tokenizer VARCHAR name of the tokenizer
         token_id INTEGER vocabulary index
-        text VARCHAR the token as text
+        text VARCHAR the token as text; a patch is patch(line,column)
     """,
     "tensors": """
         tensor VARCHAR name

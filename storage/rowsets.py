@@ -24,7 +24,7 @@ class Rowset:
     name: str
     corpus: str
     kind: str
-    """token or document."""
+    """token, document or patch."""
     tokenizer: str | None
     windowing: str | None
     window: int | None

@@ -55,6 +55,7 @@ MAY_IMPORT = {
 # Inside functions and for types alone: what results are handed to, and a reader of lakes need
 # not have.
 MAY_IMPORT_LATE = {
+    "flows/source_images.py": {"PIL"},
     "storage/adapters.py": {"dask", "torch"},
     "storage/bucket.py": {"obstore"},
     "storage/postgres_database.py": {"psycopg"},

@@ -1,6 +1,7 @@
 """What a model makes of an image before its first block: pixels of one size, and their patches."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoImageProcessor, PretrainedConfig
 
-from actlake.flows.extraction.sources import first_line, quiet
+from actlake.flows.extraction.sources import files, first_line, quiet
 from actlake.flows.extraction.tokens import DocumentRows
 from actlake.storage.errors import ModelError
 
 __all__ = ["PROCESSOR", "VERSION", "Patches", "patches_of", "pixels_of", "read_processor"]
 
-PROCESSOR = ("preprocessor_config.json",)
+PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 VERSION = "patches 1"
 _LARGEST = 1 << 14
-"""Pixels to a side of what a model sees."""
+"""Pixels to a side of what a model sees, and numbers in what its processor is told."""
 _TRIALS = ((31, 47), (64, 32))
 """Sizes of images, of which a processor must make pixels of one size."""
 
@@ -69,14 +70,14 @@ def read_processor(path: Path, source: str) -> Any:
 
     ModelError where there is none, or it cannot be read; it runs no code of the model.
     """
-    if not (path / PROCESSOR[0]).is_file():
+    if not files(path, PROCESSOR):
         raise ModelError(
             f"no image processor in {path} for the model {source}; add its {PROCESSOR[0]}"
         )
     with quiet():
         try:
             # The other backend makes other pixels, so it must not depend on what is installed.
-            return AutoImageProcessor.from_pretrained(path, backend="pil")
+            return AutoImageProcessor.from_pretrained(path, backend="pil", trust_remote_code=False)
         except Exception as error:  # a file is anybody's, and libraries raise what they like
             raise ModelError(
                 f"the image processor of {source} cannot be read: {first_line(error)}; check "
@@ -92,7 +93,8 @@ def patches_of(path: Path, source: str, config: PretrainedConfig) -> Patches:
     """
     file = path / "config.json"
     sides, patch = (_pair(config, name, file) for name in ("image_size", "patch_size"))
-    _refuse_huge(path / PROCESSOR[0])
+    for one in files(path, PROCESSOR):
+        _refuse_huge(one)
     processor = read_processor(path, source)
     made = [pixels_of(processor, np.zeros((*size, 3), np.uint8), source) for size in _TRIALS]
     shapes = {one.shape for one in made}
@@ -156,8 +158,19 @@ def _refuse_huge(file: Path) -> None:
         said = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return  # which reading it says
-    for name in ("size", "crop_size"):
-        value = said.get(name) if isinstance(said, dict) else None
-        for side in value.values() if isinstance(value, dict) else (value,):
-            if isinstance(side, int) and side > _LARGEST:
-                raise ModelError(f"{name} is {side} and not 1 to {_LARGEST:,}; check {file}")
+    for value in _numbers(said):
+        if value > _LARGEST:
+            raise ModelError(
+                f"{file} says {value}, and images may have {_LARGEST:,} pixels to a side; mend it"
+            )
+
+
+def _numbers(said: object) -> Iterator[int]:
+    match said:
+        case dict():
+            said = [*said.values()]
+        case int():
+            yield said
+    if isinstance(said, list):
+        for one in said:
+            yield from _numbers(one)

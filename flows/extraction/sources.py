@@ -114,7 +114,7 @@ def _from_hub(source: str, revision: str | None) -> Place:
         HfApi().repo_info(source, revision=revision or "main", timeout=HUB_SECONDS)
     except _HUB_ERRORS as error:
         failure = error
-    patterns = ["config.json", "preprocessor_config.json", "*.py", *TOKENIZER]
+    patterns = ["config.json", "*processor_config.json", "*.py", *TOKENIZER]
     try:
         for weights in (_WEIGHTS, _TORCH_WEIGHTS):
             folder = Path(

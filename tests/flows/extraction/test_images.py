@@ -123,7 +123,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "no such processor": (PROCESSOR, {"image_processor_type": "None"}, "cannot be read"),
     "several sizes": (PROCESSOR, UNCUT, "makes pixels of several sizes; set a crop_size"),
     "another size": (PROCESSOR, {"size": {"height": 8, "width": 12}}, "8 × 12 pixels and the"),
-    "huge": (PROCESSOR, {"size": {"height": 10**6, "width": 8}}, "size is 1000000 and not 1 to"),
+    "huge": (PROCESSOR, {"size": {"height": 10**6, "width": 8}}, "config.json says 1000000, and"),
     "odd": (PROCESSOR, {"size": "x"}, "image processor"),
     "huge config": ("config.json", {"image_size": 10**6}, "image_size is 1000000 and not 1 to"),
     "no patch": ("config.json", {"patch_size": 0}, "patch_size is 0 and not 1 to"),

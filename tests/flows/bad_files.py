@@ -24,6 +24,8 @@ name = "new"
 path = "good.jsonl"
 """
 PNG = b"\x89PNG\r\n\x1a\n"
+IMAGES = ("bmp", "gif", "jpeg", "jpg", "tif", "tiff", "webp")
+"""Suffixes of images, beside png."""
 LONG = b"text\n" + b"".join(b"w%d\n" % (n * n) for n in range(1000))
 PACKED: Mapping[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
@@ -97,6 +99,8 @@ CONTENT: dict[str, bytes | str] = {
     "png.arrow": PNG,
     "png.feather": PNG,
     "picture.png": PNG,
+    **{f"cut.{suffix}": PNG[:4] for suffix in IMAGES},
+    "cut.npy": b"\x93NUMPY",
     **{f"cut.csv.{kind}": pack(LONG)[:-20] for kind, pack in PACKED.items()},
     **{f"plain.tsv.{kind}": LONG for kind in PACKED},
     **{f"other.csv.{kind}": PACKED["bz2" if kind == "gz" else "gz"](LONG) for kind in PACKED},

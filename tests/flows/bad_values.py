@@ -121,6 +121,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "revision": (("main", "is taken"),),
         "rowset": (("nothing", "no rowset 'nothing'"), ("c@documents", "c@documents")),
         "rows": (("nothing", "--rows nothing"), ("../x", "is no name for a mask")),
+        "images": (("/nowhere", "holds text and no images; leave out images"),),
         "dtype": (("int3", "int3"), ("", "float16")),
         "compute_dtype": (("float8", "no compute dtype 'float8'"), ("", "no compute dtype ''")),
         "attention": (("telepathy", "telepathy"),),
@@ -192,6 +193,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
     },
     "repair": {
         "models": (("nothing", "nothing"), ("=x", "=x")),
+        "images": (("c", "says no corpus; give it as CORPUS=FOLDER"),),
     },
     "show": {"codes": _CODES, "mask": (("nothing", "nothing"), ("", "mask"))},
     "sql": {

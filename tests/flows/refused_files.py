@@ -6,7 +6,7 @@ is in each. In a line ``{file}`` is its path.
 
 from collections.abc import Mapping, Sequence
 
-from tests.flows.bad_files import PACKED
+from tests.flows.bad_files import IMAGES, PACKED
 from tests.flows.bad_values import Rows
 
 _SOURCE: Rows = (
@@ -53,6 +53,8 @@ _SOURCE: Rows = (
     ("png.arrow", "cannot be read as arrow"),
     ("png.feather", "cannot be read as arrow"),
     ("picture.png", "picture.png cannot be read as an image"),
+    *((f"cut.{suffix}", "cannot be read as an image: not one of its formats") for suffix in IMAGES),
+    ("cut.npy", "cannot be read as an array"),
     *(
         row
         for kind in PACKED

@@ -6,6 +6,7 @@ a label the hash of what was there, so that whoever reads it again sees the same
 
 import hashlib
 import io
+import logging
 import re
 import warnings
 from collections.abc import Iterator
@@ -152,6 +153,7 @@ def _pillow() -> tuple[Any, Any]:
         raise CorpusError(
             "images are read with Pillow, which is not installed; install actlake[images]"
         ) from error
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints beside our line
     return Image, ImageOps
 
 
@@ -159,8 +161,10 @@ def _array(path: Path) -> NDArray[np.uint8]:
     """The array as it lies in its file, mapped."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:  # the first line of what NumPy says
-        reason = (str(error).splitlines() or ["it is empty"])[0].rstrip(". ")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # its header is Python, of which NumPy lets any fault through
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(". ")
         raise CorpusError(
             f"{path} cannot be read as an array: {reason}; save it with numpy.save"
         ) from error

@@ -20,6 +20,7 @@ PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 VERSION = "patches 1"
 _LARGEST = 1 << 14
 """Pixels to a side of what a model sees, and numbers in what its processor is told."""
+_REGISTERS = 1 << 10
 _TRIALS = ((31, 47), (64, 32))
 """Sizes of images, of which a processor must make pixels of one size."""
 
@@ -93,6 +94,15 @@ def patches_of(path: Path, source: str, config: PretrainedConfig) -> Patches:
     """
     file = path / "config.json"
     sides, patch = (_pair(config, name, file) for name in ("image_size", "patch_size"))
+    if (channels := config.num_channels) != 3:
+        raise ModelError(
+            f"the model {source} takes {channels!r} channels, and images have 3; give another one"
+        )
+    registers = getattr(config, "num_register_tokens", 0) if "registers" in config.model_type else 0
+    if not isinstance(registers, int) or not 0 <= registers <= _REGISTERS:
+        raise ModelError(
+            f"num_register_tokens is {registers!r} and not 0 to {_REGISTERS:,}; check {file}"
+        )
     for one in files(path, PROCESSOR):
         _refuse_huge(one)
     processor = read_processor(path, source)
@@ -115,8 +125,7 @@ def patches_of(path: Path, source: str, config: PretrainedConfig) -> Patches:
         raise ModelError(
             f"{height} × {width} pixels hold no patch of {patch[0]} × {patch[1]}; check {file}"
         )
-    before = 1 + getattr(config, "num_register_tokens", 0)
-    return Patches(lines, columns, before, height, width)
+    return Patches(lines, columns, 1 + registers, height, width)
 
 
 def pixels_of(processor: Any, image: NDArray[np.uint8], source: str) -> NDArray[np.float32]:

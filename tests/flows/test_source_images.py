@@ -139,6 +139,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "post.eps.png": (lambda path: path.write_bytes(b"%!PS-Adobe"), "not one of its formats"),
     "text.npy": (lambda path: path.write_text("text"), "cannot be read as an array"),
     "empty.npy": (lambda path: path.write_bytes(b""), "cannot be read as an array"),
+    "python.npy": (
+        lambda path: path.write_bytes(b"\x93NUMPY\x01\x00\x10\x00" + b"{'descr': ('|u1'"),
+        "cannot be read as an array",
+    ),
     "half.npy": (lambda path: half(path), "cannot be read as an array"),
     "objects.npy": (
         lambda path: np.save(path, np.array([{}, {}]), allow_pickle=True),

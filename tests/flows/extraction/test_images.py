@@ -126,6 +126,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
     "huge": (PROCESSOR, {"size": {"height": 10**6, "width": 8}}, "config.json says 1000000, and"),
     "odd": (PROCESSOR, {"size": "x"}, "image processor"),
     "huge config": ("config.json", {"image_size": 10**6}, "image_size is 1000000 and not 1 to"),
+    "grey": ("config.json", {"num_channels": 1}, "takes 1 channels, and images have 3; give"),
     "no patch": ("config.json", {"patch_size": 0}, "patch_size is 0 and not 1 to"),
     "one patch": ("config.json", {"patch_size": 64}, "hold no patch of 64 × 64"),
 }

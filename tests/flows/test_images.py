@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from transformers import AutoImageProcessor, AutoModel
 
 from actlake.flows.cards import cards_of
 from actlake.flows.extract import extract
+from actlake.flows.extraction.patches import capture_patches
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.repair import repair
 from actlake.flows.sources import Source
@@ -20,6 +22,7 @@ from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
 from tests.flows.image_files import draw, image_lake, save_vision_model, write_images
+from tests.flows.references import worst
 from tests.flows.tiny import payloads
 from tests.shared import made_once
 
@@ -71,7 +74,11 @@ def test_array_and_folder__give_the_same_rows(done: Path, vit: Path, tmp_path: P
     lake = image_lake(tmp_path / "other", tmp_path / "pets.npy", vit)
     of_files = Lake.open(done)
     [rows] = captured(lake, vit, SITES[:1])
-    assert np.isfinite(rows).all()
+    processor = AutoImageProcessor.from_pretrained(vit, backend="pil")
+    pixels = processor(images=[*draw(IMAGES)], return_tensors="np")["pixel_values"]
+    model = AutoModel.from_pretrained(vit).eval()
+    right = capture_patches(model, SITES[:1], pixels, images_at_once=3)[SITES[0]]
+    assert worst(rows, right.reshape(rows.shape)) <= 1e-5
     assert np.array_equal(of_files.tensor(f"tiny-vit:{SITES[0]}@p")[:], rows)
     rowset = of_files.rowset("p@tiny-vit")
     assert (rowset.kind, rowset.window, rowset.rows) == ("patch", 5, 5 * IMAGES)

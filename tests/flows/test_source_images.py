@@ -203,6 +203,9 @@ def test_an_image_that_is_gone_or_changed__is_refused(tmp_path: Path) -> None:
     assert read_image(folder, found[0].text, str(found[0].labels["image_sha256"])).any()
     with pytest.raises(CorpusError, match=r"some\.npy\[1\] in .* is another one"):
         read_image(folder, found[1].text, str(found[1].labels["image_sha256"]))
+    np.save(folder / "some.npy", draw(2, seed=1))
+    with pytest.raises(CorpusError, match=r"some\.npy\[0\] in .* is another one"):
+        read_image(folder, found[0].text, str(found[0].labels["image_sha256"]))
     (folder / "some.npy").unlink()
     with pytest.raises(CorpusError, match=r"some\.npy\[0\] is not in .* any more"):
         read_image(folder, found[0].text, str(found[0].labels["image_sha256"]))

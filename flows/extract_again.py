@@ -21,14 +21,18 @@ class Extraction:
     """Computes shards of tensors again; the last model stays loaded for the next shard."""
 
     def __init__(
-        self, lake: Lake, sources: Mapping[str, str], images: Mapping[str, str], device: str
+        self,
+        lake: Lake,
+        sources: Mapping[str, str],
+        device: str,
+        images: Mapping[str, str] | None = None,
     ) -> None:
         """``sources`` says, by name, where models are now, if not where they were, and ``images``
         where those of a corpus are.
         """
         self._lake = lake
         self._sources = sources
-        self._images = images
+        self._images = images or {}
         self._device = device
         self._loaded: tuple[str, LoadedModel] | None = None
 

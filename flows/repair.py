@@ -83,7 +83,7 @@ def repair(
     reading = lake if lake.reading.mode != "never" else Lake.open(lake.root)
     damaged, others = _damaged(lake)
     told = [Repaired(one.path, one.owner, None, None, False, remedy([one])) for one in others]
-    extraction = Extraction(reading, sources, folders, device)
+    extraction = Extraction(reading, sources, device, folders)
 
     def step(file: CommittedFile) -> Repaired:
         rows, made = (file.row_start, file.row_stop), ""

@@ -55,10 +55,11 @@ def _blocks(
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Of each document after the first ``done``, which have ``before`` rows."""
     documents = _documents(lake, plan.corpus)
-    if (patches := facts.patches) is not None:
-        rows = (patches.rows(document) for document in range(done, documents))
-    else:
-        rows = _tokens(lake, plan, tokenizer, done, before)
+    rows = (
+        _tokens(lake, plan, tokenizer, done, before)
+        if facts.patches is None
+        else map(facts.patches.rows, range(done, documents))
+    )
     label = f"tokenize {plan.name}"
     if done:
         say(f"{label}: goes on after {done:,} documents")

@@ -82,8 +82,9 @@ def capture_shard(
     ``window`` is for rows that are documents, which are cut here, ``images`` as of ``extract``.
     """
     if loaded.facts.patches is not None:
-        rest = {"token_budget": token_budget, "images": images}
-        return capture_images(lake, loaded, rowset, sites, shard, **rest)
+        return capture_images(
+            lake, loaded, rowset, sites, shard, token_budget=token_budget, images=images
+        )
     start, stop = rowset.grid.span(shard)
     if rowset.kind == "document":
         texts = _texts(lake, rowset.corpus, start, stop)

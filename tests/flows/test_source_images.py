@@ -175,9 +175,10 @@ def test_bad_images__are_refused_by_name_in_one_line(name: str, tmp_path: Path) 
 
 def test_what_goes_with_text_alone__is_refused(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets", draw(1))
-    for options in ({"unit": "line"}, {"min_words": 2}):
+    path = str(folder)
+    for source in (Source(path=path, unit="line"), Source(path=path, min_words=2)):
         with pytest.raises(InputError, match="holds images, which have no paragraphs, lines"):
-            list(read(Source(path=str(folder), **options)))  # type: ignore[arg-type]
+            list(read(source))
     (folder / "note.txt").write_text("text")
     with pytest.raises(CorpusError, match="holds files of the formats image, text; set format"):
         documents(folder)

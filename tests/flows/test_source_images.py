@@ -230,3 +230,33 @@ def test_place__of_a_relative_source_is_whole(
     write_images(tmp_path / "pets", draw(1))
     monkeypatch.chdir(tmp_path)
     assert place_of(Source(path="pets")) == f"images:{tmp_path / 'pets'}"
+
+
+def damaged(data: bytes, rng: np.random.Generator) -> bytes:
+    """``data`` with some bytes changed, gone or added, mostly in its first hundred."""
+    found = bytearray(data)
+    for _ in range(rng.integers(1, 5)):
+        at = int(rng.integers(min(len(found), 128 if rng.random() < 0.7 else 1 << 30) or 1))
+        size = int(rng.integers(1, 9))
+        extra = rng.choice([b"\xff" * 4, bytes(4), rng.bytes(size)])
+        found[at : at + int(rng.choice([0, 4, size]))] = bytes(extra)
+    return bytes(found)
+
+
+def test_damaged_images__are_documents_or_refused_in_one_line(tmp_path: Path) -> None:
+    rng, noise = np.random.default_rng(0), draw(2)
+    for suffix in ("bmp", "gif", "jpg", "png", "tiff", "webp", "npy"):
+        path = tmp_path / f"one.{suffix}"
+        if suffix == "npy":
+            np.save(path, noise)
+        else:
+            Image.fromarray(noise[0]).save(path)
+        data, said = path.read_bytes(), list[str]()
+        for _ in range(60):
+            path.write_bytes(damaged(data, rng))
+            try:
+                assert documents(path)
+            except CorpusError as error:
+                said.append(str(error))
+        assert len(said) > 10
+        assert all(path.name in one and "\n" not in one for one in said)

@@ -19,7 +19,7 @@ from actlake.storage.codes_writer import (
     seal_codes,
 )
 from actlake.storage.csr import Csr
-from actlake.storage.errors import IncompleteError, InputError, PrecisionError
+from actlake.storage.errors import BusyError, IncompleteError, InputError, PrecisionError
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
 from actlake.storage.names import is_made
@@ -116,9 +116,11 @@ def _publish_shard(
 
 
 @lru_cache(maxsize=2)
-def _encoder(lake: Lake, dictionary: str, _fingerprint: str) -> Dictionary:
+def _encoder(lake: Lake, dictionary: str, fingerprint: str) -> Dictionary:
     """Read once a process: the weights of a dictionary are more than a shard of its codes."""
     file = lake.dictionary(dictionary)
+    if file.fingerprint != fingerprint:  # in a worker, which looks for itself
+        raise BusyError(f"dictionary {dictionary} is another one by now; run the encoding again")
     return Dictionary(file.method, file.config, file.arrays)
 
 

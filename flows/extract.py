@@ -82,6 +82,10 @@ def extract(
     images
         Of a corpus of images, the folder that they are below now, if not that of ``ingest``.
     """
+    if runner is not None and runner.elsewhere and ":" in device:
+        raise InputError(
+            f"the device {device} is one for all workers; give its kind alone, as each has its own"
+        )
     names: dict[str, str] = {}
     for request in requests(
         lake,

@@ -24,11 +24,12 @@ def load_model_of(request: Request, threads: int, *, check: bool = False) -> "Lo
 
     models.set_threads(threads)
     if (key := _key(request)) not in _loaded:
+        facts = request.facts
         if check:
-            _loaded.clear()
-            _refuse_other(request.facts)
+            forget_models()
+            facts = _same(facts)
         _loaded[key] = models.load_model(
-            request.facts,
+            facts,
             device=request.device,
             compute_dtype=request.compute_dtype,
             attention=request.attention,
@@ -39,7 +40,21 @@ def load_model_of(request: Request, threads: int, *, check: bool = False) -> "Lo
 
 def forget_model(request: Request) -> None:
     """Give the memory of the model of a request back."""
-    _loaded.pop(_key(request), None)
+    if _loaded.pop(_key(request), None) is not None:
+        _release()
+
+
+def forget_models() -> None:
+    """The same of every model."""
+    if _loaded:
+        _loaded.clear()
+        _release()
+
+
+def _release() -> None:
+    from actlake.flows.extraction.devices import release
+
+    release()
 
 
 def _key(request: Request) -> tuple[object, ...]:
@@ -47,7 +62,8 @@ def _key(request: Request) -> tuple[object, ...]:
     return *model, request.attention, request.last_layer
 
 
-def _refuse_other(facts: "ModelFacts") -> None:
+def _same(facts: "ModelFacts") -> "ModelFacts":
+    """The same model as this machine has it, whose cache may be elsewhere."""
     from actlake.flows.extraction import models
 
     found = models.inspect_model(
@@ -62,3 +78,4 @@ def _refuse_other(facts: "ModelFacts") -> None:
             f"{facts.source} is another model for this worker than where the run was started; "
             "give all of them the same files"
         )
+    return found

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Lock
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from actlake.flows.interrupt import INTERRUPTED
 from actlake.storage.threads import default_threads
 
 __all__ = ["TURN", "Inline", "Runner", "Threads", "Waited", "in_order", "settled"]
@@ -49,7 +50,10 @@ class Threads(Runner):
             def submit(item: T) -> Future[R]:
                 return pool.submit(step, item)
 
-            yield from in_order(submit, items, ahead=1, settle=settled)
+            try:
+                yield from in_order(submit, items, ahead=1, settle=settled, stop=INTERRUPTED.set)
+            finally:
+                INTERRUPTED.clear()
 
 
 class Inline(Runner):
@@ -73,11 +77,12 @@ def in_order(
     *,
     ahead: int,
     settle: Callable[[Iterable[Any]], object],
+    stop: Callable[[], object] = lambda: None,
 ) -> Generator[R]:
     """What each item comes to, in order, while ``ahead`` others after it are under way.
 
     ``settle`` is told the futures that nobody will take, since one before them failed: when it
-    returns, nothing may still write.
+    returns, nothing may still write. ``stop``, before it, that Ctrl-C was pressed.
     """
     waiting: deque[Waited[R]] = deque()
     try:
@@ -91,6 +96,9 @@ def in_order(
             result = waiting[0].result()
             waiting.popleft()
             yield result
+    except KeyboardInterrupt:
+        stop()
+        raise
     finally:
         settle(waiting)
 

@@ -126,7 +126,8 @@ def _pixels(data: bytes, path: Path) -> NDArray[np.uint8]:
         # A camera's MPO is its photo, and behind it the same in other light or at another size.
         if opened.format != "MPO" and (frames := getattr(opened, "n_frames", 1)) > 1:
             raise CorpusError(f"{path} has {frames} frames; save those you want as single images")
-        if _WIDE.fullmatch(opened.mode):
+        # Of colours Pillow keeps the upper byte without a word.
+        if _WIDE.fullmatch(opened.mode) or ";16" in str(opened.tile):
             raise CorpusError(
                 f"{path} has values of more than 8 bits (mode {opened.mode}); convert it to 8 bits"
             )

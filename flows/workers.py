@@ -1,32 +1,28 @@
-"""Steps in other processes: on this machine, or wherever a Dask scheduler has workers.
+"""Steps by other processes of this machine, and who else may do them.
 
-A step goes to a worker by pickle, so it is a function of a module with what it needs; its lake and
-run are opened anew there (``storage.elsewhere``). It publishes files and returns receipts, which
-the flow commits in order: as many shards as there are workers, and one, may be computed again
-after a kill.
+Whoever does a step publishes files and returns receipts, which the flow commits in order: as many
+shards as there are workers, and one, may be computed again after a kill.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from multiprocessing import get_context, parent_process
-from socket import create_connection
+from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
+from actlake.flows.packed import packed, unpacked
 from actlake.flows.runners import Runner, in_order, settled
-from actlake.storage.errors import InputError, LakeError, UnreachableError
+from actlake.storage.errors import InputError, LakeError
 from actlake.storage.threads import default_threads
 
 if TYPE_CHECKING:
     from multiprocessing.queues import SimpleQueue
 
-__all__ = ["OTHERS", "SHARED", "DaskWorkers", "Processes", "runner_of"]
+__all__ = ["OTHERS", "SHARED", "Processes", "runner_of"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,9 +31,8 @@ SHARED = ("extract", "encode", "summarize")
 OTHERS = ("workers", "scheduler")
 """What may be given to them beside their own parameters: as of ``runner_of``."""
 MOST = 1024
-CONNECT_SECONDS = 5
 
-_step: Callable[[Any], Any]
+_step: bytes
 """What this process, which is a worker, does to items."""
 
 
@@ -49,9 +44,9 @@ def runner_of(workers: int | None, scheduler: str | None) -> Runner | None:
             raise InputError(
                 "a Dask scheduler has its own workers; give --workers or --scheduler, not both"
             )
-        found = DaskWorkers(scheduler)
-        _client(scheduler).close()  # before anything is written
-        return found
+        from actlake.flows.dask_workers import DaskWorkers
+
+        return DaskWorkers(scheduler)
     return None if workers is None else Processes(workers)
 
 
@@ -78,18 +73,24 @@ class Processes(Runner):
         places: SimpleQueue[int] = context.SimpleQueue()
         for place in range(count):
             places.put(place)
-        begin = (step, places, self.threads, _gpus())
+        begin = (packed(step), places, self.threads, _gpus())
         pool = ProcessPoolExecutor(count, context, _begin, begin)
 
         def submit(item: T) -> Future[R]:
             return pool.submit(_do, item)
 
+        def stop() -> None:
+            for process in active_children():
+                if process.pid in {*pool._processes}:
+                    process.kill()
+
         try:
-            yield from in_order(submit, items, ahead=count, settle=settled)
+            yield from in_order(submit, items, ahead=count, settle=settled, stop=stop)
         except BrokenProcessPool as error:
             raise LakeError(
                 f"a worker process of {name} has ended without a word, as one does that the system "
-                "kills for its memory; run this again to go on, with fewer workers"
+                "kills for its memory, or whose script does not ask for __main__; run this again "
+                "to go on, with fewer workers"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
@@ -107,9 +108,7 @@ def _gpus() -> list[str]:
     return gpus()
 
 
-def _begin(
-    step: Callable[[Any], Any], places: "SimpleQueue[int]", threads: int, gpus: Sequence[str]
-) -> None:
+def _begin(step: bytes, places: "SimpleQueue[int]", threads: int, gpus: Sequence[str]) -> None:
     """Make this process a worker."""
     global _step
     _step = step
@@ -132,86 +131,5 @@ def _end_with_parent() -> None:
 
 
 def _do(item: Any) -> Any:
-    return _step(item)
-
-
-class DaskWorkers(Runner):
-    """The workers of the Dask scheduler at ``address``, such as ``tcp://node1:8786``.
-
-    Each has actlake installed, and reaches the lake's folder, or has a copy of its ``lake.toml``,
-    at the path that it has here, and models too.
-    """
-
-    elsewhere = True
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-
-    @property
-    def threads(self) -> int:
-        return 1  # which is what Dask gives a worker, unless it is told otherwise
-
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
-        """What ``step`` returns for each item, in order, as soon as it is there."""
-        if not items:
-            return
-        client = _client(self.address)
-        try:
-            count = len(client.scheduler_info(n_workers=-1)["workers"])
-            if not count:
-                raise UnreachableError(
-                    f"the Dask scheduler at {self.address} has no workers; start some with "
-                    f"`dask worker {self.address}`"
-                )
-
-            def submit(item: T) -> Any:
-                return client.submit(step, item, pure=False)
-
-            yield from in_order(submit, items, ahead=count, settle=_waited)
-        except _lost() as error:
-            raise LakeError(
-                f"workers of {self.address} were lost at {name}, each after the other, or the "
-                "scheduler was; see their logs, and run this again to go on"
-            ) from error
-        finally:
-            client.close()
-
-
-def _client(address: str) -> Any:
-    try:
-        from distributed import Client
-    except ImportError:
-        raise InputError("dask is not installed; pip install 'actlake[dask]'") from None
-    try:
-        _knock(address)
-        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call] # theirs
-    except (OSError, OverflowError, ValueError) as error:
-        raise UnreachableError(
-            f"no Dask scheduler answers at {address[:200] or 'no address'}; give an address such "
-            "as tcp://node1:8786"
-        ) from error
-
-
-def _knock(address: str) -> None:
-    """OSError or ValueError where nobody is: a client would go on trying in a thread."""
-    place = urlsplit(address)
-    if place.scheme in ("tcp", "tls"):
-        create_connection((place.hostname, place.port or 0), CONNECT_SECONDS).close()
-    elif place.scheme != "inproc":
-        raise ValueError(f"no scheduler has an address such as {address!r}")
-
-
-def _waited(waiting: Iterable[Any]) -> None:
-    """What a Dask worker has begun cannot be stopped."""
-    for future in waiting:
-        with suppress(Exception):  # which was told of the first one already
-            future.result()
-
-
-def _lost() -> tuple[type[BaseException], ...]:
-    """What Dask raises once nobody is left to do a step."""
-    from distributed import CancelledError
-    from distributed.comm.core import CommClosedError
-    from distributed.scheduler import KilledWorker
-
-    return CancelledError, CommClosedError, KilledWorker
+    # Unpacked here and not as the process starts, so that what goes wrong is told.
+    return unpacked(_step)(item)

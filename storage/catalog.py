@@ -158,9 +158,14 @@ class Catalog:
         for attempt in range(ATTEMPTS):
             try:
                 with self.locked():
-                    return work()
+                    try:
+                        return work()
+                    except (duckdb.Error, UnicodeDecodeError, UnreachableError):
+                        # A failed commit leaves the connection unusable. Closed under the lock,
+                        # as another thread of this process may be next to use it.
+                        self.close()
+                        raise
             except (duckdb.Error, UnicodeDecodeError, UnreachableError) as error:
-                self.close()  # a failed commit leaves the connection unusable
                 last = error if isinstance(error, UnreachableError) else self._meaning(error)
                 again = any(text in str(error) for text in self._database.transient)
                 if last is not error and not again and self._landed(attempted) is None:

@@ -4,7 +4,6 @@ A worker publishes what it computes; whoever started the run keeps its claims al
 """
 
 from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["joined", "opened"]
 
 
-@lru_cache(maxsize=8)
 def opened(root: Path, lake: str, snapshot: int | None, mode: "Mode") -> "Lake":
-    """The lake at ``root``, one for all that this process is sent of it.
+    """The lake at ``root``, opened anew.
 
     InputError if the one that is there on this machine has not the id ``lake``.
     """
@@ -37,7 +35,6 @@ def opened(root: Path, lake: str, snapshot: int | None, mode: "Mode") -> "Lake":
     return one if snapshot is None else one.at(snapshot)
 
 
-@lru_cache(maxsize=8)
 def joined(
     root: Path, run: str, key: str, flow: str, claim: "Claim", held: tuple["Claim", ...]
 ) -> "Run":

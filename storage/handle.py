@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from actlake.storage.duck import one_line
-from actlake.storage.errors import CorruptError, LakeError
+from actlake.storage.errors import CorruptError, LakeError, RoomError
 from actlake.storage.http_faults import http_fault
 
 __all__ = ["Connection", "Handle", "Meaning", "first_row", "unreadable"]
@@ -26,6 +26,8 @@ Meaning = Callable[[str], LakeError | None]
 def unreadable(error: Exception, meaning: Meaning = lambda _: None) -> LakeError:
     """What it means that one of our own queries failed with ``error``."""
     said = one_line(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return RoomError(f"a query has no room ({said}); ask for less at once, or close others")
     return (
         http_fault(said)
         or meaning(said)

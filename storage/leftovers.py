@@ -66,10 +66,10 @@ def _folder_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
 def _shard_orphans(tables: Tables, horizon: datetime) -> Iterator[Path]:
     """Published shards that no commit took in; what is complete has none."""
     query = """
-        SELECT path FROM tensors WHERE state = 'planned'
-        UNION ALL SELECT path FROM codes WHERE state = 'planned' ORDER BY path
+        SELECT 'tensors', id FROM tensors WHERE state = 'planned'
+        UNION ALL SELECT 'codes', id FROM codes WHERE state = 'planned' ORDER BY ALL
     """
-    folders = [tables.store.root / str(path) for (path,) in tables.rows(query)]
+    folders = [tables.store.root / str(kind) / str(id_) for kind, id_ in tables.rows(query)]
     committed = committed_shards(tables, [one.name for one in folders]) if folders else {}
     for folder in folders:
         # Where a tensor has one array they are in its folder, else in one of each array's name.

@@ -84,8 +84,8 @@ def rows_where(
 def _asked(reading: Reading, mask: Mask, rowset: Rowset, start: int) -> NDArray[np.uint8]:
     """A bit for each of the ``ASKED_ROWS`` rows from ``start`` on, asked for once."""
     key = rowset.id, mask.predicate, start
-    if key in reading.masked:
-        return reading.masked[key]
+    if (known := reading.masked.get(key)) is not None:  # once: another thread may clear it
+        return known
     stop = min(start + ASKED_ROWS, rowset.rows)
     kept = np.zeros(stop - start, bool)
     # SQL by definition, and maybe from a lake that somebody else made.

@@ -146,8 +146,9 @@ class Reading:
     ) -> NDArray[Any]:
         """As ``map_chunk``, which is asked once for each file."""
         file = _file(path)
-        if path in self._mapped and self._mapped[path][0] == file:
-            return self._mapped[path][1]
+        known = self._mapped.get(path)  # once: another thread may clear it
+        if known is not None and known[0] == file:
+            return known[1]
         rows = map_chunk(path, shape, dtype, file_bytes, what)
         if len(self._mapped) >= MOST_MAPPED:
             self._mapped.clear()

@@ -20,7 +20,13 @@ from actlake.storage.errors import BusyError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.generations import swap
 from actlake.storage.lake import Lake
-from actlake.storage.retention import forget_snapshots, live_runs, remove_named, remove_unnamed
+from actlake.storage.retention import (
+    end_dead_runs,
+    forget_snapshots,
+    live_runs,
+    remove_named,
+    remove_unnamed,
+)
 from actlake.storage.run import Run
 from actlake.storage.shards import receipts_table
 from actlake.storage.table_files import swap_files
@@ -93,6 +99,7 @@ def finish_withdrawals(run: Run) -> list[str]:
         run.claims.unpin(why)
     drop_backups(run.root, run.claims, through=max(last for _, last in ranges))
     remove_named(run, folders)
+    end_dead_runs(run)  # one that was only asleep would commit shards that go here
     remove_unnamed(run, grace=timedelta(0))
     for corpus in corpora:
         _remove_checkpoints(run, corpus)

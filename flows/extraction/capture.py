@@ -14,6 +14,7 @@ from actlake.flows.extraction.memory import told_of_memory
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
 from actlake.flows.extraction.windows import Window
+from actlake.flows.interrupt import refuse_interrupted
 from actlake.storage.errors import InputError, ModelError
 from actlake.storage.site_columns import cut_columns, split_columns
 
@@ -42,6 +43,7 @@ def capture(
     columns = {site: split_columns(site)[1] for site in sites}
     arrays: dict[str, NDArray[np.float32]] = {}
     for batch in _batches(loaded, windows, token_budget, pixels):
+        refuse_interrupted()
         rows = np.concatenate([np.arange(w.start, w.stop) for w in batch.windows]) - row_start
 
         def keep(
@@ -99,6 +101,7 @@ def pool(
     }
     last_content = {int(owner[i]): i for i, w in enumerate(windows) if not w.is_special.all()}
     for batch in _batches(loaded, windows, token_budget, pixels):
+        refuse_interrupted()
         with torch.inference_mode(), told_of_memory(batch.what):
             hidden = forward(loaded.module, batch.inputs, {}, lambda _site, _value: None)
         batch.check(hidden)

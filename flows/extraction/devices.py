@@ -1,10 +1,19 @@
-"""Which accelerators there are, without the models that run on them."""
+"""Which accelerators there are, and their memory, without the models that run on them."""
+
+import gc
 
 import torch
 
-__all__ = ["gpus"]
+__all__ = ["gpus", "release"]
 
 
 def gpus() -> list[str]:
     """The CUDA devices that this process sees, by their numbers."""
     return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def release() -> None:
+    """Give back what torch keeps of the memory of models that are gone: others may need it."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # theirs
+        torch.cuda.empty_cache()

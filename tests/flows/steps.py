@@ -36,3 +36,25 @@ def seen_by_two(folder: Path, number: int) -> str | None:
 def sleeps(folder: Path, _number: int) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(600)
+
+
+class OnlyElsewhere:
+    """What cannot be unpickled in the process that made it."""
+
+    def __init__(self, process: int) -> None:
+        if process == os.getpid():
+            raise InputError("unpickled at home; send it to a worker")
+        self.process = process
+
+    def __reduce__(self) -> tuple[type["OnlyElsewhere"], tuple[int]]:
+        return OnlyElsewhere, (self.process,)
+
+
+def made_here() -> OnlyElsewhere:
+    one = object.__new__(OnlyElsewhere)
+    one.process = os.getpid()
+    return one
+
+
+def is_elsewhere(one: OnlyElsewhere, _number: int) -> bool:
+    return one.process != os.getpid()

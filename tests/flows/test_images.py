@@ -1,7 +1,7 @@
 """Corpora of images through a lake: everything that is done to text is done to them."""
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from actlake.flows.extract import extract
 from actlake.flows.extraction.patches import capture_patches
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.repair import repair
+from actlake.flows.runners import Runner
 from actlake.flows.sources import Source
 from actlake.flows.summaries import summaries
 from actlake.flows.withdraw import withdraw
@@ -92,13 +93,13 @@ class Ended(BaseException):
     """What ends a run halfway, here."""
 
 
-class Ends:
+class Ends(Runner):
     """A runner that is ended after some steps."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
         for done, item in enumerate(items):
             if done == self.steps:
                 raise Ended

@@ -103,9 +103,9 @@ def test_pixels__are_rgb_whatever_the_file_holds(tmp_path: Path) -> None:
     assert np.array_equal(seen["grey.png"][..., 0], seen["grey.png"][..., 2])
 
 
-def png(width: int, height: int) -> bytes:
+def png(width: int, height: int, depth: int = 8) -> bytes:
     """The first bytes of an image of that size, without its pixels."""
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
     data = zlib.compress(b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -135,6 +135,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "wide.png": (
         lambda path: Image.fromarray(np.ones((4, 4), np.uint16)).save(path),
         r"more than 8 bits \(mode I;16\); convert",
+    ),
+    "deep.png": (
+        lambda path: path.write_bytes(png(4, 4, depth=16)),
+        r"more than 8 bits \(mode RGB",
     ),
     "post.eps.png": (lambda path: path.write_bytes(b"%!PS-Adobe"), "not one of its formats"),
     "text.npy": (lambda path: path.write_text("text"), "cannot be read as an array"),

@@ -15,18 +15,20 @@ from typing import Any
 import pytest
 from distributed import LocalCluster
 
-from actlake.flows.encode import encode
+from actlake.flows.dask_workers import DaskWorkers
+from actlake.flows.encode import _encoder, encode
 from actlake.flows.extract import extract
 from actlake.flows.extract_request import requests
+from actlake.flows.interrupt import INTERRUPTED, refuse_interrupted
 from actlake.flows.loaded_model import forget_model, load_model_of
 from actlake.flows.runners import Runner, in_order
 from actlake.flows.summarize import summarize
-from actlake.flows.workers import DaskWorkers, Processes, runner_of
+from actlake.flows.workers import Processes, runner_of
 from actlake.storage.elsewhere import opened
-from actlake.storage.errors import InputError, LakeError, ModelError, UnreachableError
+from actlake.storage.errors import BusyError, InputError, LakeError, ModelError, UnreachableError
 from actlake.storage.lake import Lake
 from tests.flows.contents import table_rows
-from tests.flows.steps import dies_at_3, fails_at_3, seen_by_two, squared
+from tests.flows.steps import dies_at_3, fails_at_3, is_elsewhere, made_here, seen_by_two, squared
 from tests.flows.tiny import payloads
 
 pytestmark = [
@@ -46,9 +48,9 @@ def dask() -> Iterator[DaskWorkers]:
 
 
 @contextmanager
-def cluster(workers: int) -> Iterator[str]:
-    """A scheduler with workers in this process, each of two threads; its address."""
-    options = {"threads_per_worker": 2, "processes": False, "dashboard_address": ":0"}
+def cluster(workers: int, *, processes: bool = False) -> Iterator[str]:
+    """A scheduler in this process with workers here or beside it, of two threads; its address."""
+    options = {"threads_per_worker": 2, "processes": processes, "dashboard_address": ":0"}
     with LocalCluster(n_workers=workers, **options) as found:  # type: ignore[no-untyped-call] # theirs
         yield found.scheduler_address
 
@@ -116,6 +118,19 @@ def test_step_that_fails__tells_why(dask: DaskWorkers) -> None:
             next(steps)
 
 
+def test_step__is_unpickled_by_workers_alone() -> None:
+    """And not by the scheduler, which has no lake."""
+    step = partial(is_elsewhere, made_here())
+    assert all(Processes(1).map("be", step, range(2)))
+    with cluster(workers=1, processes=True) as address:
+        assert all(DaskWorkers(address).map("be", step, range(3)))
+
+
+def test_error_at_the_first_sight_of_a_step__is_told(dask: DaskWorkers) -> None:
+    with pytest.raises(InputError, match="unpickled at home"):
+        [*dask.map("be", partial(is_elsewhere, made_here()), range(2))]
+
+
 def test_gpus__are_dealt_to_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
     assert {*Processes(2).map("see", partial(seen_by_two, tmp_path), range(2))} == {"3", "5"}
@@ -150,6 +165,53 @@ def wait_for(there: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it never came")
+
+
+def test_ctrl_c__stops_what_computes() -> None:
+    class Pressed:
+        def __init__(self, _number: int) -> None: ...
+
+        def result(self) -> int:
+            raise KeyboardInterrupt
+
+    told: list[str] = []
+    steps = in_order(
+        Pressed,
+        range(9),
+        ahead=2,
+        settle=lambda waiting: told.append(f"{len([*waiting])} settled"),
+        stop=lambda: told.append("stopped"),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    assert told == ["stopped", "3 settled"]
+    refuse_interrupted()
+    INTERRUPTED.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            refuse_interrupted()
+    finally:
+        INTERRUPTED.clear()
+
+
+def test_worker__refuses_another_dictionary(dictionary_lake: Path) -> None:
+    lake = Lake.open(dictionary_lake)
+    found = lake.dictionary("d")
+    assert _encoder(lake, "d", found.fingerprint).n_features == found.n_features
+    with pytest.raises(BusyError, match="dictionary d is another one by now"):
+        _encoder(lake, "d", "another")
+
+
+def test_device_with_a_number__is_refused_for_workers(tiny: Callable[[str], Path]) -> None:
+    with pytest.raises(InputError, match=r"cuda:1 is one for all workers; give its kind alone"):
+        extract(
+            None,  # type: ignore[arg-type] # nothing is asked of it
+            source=str(tiny("llama")),
+            sites=[SITE],
+            corpus="c",
+            device="cuda:1",
+            runner=Processes(2),
+        )
 
 
 def test_failure__waits_for_what_is_under_way() -> None:

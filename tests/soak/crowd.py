@@ -29,7 +29,7 @@ from tests.soak.outcome import Outcome
 
 SECONDS = 300.0
 WRITERS, READERS = 8, 4
-LOOK_SECONDS = 4.0
+LOOK_SECONDS = 6.0
 """From two looks of a reader to its next two. Readers that never wait take the processor from
 writers, which are to be measured."""
 MERGE_SECONDS = 30.0

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from actlake.storage import Lake
 from actlake.storage.durable import replace_file
-from actlake.storage.errors import CorruptError, QueryError
+from actlake.storage.errors import CorruptError, QueryError, RoomError
+from actlake.storage.handle import unreadable
 from tests.storage.conftest import Planted
 
 DATA_FILES = """
@@ -78,6 +80,12 @@ def test_reader__of_one_row_of_a_table_is_held_against_its_file(
         for ask in (lambda: lake.corpus_fingerprint("c"), lambda: lake.committed_shards(id_)):
             with pytest.raises(CorruptError, match="is not what was committed"):
                 ask()
+
+
+def test_query_without_room__is_no_damage() -> None:
+    error = unreadable(duckdb.OutOfMemoryException("failed to allocate 2 GiB"))
+    assert isinstance(error, RoomError)
+    assert "ask for less at once" in str(error)
 
 
 def test_catalog__that_would_end_the_process_is_refused(planted: Planted, tmp_path: Path) -> None:

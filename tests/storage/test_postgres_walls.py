@@ -56,7 +56,7 @@ def attempted(lake: Lake, statement: str) -> str:
     source = lake.database.source.removeprefix("postgres:")
     text = statement.format(schema=lake.settings.catalog.schema, source=source, table=table)
     with pytest.raises(duckdb.Error):
-        lake._connection().execute(text).fetchall()
+        lake._connection().raw.execute(text).fetchall()
     return table
 
 

@@ -18,6 +18,16 @@ class TestLocalStore(StoreTests):
         return LocalStore(tmp_path.resolve())
 
 
+def test_remove__touches_nothing_outside(tmp_path: Path) -> None:
+    """What is to go is named by tables, which may say anything."""
+    others = tmp_path / "others"
+    others.mkdir()
+    (lake := tmp_path / "lake").mkdir()
+    for path in (others, lake / ".." / "others"):
+        assert LocalStore(lake).remove(path) is None
+    assert others.is_dir()
+
+
 def test_settle__tells_what_the_disk_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

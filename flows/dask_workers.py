@@ -1,0 +1,125 @@
+"""Steps by the workers of a Dask scheduler, on any machines."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from socket import create_connection
+from threading import Lock
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from actlake.flows.loaded_model import forget_models
+from actlake.flows.packed import packed, unpacked
+from actlake.flows.runners import Runner, in_order
+from actlake.storage.errors import InputError, LakeError, UnreachableError
+
+__all__ = ["DaskWorkers"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+CONNECT_SECONDS = 5
+_unpacking = Lock()
+
+
+class DaskWorkers(Runner):
+    """The workers of the Dask scheduler at ``address``, such as ``tcp://node1:8786``.
+
+    Each has actlake installed, and reaches the lake's folder, or has a copy of its ``lake.toml``,
+    at the path that it has here, and models too.
+    """
+
+    elsewhere = True
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        _client(address).close()  # before anything is written
+
+    @property
+    def threads(self) -> int:
+        return 1  # which is what Dask gives a worker, unless it is told otherwise
+
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
+        """What ``step`` returns for each item, in order, as soon as it is there."""
+        if not items:
+            return
+        client = _client(self.address)
+        try:
+            count = len(client.scheduler_info(n_workers=-1)["workers"])
+            if not count:
+                raise UnreachableError(
+                    f"the Dask scheduler at {self.address} has no workers; start some with "
+                    f"`dask worker {self.address}`"
+                )
+
+            # To the workers and not by way of tasks, which the scheduler unpacks itself.
+            there = client.scatter(packed(step), broadcast=True, hash=False)
+
+            def submit(item: T) -> Any:
+                return client.submit(_one, there, item, pure=False)
+
+            yield from in_order(submit, items, ahead=count, settle=_waited)
+        except _lost() as error:
+            raise LakeError(
+                f"workers of {self.address} were lost at {name}, each after the other, or the "
+                "scheduler was; see their logs, and run this again to go on"
+            ) from error
+        finally:
+            with suppress(Exception):  # what went wrong before is the one to tell
+                client.run(_forget)
+            client.close()
+
+
+def _client(address: str) -> Any:
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("dask is not installed; pip install 'actlake[dask]'") from None
+    try:
+        _knock(address)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call] # theirs
+    except (
+        OSError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as error:  # TLS without certificates, too
+        raise UnreachableError(
+            f"no Dask scheduler answers at {address[:200] or 'no address'}; give an address such "
+            "as tcp://node1:8786"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """OSError or ValueError where nobody is: a client would go on trying in a thread."""
+    place = urlsplit(address)
+    if place.scheme in ("tcp", "tls"):
+        create_connection((place.hostname, place.port or 0), CONNECT_SECONDS).close()
+    elif place.scheme != "inproc":
+        raise ValueError(f"no scheduler has an address such as {address!r}")
+
+
+def _one(step: bytes, item: Any) -> Any:
+    with _unpacking:
+        work = unpacked(step)
+    return work(item)
+
+
+def _forget() -> None:
+    """Let go of what a Dask worker, which lives on, holds of the step that it was sent last."""
+    unpacked.cache_clear()
+    forget_models()
+
+
+def _waited(waiting: Iterable[Any]) -> None:
+    """What a Dask worker has begun cannot be stopped."""
+    for future in waiting:
+        with suppress(Exception):  # which was told of the first one already
+            future.result()
+
+
+def _lost() -> tuple[type[BaseException], ...]:
+    """What Dask raises once nobody is left to do a step."""
+    from distributed import CancelledError
+    from distributed.comm.core import CommClosedError
+    from distributed.scheduler import KilledWorker
+
+    return CancelledError, CommClosedError, KilledWorker

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from actlake.flows.loaded_model import forget_models
 from actlake.flows.packed import packed, unpacked
 from actlake.flows.runners import Runner, in_order
+from actlake.storage.duck import one_line
 from actlake.storage.errors import InputError, LakeError, UnreachableError
 
 __all__ = ["DaskWorkers"]
@@ -23,15 +24,28 @@ _unpacking = Lock()
 class DaskWorkers(Runner):
     """The workers of the Dask scheduler at ``address``, such as ``tcp://node1:8786``.
 
-    Each has actlake installed, and reaches the lake's folder, or has a copy of its ``lake.toml``,
-    at the path that it has here, and models too.
+    The scheduler and each worker have actlake installed; a worker reaches the lake's folder, or has
+    a copy of its ``lake.toml``, at the path that it has here, and models too.
     """
 
     elsewhere = True
 
     def __init__(self, address: str) -> None:
-        self.address = address
-        _client(address).close()  # before anything is written
+        self.address = address if "://" in address else f"tcp://{address}"
+        client = _client(self.address)
+        try:
+            self._count(client)  # before anything is written
+        finally:
+            client.close()
+
+    def _count(self, client: Any) -> int:
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        if not count:
+            raise UnreachableError(
+                f"the Dask scheduler at {self.address} has no workers; start some with "
+                f"`dask worker {self.address} --nthreads 1`"
+            )
+        return count
 
     @property
     def threads(self) -> int:
@@ -42,25 +56,26 @@ class DaskWorkers(Runner):
         if not items:
             return
         client = _client(self.address)
+        # Packed, since the scheduler unpacks what tasks are made of, and it has no lake; with each
+        # task, since what was sent to workers beforehand is lost with the last that had it.
+        work = packed(step)
+
+        def submit(item: T) -> Any:
+            return client.submit(_one, work, item, pure=False)
+
         try:
-            count = len(client.scheduler_info(n_workers=-1)["workers"])
-            if not count:
-                raise UnreachableError(
-                    f"the Dask scheduler at {self.address} has no workers; start some with "
-                    f"`dask worker {self.address}`"
-                )
-
-            # To the workers and not by way of tasks, which the scheduler unpacks itself.
-            there = client.scatter(packed(step), broadcast=True, hash=False)
-
-            def submit(item: T) -> Any:
-                return client.submit(_one, there, item, pure=False)
-
-            yield from in_order(submit, items, ahead=count, settle=_waited)
+            yield from in_order(submit, items, ahead=self._count(client), settle=_waited)
         except _lost() as error:
             raise LakeError(
-                f"workers of {self.address} were lost at {name}, each after the other, or the "
-                "scheduler was; see their logs, and run this again to go on"
+                f"{name} was given up, since the scheduler at {self.address} or several workers, "
+                "one after the other, were lost; see their logs, and run this again to go on"
+            ) from error
+        except (ImportError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "deserializ" not in str(error):
+                raise
+            raise LakeError(
+                f"the scheduler at {self.address} or a worker of it cannot import what {name} "
+                f"needs ({one_line(error)}); install the same version of actlake there"
             ) from error
         finally:
             with suppress(Exception):  # what went wrong before is the one to tell
@@ -76,15 +91,11 @@ def _client(address: str) -> Any:
     try:
         _knock(address)
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)  # type: ignore[no-untyped-call] # theirs
-    except (
-        OSError,
-        OverflowError,
-        TypeError,
-        ValueError,
-    ) as error:  # TLS without certificates, too
+    # TypeError of TLS without certificates.
+    except (OSError, OverflowError, TypeError, ValueError) as error:
         raise UnreachableError(
-            f"no Dask scheduler answers at {address[:200] or 'no address'}; give an address such "
-            "as tcp://node1:8786"
+            f"no Dask scheduler answers at {address[:200]}; give an address such as "
+            "tcp://node1:8786"
         ) from error
 
 

@@ -36,7 +36,7 @@ def rowset_of(lake: Lake, name: str, corpus: str, source: str, rows: str | None 
             how += f" --rows {rows}"
         raise NotFoundError(
             f"no rowset {name!r} in {lake.root}; make it with `actlake ingest … --corpus {corpus} "
-            f"{how}`, or name one that `actlake ls rowsets` shows"
+            f"{how}`, or give --rowset one that `actlake ls rowsets` shows"
         ) from None
     if rowset.corpus != corpus:
         raise InputError(

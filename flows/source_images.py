@@ -102,7 +102,7 @@ def read_image(root: Path, where: str, sha256: str) -> NDArray[np.uint8]:
     except OSError as error:
         raise CorpusError(
             f"the image {where} is not in {root} any more ({(error.strerror or 'gone').lower()}); "
-            "put it back there, or take it out with `actlake withdraw`"
+            "say where the images are now with --images, or put it back there"
         ) from error
     if pixels is None:
         raise CorpusError(

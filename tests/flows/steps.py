@@ -18,6 +18,13 @@ def dies_at_3(number: int) -> int:
     return number
 
 
+def dies_once(told: Path, number: int) -> int:
+    if number == 1 and not told.exists():
+        told.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
 def fails_at_3(number: int) -> int:
     if number == 3:
         raise InputError("three is no number; give another")

@@ -28,7 +28,15 @@ from actlake.storage.elsewhere import opened
 from actlake.storage.errors import BusyError, InputError, LakeError, ModelError, UnreachableError
 from actlake.storage.lake import Lake
 from tests.flows.contents import table_rows
-from tests.flows.steps import dies_at_3, fails_at_3, is_elsewhere, made_here, seen_by_two, squared
+from tests.flows.steps import (
+    dies_at_3,
+    dies_once,
+    fails_at_3,
+    is_elsewhere,
+    made_here,
+    seen_by_two,
+    squared,
+)
 from tests.flows.tiny import payloads
 
 pytestmark = [
@@ -118,12 +126,16 @@ def test_step_that_fails__tells_why(dask: DaskWorkers) -> None:
             next(steps)
 
 
-def test_step__is_unpickled_by_workers_alone() -> None:
-    """And not by the scheduler, which has no lake."""
+def test_step__is_unpickled_by_workers_alone(tmp_path: Path) -> None:
+    """And not by the scheduler, which has no lake; a worker that dies is replaced."""
     step = partial(is_elsewhere, made_here())
     assert all(Processes(1).map("be", step, range(2)))
     with cluster(workers=1, processes=True) as address:
         assert all(DaskWorkers(address).map("be", step, range(3)))
+        assert DaskWorkers(address.removeprefix("tcp://")).address == address
+        dies = partial(dies_once, tmp_path / "died")
+        assert [*DaskWorkers(address).map("die", dies, range(4))] == [0, 1, 2, 3]
+    assert (tmp_path / "died").exists()
 
 
 def test_error_at_the_first_sight_of_a_step__is_told(dask: DaskWorkers) -> None:
@@ -274,7 +286,5 @@ def test_who_does_the_steps__is_checked_at_once() -> None:
     for address in ("tcp://127.0.0.1:1", "here", "tcp://", "http://127.0.0.1:1"):
         with pytest.raises(UnreachableError, match="no Dask scheduler answers"):
             runner_of(None, address)
-    with cluster(workers=0) as address:
-        runner = DaskWorkers(address)
-        with pytest.raises(UnreachableError, match="has no workers"):
-            [*runner.map("square", squared, [1])]
+    with cluster(workers=0) as address, pytest.raises(UnreachableError, match="has no workers"):
+        runner_of(None, address)

@@ -36,7 +36,6 @@ __all__ = [
 ]
 
 
-Decorator = Callable[[Any], Any]
 INTERRUPTED = "Query interrupted"
 """What DuckDB makes of Ctrl-C."""
 
@@ -190,10 +189,6 @@ def _is_text(value: str) -> bool:
     return "\0" not in value and not any("\ud800" <= one <= "\udfff" for one in value)
 
 
-def _both(first: Decorator, second: Decorator) -> Decorator:
-    return lambda command: first(second(command))
-
-
 lake_option = click.option(
     "--lake",
     "path",
@@ -232,17 +227,18 @@ runner_option = click.option(
 )
 
 
-workers_options = _both(
-    click.option(
+def workers_options(command: Any) -> Any:
+    """Who does the steps of a command that has some."""
+    processes = click.option(
         "--workers",
         type=COUNT,
         help="Shards at a time, each in a process of its own, with its share of the cores or a "
         "GPU.",
-    ),
-    click.option(
+    )
+    dask = click.option(
         "--scheduler", metavar="ADDRESS", help="Or by workers of the Dask scheduler at tcp://…."
-    ),
-)
+    )
+    return processes(dask(command))
 
 
 def open_lake(path: Path) -> "Lake":

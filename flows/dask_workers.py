@@ -7,7 +7,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from actlake.flows.loaded_model import forget_models
+from actlake.flows.loaded_model import forget_all
 from actlake.flows.packed import packed, unpacked
 from actlake.flows.runners import Runner, in_order
 from actlake.storage.duck import one_line
@@ -117,7 +117,7 @@ def _one(step: bytes, item: Any) -> Any:
 def _forget() -> None:
     """Let go of what a Dask worker, which lives on, holds of the step that it was sent last."""
     unpacked.cache_clear()
-    forget_models()
+    forget_all()
 
 
 def _waited(waiting: Iterable[Any]) -> None:

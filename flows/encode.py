@@ -1,12 +1,13 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
 from contextlib import closing
-from functools import lru_cache, partial
+from functools import partial
 
 import numpy as np
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
+from actlake.flows.held import held, let_go
 from actlake.flows.progress import progress, say
 from actlake.flows.runners import TURN, Runner, Threads
 from actlake.flows.undo import undo_codes
@@ -19,6 +20,7 @@ from actlake.storage.codes_writer import (
     seal_codes,
 )
 from actlake.storage.csr import Csr
+from actlake.storage.dictionary_files import DictionaryFile
 from actlake.storage.errors import BusyError, IncompleteError, InputError, PrecisionError
 from actlake.storage.keys import check_name
 from actlake.storage.lake import Lake
@@ -80,6 +82,8 @@ def encode(
             return plan.name
         codes_id = plan_codes(run, plan)
         grid = rows.grid
+        key = _key(lake, file.fingerprint)
+        held(key, lambda: _encoder_of(file))  # workers read it for themselves
         step = partial(
             _publish_shard, lake=lake, run=run, tensor=rows, plan=plan, codes_id=codes_id
         )
@@ -96,7 +100,7 @@ def encode(
             undo_codes(run, plan.name, codes_id)
             raise
         finally:
-            _encoder.cache_clear()
+            let_go(key)
         seal_codes(run, plan, codes_id)
     return plan.name
 
@@ -115,13 +119,26 @@ def _publish_shard(
     return publish_codes(run, plan, codes_id, shard, block)
 
 
-@lru_cache(maxsize=2)
 def _encoder(lake: Lake, dictionary: str, fingerprint: str) -> Dictionary:
     """Read once a process: the weights of a dictionary are more than a shard of its codes."""
-    file = lake.dictionary(dictionary)
-    if file.fingerprint != fingerprint:  # in a worker, which looks for itself
-        raise BusyError(f"dictionary {dictionary} is another one by now; run the encoding again")
+
+    def read() -> Dictionary:
+        file = lake.dictionary(dictionary)
+        if file.fingerprint != fingerprint:
+            raise BusyError(
+                f"dictionary {dictionary} is another one by now; run the encoding again"
+            )
+        return _encoder_of(file)
+
+    return held(_key(lake, fingerprint), read)
+
+
+def _encoder_of(file: DictionaryFile) -> Dictionary:
     return Dictionary(file.method, file.config, file.arrays)
+
+
+def _key(lake: Lake, fingerprint: str) -> tuple[str, str, str]:
+    return "dictionary", str(lake.root), fingerprint
 
 
 def encode_shard(encoder: Dictionary, tensor: Tensor, shard: int, dtype: str) -> Csr:

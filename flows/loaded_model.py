@@ -1,53 +1,54 @@
 """The models that this process is at work with: each loaded once, for all shards of a run."""
 
+import sys
 from typing import TYPE_CHECKING
 
 from actlake.flows.extract_request import Request
+from actlake.flows.held import held, let_go, let_go_of_all
 from actlake.storage.errors import ModelError
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes pays for it
     from actlake.flows.extraction.models import LoadedModel, ModelFacts
 
-__all__ = ["forget_model", "load_model_of"]
-
-_loaded: "dict[tuple[object, ...], LoadedModel]" = {}
+__all__ = ["forget_all", "forget_model", "load_model_of"]
 
 
 def load_model_of(request: Request, threads: int, *, check: bool = False) -> "LoadedModel":
     """The model of a request, ready to run with so many threads of torch.
 
     ``check`` is for a worker, which did not make the request and may be sent another one next: as
-    it loads a model it forgets others, and ModelError if the files are not those that the request
+    it loads a model it forgets all else, and ModelError if the files are not those that the request
     was made of.
     """
     from actlake.flows.extraction import models
 
-    models.set_threads(threads)
-    if (key := _key(request)) not in _loaded:
+    def load() -> "LoadedModel":
         facts = request.facts
         if check:
-            forget_models()
+            forget_all()
             facts = _same(facts)
-        _loaded[key] = models.load_model(
+        return models.load_model(
             facts,
             device=request.device,
             compute_dtype=request.compute_dtype,
             attention=request.attention,
             last_layer=request.last_layer,
         )
-    return _loaded[key]
+
+    models.set_threads(threads)
+    return held(_key(request), load)
 
 
 def forget_model(request: Request) -> None:
     """Give the memory of the model of a request back."""
-    if _loaded.pop(_key(request), None) is not None:
+    if let_go(_key(request)):
         _release()
 
 
-def forget_models() -> None:
-    """The same of every model."""
-    if _loaded:
-        _loaded.clear()
+def forget_all() -> None:
+    """The same of whatever this process holds."""
+    let_go_of_all()
+    if "torch" in sys.modules:  # steps without a model need none
         _release()
 
 

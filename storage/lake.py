@@ -75,7 +75,7 @@ class Lake:
     def open(cls, path: str | Path, *, verify: Mode = "first-read") -> Self:
         """The lake at ``path``; FormatError if it is none, or of a newer format.
 
-        ``verify`` is when files are held against what was committed; ``storage.reading`` has costs.
+        ``verify``: when files are held against what was committed; ``storage.reading`` says costs.
         """
         root = Path(path).expanduser().resolve()
         lake = cls(root, read_settings(root), mode=verify)
@@ -249,7 +249,7 @@ class Lake:
     ) -> AbstractContextManager[Run]:
         """A run of ``flow``, through which everything is written; see ``storage.run``."""
         if self.snapshot is not None:
-            raise InputError(f"{self.root} is open at snapshot {self.snapshot}; open it at none")
+            raise InputError(f"{self.root} is open at snapshot {self.snapshot}; write without it")
         return started_run(
             flow,
             parameters,

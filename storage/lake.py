@@ -249,7 +249,7 @@ class Lake:
     ) -> AbstractContextManager[Run]:
         """A run of ``flow``, through which everything is written; see ``storage.run``."""
         if self.snapshot is not None:
-            raise InputError(f"{self.root} at snapshot {self.snapshot} is past; write to the newest")
+            raise InputError(f"{self.root} at snapshot {self.snapshot} is old; write to the newest")
         return started_run(
             flow,
             parameters,

@@ -270,6 +270,6 @@ class RunTests:
 
     def test_run__at_a_snapshot_is_refused(self, bench: Lake) -> None:
         past = bench.at(bench.newest_snapshot())
-        with pytest.raises(InputError, match="is past; write to the newest"):
+        with pytest.raises(InputError, match="is old; write to the newest"):
             past.run("verb", {}, {})
         past.close()

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +251,18 @@ def test_withdraw__killed_is_finished_by_the_next(
         assert place.holding(path, own_word(GONE)) == []
         assert [*lake.verify()] == []
         assert lake.table("withdrawals").collect()["purged"].null_count() == 0
+
+
+def test_withdraw__ends_a_run_that_is_only_asleep(lake: Lake) -> None:
+    """Which would wake and commit files that are gone."""
+    with ExitStack() as stack:
+        # Also for what the run would write of its own end.
+        stack.enter_context(pytest.raises(BusyError, match="took over"))
+        asleep = stack.enter_context(lake.run("test", {"n": 1}, {}))
+        lake._claims._touch([asleep.claim], 0.0)
+        with closing(Lake.open(lake.root)) as other:
+            withdraw(other, corpus=CORPUS, documents=[GONE], reason="asked")
+        asleep.commit(lambda _: None, "woken")
 
 
 def test_withdraw__is_of_one_corpus_not_of_its_name(lake: Lake) -> None:

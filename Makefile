@@ -27,13 +27,14 @@ endif
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak wheels lock clean
+.PHONY: help demo test lint bench peers soak wheels lock clean
 
 help:
 	@echo "make demo     two real models over real text, down to features that answer SQL, in $(LAKE)/"
 	@echo "make test     everything that CI runs: ruff, mypy, pytest"
 	@echo "make lint     ruff and mypy alone"
 	@echo "make bench    speed, as ratios measured on this machine"
+	@echo "make peers    other tools for make bench to compare with, in an environment of their own"
 	@echo "make soak     hours of kills, bit flips, full disks and crowds, as one table"
 	@echo "make wheels   every package into wheels/, for a machine without a package index"
 	@echo "make lock     write what is installed to constraints.txt"
@@ -60,6 +61,8 @@ lint: .venv/.dev
 bench: .venv/.demo
 	@$(BIN)/python -m benchmarks
 
+peers: .venv-peers/.made
+
 soak: .venv/.dev
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -m soak -n auto --dist loadfile $(PYTEST)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak $(SOAK)
@@ -79,7 +82,7 @@ lock: .venv/.dev
 	@mv .venv/lock constraints.txt
 
 clean:
-	rm -rf .venv wheels build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers wheels build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
 # Stamps: a second call installs nothing, and a change of what they depend on installs again.
 .venv/.demo: .venv/.made pyproject.toml constraints.txt requirements-demo.txt
@@ -91,6 +94,13 @@ clean:
 	@$(PIP) install $(LOCKED) -e ".[dev]"
 	@$(PIP) install $(LOCKED) --no-deps -r requirements-demo.txt
 	@touch .venv/.demo $@
+
+.venv-peers/.made: .venv/.made requirements-peers.txt
+	@$(BIN)/python -m venv .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check install -r requirements-peers.txt
+	@.venv-peers/bin/python -m pip --disable-pip-version-check install --no-deps \
+		eai-sparsify==1.3.3 eai-delphi==0.1.3
+	@touch $@
 
 .venv/.made:
 	@if [ -e $(BIN)/python ] || [ -h $(BIN)/python ]; then try=$(BIN)/python; else try="$(PYTHON)"; fi; \

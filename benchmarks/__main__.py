@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 from benchmarks.codes import encoding, summarizing
-from benchmarks.extraction import extraction
+from benchmarks.extraction import extraction, storing
 from benchmarks.machine import machine_facts
 from benchmarks.measure import Benchmark, Fact, Ratio, measure
 from benchmarks.report import ratio_line, write
@@ -17,6 +17,7 @@ from benchmarks.tensors import tensors
 
 GROUPS: dict[str, Callable[[Sizes, Path], Benchmark]] = {
     "extraction": extraction,
+    "storing": storing,
     "tensor": tensors,
     "encode": encoding,
     "summarize": summarizing,

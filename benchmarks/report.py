@@ -11,17 +11,33 @@ from benchmarks.measure import Fact, Ratio
 def ratio_line(ratio: Ratio) -> str:
     """One line of the table: how often the limit's time a side takes, and its spread."""
     median, low, high = ratio.spread()
-    return f"  {ratio.side:<45} {median:7.2f} ×  ({low:.2f} – {high:.2f})"
+    more = [f"({low:.2f} – {high:.2f})", ratio.rate(), _target(ratio), _ours(ratio)]
+    return f"  {ratio.side:<45} {median:7.2f} ×  {'  '.join(filter(None, more))}"
+
+
+def _target(ratio: Ratio) -> str:
+    if ratio.target is None:
+        return ""
+    met = "met" if ratio.spread()[0] <= ratio.target else "missed"
+    return f"≤ {ratio.target:.2f} {met}"
+
+
+def _ours(ratio: Ratio) -> str:
+    beside = ratio.beside_ours()
+    return "" if beside is None else f"{beside:.2f} × actlake"
 
 
 def markdown(machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequence[Fact]) -> str:
     """A page with the machine, every ratio with its spread, and the other numbers."""
     lines = ["# Benchmarks", "", "Ratios of wall time; 1 is the limit, 2 takes twice as long.", ""]
     lines += [f"- {name}: {value}" for name, value in machine.items()]
-    lines += ["", "| case | side | against | median | min | max |", "|---|---|---|---|---|---|"]
+    header = ("case", "side", "against", "median", "min", "max", "target", "beside ours", "rate")
+    lines += ["", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for ratio in ratios:
         spread = " | ".join(f"{one:.2f}" for one in ratio.spread())
-        lines.append(f"| {ratio.case}: {ratio.work} | {ratio.side} | {ratio.limit} | {spread} |")
+        more = f"{_target(ratio)} | {_ours(ratio)} | {ratio.rate()}"
+        case = f"{ratio.case}: {ratio.work}"
+        lines.append(f"| {case} | {ratio.side} | {ratio.limit} | {spread} | {more} |")
     if facts:
         lines += ["", "| number | value |", "|---|---|"]
         lines += [f"| {fact.name} | {fact.value:.2f} {fact.unit} |" for fact in facts]

@@ -25,32 +25,35 @@ class Sizes:
     """Of the residual stream of a small random model."""
     model_rows: int
     """Tokens to run through it."""
+    null_rows: int
+    """Tokens to run through a model of that width that computes nothing."""
     real_model_rows: int
     """Tokens to run through SmolLM2, where it is installed; 0 leaves it out."""
 
 
 FULL = Sizes(
     tensor_rows=1 << 18,
-    tensor_width=768,
+    tensor_width=576,
     gather_rows=4096,
     batch_rows=1024,
     encode_rows=1 << 14,
     encode_width=576,
-    encode_features=1 << 13,
+    encode_features=1 << 14,
     encode_k=32,
     summary_rows=1 << 17,
     summary_fires=32,
     summary_features=1 << 14,
     summary_tokens=1 << 15,
-    model_width=384,
-    model_rows=1 << 12,
-    real_model_rows=2000,
+    model_width=512,
+    model_rows=1 << 18,
+    null_rows=1 << 18,
+    real_model_rows=1 << 13,
 )
 """Meant for two quiet cores and a few minutes; a shuffled epoch alone holds some 3 GiB."""
 
 SMALL = Sizes(
     tensor_rows=1 << 15,
-    tensor_width=768,
+    tensor_width=576,
     gather_rows=4096,
     batch_rows=1024,
     encode_rows=1 << 12,
@@ -62,7 +65,8 @@ SMALL = Sizes(
     summary_features=1 << 12,
     summary_tokens=1 << 13,
     model_width=384,
-    model_rows=1 << 11,
+    model_rows=1 << 12,
+    null_rows=1 << 14,
     real_model_rows=0,
 )
 """Does it run, and is anything badly off? Fixed costs weigh more here."""

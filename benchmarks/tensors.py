@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from actlake.storage import Document, Lake, Tensor
-from benchmarks.measure import Benchmark, Case, timed
+from benchmarks.measure import Benchmark, Case, Side, timed
+from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
 
 Rows = NDArray[np.float16]
@@ -42,7 +44,7 @@ def tensors(sizes: Sizes, folder: Path) -> Benchmark:
     def raw_write(_number: int) -> float:
         raw = folder / "raw"
         raw.mkdir()
-        seconds = timed(lambda: _write_files(raw, [rows[a:b] for a, b in shards]))
+        seconds = timed(lambda: write_files(raw, [rows[a:b] for a, b in shards]))
         shutil.rmtree(raw)
         return seconds
 
@@ -51,17 +53,28 @@ def tensors(sizes: Sizes, folder: Path) -> Benchmark:
         shutil.rmtree(folder / "written.zarr")
         return seconds
 
-    yield Case(
-        "tensor write",
-        f"{work}, checksummed",
-        "raw files, CRC-32C, fsync",
-        {
-            "actlake": lake_write,
-            "raw files, CRC-32C, fsync": raw_write,
-            "zarr-python, no fsync": zarr_write,
-        },
-    )
+    with ExitStack() as open_peers:
+        peers = _Peers(open_peers, folder, rows, rowset.shard_rows)
+        yield Case(
+            "tensor write",
+            f"{work}, checksummed",
+            "raw files, CRC-32C, fsync",
+            {
+                "actlake": lake_write,
+                "raw files, CRC-32C, fsync": raw_write,
+                "zarr-python, no fsync": zarr_write,
+                **peers.write,
+            },
+            targets={"actlake": 1 / 0.8},
+            amount=rows.nbytes / 2**20,
+            unit="MiB",
+        )
+        yield from _reads(sizes, folder, lake, rows, work, peers)
 
+
+def _reads(
+    sizes: Sizes, folder: Path, lake: Lake, rows: Rows, work: str, peers: "_Peers"
+) -> Benchmark:
     _write_tensor(lake, "kept", rows)
     tensor = lake.tensor("kept")
     with (folder / "flat").open("xb") as file:
@@ -69,12 +82,6 @@ def tensors(sizes: Sizes, folder: Path) -> Benchmark:
         os.fsync(file.fileno())  # or it would be written back while it is read
     flat = np.asarray(np.memmap(folder / "flat", np.float16, mode="r", shape=rows.shape))
     foreign = _write_zarr(folder / "kept.zarr", rows)
-    yield from _reading(sizes, work, rows, tensor, flat, foreign)
-
-
-def _reading(
-    sizes: Sizes, work: str, rows: Rows, tensor: Tensor, flat: Rows, foreign: zarr.Array[Any]
-) -> Benchmark:
     yield Case(
         "tensor read",
         f"{work}, copied into memory in order",
@@ -83,7 +90,11 @@ def _reading(
             "actlake": lambda _: timed(lambda: tensor[:], times=READS),
             "copy of a memory map": lambda _: timed(flat.copy, times=READS),
             "zarr-python": lambda _: timed(lambda: foreign[:]),
+            **peers.read,
         },
+        targets={"actlake": 1 / 0.8},
+        amount=rows.nbytes / 2**20,
+        unit="MiB",
     )
 
     def index(number: int) -> NDArray[np.int64]:
@@ -100,7 +111,11 @@ def _reading(
             "actlake": lambda n: timed(lambda: tensor.rows(index(n)), times=GATHERS),
             "index of a memory map": lambda n: timed(lambda: flat[index(n)], times=GATHERS),
             "zarr-python": lambda n: timed(lambda: foreign.oindex[index(n)]),
+            **peers.gather(sizes.gather_rows),
         },
+        targets={"actlake": 1 / 0.7},
+        amount=sizes.gather_rows,
+        unit="rows",
     )
 
     size = sizes.batch_rows
@@ -113,7 +128,44 @@ def _reading(
             "actlake": lambda n: timed(lambda: _drain_batches(tensor, size, n)),
             "np.take of random rows in RAM": lambda n: timed(lambda: _take(rows, size, n)),
         },
+        targets={"actlake": 1 / 0.7},
+        amount=rows.nbytes / 2**20,
+        unit="MiB",
     )
+
+
+class _Peers:
+    """The sides of SAELens and of safetensors chunks; none where they are not installed."""
+
+    def __init__(self, opened: ExitStack, folder: Path, rows: Rows, shard_rows: int) -> None:
+        self.write: dict[str, Side] = {}
+        self.read: dict[str, Side] = {}
+        self._peer: Peer | None = None
+        if not installed():
+            return
+        rows.tofile(folder / "rows")
+        peer = self._peer = opened.enter_context(Peer("dense.py"))
+        given = {"rows": str(folder / "rows"), "width": rows.shape[1]}
+        self._saelens = str(folder / "saelens")
+        chunks = {"folder": str(folder / "safetensors")}
+        self.write = {
+            "SAELens, no fsync": peer.side("saelens_write", folder=self._saelens, **given),
+            "safetensors, fsync": peer.side(
+                "safetensors_write", shard_rows=shard_rows, **chunks, **given
+            ),
+        }
+        self.read = {
+            "SAELens": peer.side("saelens_read", folder=self._saelens),
+            "safetensors": peer.side("safetensors_read", **chunks),
+        }
+
+    def gather(self, rows: int) -> dict[str, Side]:
+        """Of so many random rows."""
+        peer = self._peer
+        if peer is None:
+            return {}
+        where = {"folder": self._saelens, "rows": rows}
+        return {"SAELens": lambda n: peer.seconds("saelens_gather", seed=n, **where)}
 
 
 def _rows(sizes: Sizes) -> Rows:
@@ -132,7 +184,7 @@ def _write_tensor(lake: Lake, name: str, rows: Rows) -> None:
             writer.append(rows[start : start + shard_rows])
 
 
-def _write_files(folder: Path, shards: list[Rows]) -> None:
+def write_files(folder: Path, shards: list[Rows]) -> None:
     """What the disk and the checksum alone cost: one file a shard, flushed."""
     for number, rows in enumerate(shards):
         payload = rows.reshape(-1).view(np.uint8)

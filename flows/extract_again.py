@@ -61,6 +61,7 @@ class Extraction:
             window=int(attributes.get("window", 0)),
             token_budget=budget,
             images=self._images.get(tensor.rowset.corpus),
+            dtype=tensor.stored_dtype,
         )[tensor.site]
         stored = stored_rows(tensor.name, tensor.rowset, shard, rows, tensor.stored_dtype)
         return b"".join(chunk_pieces(stored[array], tensor.grid.shard_rows)[0])

@@ -67,6 +67,7 @@ def capture_images(
     *,
     token_budget: int,
     images: str | None,
+    dtype: str = "float32",
 ) -> dict[str, NDArray[Any]]:
     """Each site's rows of one shard, shape (rows, width), as ``capture_shard`` of text.
 
@@ -89,8 +90,16 @@ def capture_images(
     found = windows_of_shard(rowset, shard)
     documents = rowset.at("document", np.array([window.start for window in found]))
     pixels = _Pixels(lake, loaded, patches, rowset.corpus, documents, images)
-    rows = {"row_start": start, "row_stop": stop, "token_budget": token_budget}
-    return capture.capture(loaded, sites, found, **rows, pixels=pixels)
+    return capture.capture(
+        loaded,
+        sites,
+        found,
+        row_start=start,
+        row_stop=stop,
+        token_budget=token_budget,
+        pixels=pixels,
+        dtype=dtype,
+    )
 
 
 class _Pixels:

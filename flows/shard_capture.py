@@ -48,6 +48,7 @@ def extract_shard(
             window=request.window,
             token_budget=token_budget,
             images=request.images,
+            dtype=plans[0].dtype,
         )
     receipts = (
         publish_shard(
@@ -75,15 +76,24 @@ def capture_shard(
     window: int,
     token_budget: int,
     images: str | None = None,
+    dtype: str = "float32",
 ) -> dict[str, NDArray[Any]]:
     """Each site's rows of one shard, shape (rows, width), computed from its row range alone.
 
     A document that was taken back is run as if it were other text, for the sake of its row numbers.
-    ``window`` is for rows that are documents, which are cut here, ``images`` as of ``extract``.
+    ``window`` is for rows that are documents, which are cut here, ``images`` as of ``extract``,
+    ``dtype`` that in which they will be stored: what fits it comes in it, all else in float32.
     """
     if loaded.facts.patches is not None:
         return capture_images(
-            lake, loaded, rowset, sites, shard, token_budget=token_budget, images=images
+            lake,
+            loaded,
+            rowset,
+            sites,
+            shard,
+            token_budget=token_budget,
+            images=images,
+            dtype=dtype,
         )
     start, stop = rowset.grid.span(shard)
     if rowset.kind == "document":
@@ -93,7 +103,13 @@ def capture_shard(
         return capture.pool(loaded, cut, sites, token_budget=token_budget)
     found = windows_of_shard(rowset, shard)
     return capture.capture(
-        loaded, sites, found, row_start=start, row_stop=stop, token_budget=token_budget
+        loaded,
+        sites,
+        found,
+        row_start=start,
+        row_stop=stop,
+        token_budget=token_budget,
+        dtype=dtype,
     )
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "DTYPES",
     "SCALE",
     "cast",
+    "magnitudes",
     "nonfinite",
     "quantize",
     "read_dtype",
@@ -93,6 +94,21 @@ def nonfinite(values: NDArray[Any]) -> int:
     bits = np.ascontiguousarray(values).reshape(-1).view(np.uint16)
     blocks = (bits[at : at + BLOCK] for at in range(0, len(bits), BLOCK))
     return sum(int(np.count_nonzero((one & exponent) == exponent)) for one in blocks)
+
+
+def magnitudes(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """The magnitudes of finite ``values``, in a precision that holds their squares: of halves,
+    float32, else float64."""
+    if values.dtype != np.float16:
+        wide: NDArray[np.float64] = np.abs(values, dtype=np.float64)
+        return wide
+    # Twice as fast as numpy's own cast: the bits of a half are those of a float32 whose exponent is
+    # 112 less, and a multiplication puts that right, of those below the smallest normal, too.
+    bits = (values.view(np.uint16) & np.uint16(0x7FFF)).astype(np.uint32)
+    bits <<= 13
+    found: NDArray[np.float32] = bits.view(np.float32)
+    found *= np.float32(2.0**112)
+    return found
 
 
 def cast(rows: NDArray[Any], dtype: str, *, what: str) -> NDArray[Any]:

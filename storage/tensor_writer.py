@@ -16,7 +16,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
 from actlake.storage.names import means_the_same
-from actlake.storage.precision import stored_dtype
+from actlake.storage.precision import magnitudes, stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
@@ -225,13 +225,11 @@ def publish_shard(
 
 
 def mean_norm(rows: NDArray[Any]) -> float | None:
-    """Mean Euclidean norm of ``rows``, shape (rows, width); None of no rows."""
+    """Mean Euclidean norm of finite ``rows``, shape (rows, width); None of no rows."""
     norms = np.empty(len(rows))
-    # Squares of halves, and their sums, fit single precision; those of others may not.
-    precision = np.float32 if rows.dtype == np.float16 else np.float64
     step = max(1, NORM_VALUES // max(1, rows.shape[1]))
     for at in range(0, len(rows), step):
-        block: NDArray[np.floating[Any]] = rows[at : at + step].astype(precision)
+        block = magnitudes(rows[at : at + step])
         norms[at : at + step] = np.sqrt(np.einsum("rw,rw->r", block, block))
     return float(norms.mean()) if len(norms) else None
 

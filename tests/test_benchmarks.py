@@ -2,14 +2,16 @@
 
 import json
 import math
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from benchmarks import peer
 from benchmarks.__main__ import GROUPS, run
 from benchmarks.measure import Case, Fact, Ratio, measure
-from benchmarks.report import markdown, write
+from benchmarks.report import markdown, ratio_line, write
 from benchmarks.sizes import SMALL, Sizes
 
 TINY = Sizes(  # a shard a row, as every shard costs a commit
@@ -25,12 +27,23 @@ TINY = Sizes(  # a shard a row, as every shard costs a commit
     summary_fires=4,
     summary_features=16,
     summary_tokens=50,
-    model_width=24,
+    model_width=32,
     model_rows=2,
+    null_rows=2,
     real_model_rows=0,
 )
 CASES = {
-    "extraction": {"extraction, small random llama": ["actlake, 1 site", "actlake, 3 sites"]},
+    "extraction": {
+        "extraction, random llama of 2 layers of 32": [
+            "actlake, 1 site",
+            "actlake, 6 sites",
+            "actlake, 6 sites, one step after the other",
+        ]
+    },
+    "storing": {
+        "extraction, null model, 1 site": ["actlake", "actlake, one step after the other"],
+        "extraction, null model, 6 sites": ["actlake", "actlake, one step after the other"],
+    },
     "tensor": {
         "tensor write": ["actlake", "zarr-python, no fsync"],
         "tensor read": ["actlake", "zarr-python"],
@@ -50,7 +63,10 @@ CASES = {
 
 @pytest.mark.slow  # torch and transformers take seconds to import
 @pytest.mark.parametrize("group", GROUPS)
-def test_group__gives_finite_named_ratios(group: str, tmp_path: Path) -> None:
+def test_group__gives_finite_named_ratios(
+    group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer, "PYTHON", tmp_path / "none")
     ratios, facts = run(group, TINY, tmp_path, rounds=1, warm_up=0)
 
     found: dict[str, list[str]] = {}
@@ -59,7 +75,7 @@ def test_group__gives_finite_named_ratios(group: str, tmp_path: Path) -> None:
         assert ratio.limit not in (ratio.side, "")
         assert all(0 < one < math.inf for one in ratio.spread())
     assert found == CASES[group]
-    assert all(fact.name and fact.unit and 0 < fact.value < math.inf for fact in facts)
+    assert all(fact.name and fact.unit and 0 <= fact.value < math.inf for fact in facts)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -87,6 +103,48 @@ def test_measure__alternates_and_drops_the_first_round() -> None:
     assert ratio.spread() == (3.0, 2.0, 4.0)
 
 
+def test_peer__is_asked_and_says_what_stopped_it(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import sys
+sys.path.append({str(Path(peer.HERE, "peers"))!r})
+from answering import answer
+print("as it is imported")
+def half(of):
+    print("as it works")
+    return of / 2
+def fail():
+    raise ValueError("no such rows")
+answer({{"half": half, "fail": fail, "all": lambda: None}})
+""")
+    with peer.Peer(str(script), Path(sys.executable)) as found:
+        assert found.side("half", of=3)(0) == 1.5
+        assert 0 <= found.seconds("all") < 1
+        with pytest.raises(SystemExit, match=r"script.py ended: ValueError: no such rows"):
+            found.seconds("fail")
+
+
+def test_measure__says_targets_and_how_others_stand_beside_us() -> None:
+    case = Case(
+        "case",
+        "work",
+        "limit",
+        {"limit": lambda _: 2.0, "actlake": lambda _: 3.0, "peer": lambda _: 12.0},
+        targets={"actlake": 1.5, "peer": 5.0},
+        amount=6.0,
+        unit="MiB",
+    )
+
+    ours, peers = measure(case, rounds=2)
+
+    assert ratio_line(ours).split(maxsplit=3)[1:] == [
+        "1.50",
+        "×",
+        "(1.50 – 1.50)  2 of 3 MiB/s  ≤ 1.50 met",
+    ]
+    assert "≤ 5.00 missed  4.00 × actlake" in ratio_line(peers)
+
+
 def test_write__keeps_every_round_and_the_machine(tmp_path: Path) -> None:
     machine = {"date": "2026-01-02 03:04 UTC", "processor": "2 cores"}
     ratio = Ratio("case", "work", "ours", "limit", (2.0, 3.0), (1.0, 2.0))
@@ -98,7 +156,7 @@ def test_write__keeps_every_round_and_the_machine(tmp_path: Path) -> None:
     assert kept["machine"] == machine
     assert kept["ratios"][0]["seconds"] == [2.0, 3.0]
     assert (kept["ratios"][0]["median"], kept["ratios"][0]["max"]) == (1.75, 2.0)
-    assert "| case: work | ours | limit | 1.75 | 1.50 | 2.00 |" in path.read_text()
+    assert "| case: work | ours | limit | 1.75 | 1.50 | 2.00 |  |  |  |" in path.read_text()
     assert "| bytes a posting | 3.50 bytes |" in path.read_text()
     assert markdown(machine, [ratio], []).count("\n| ") == 2
 

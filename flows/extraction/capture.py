@@ -10,6 +10,7 @@ from torch import Tensor
 
 from actlake.flows.extraction.batches import plan_batches
 from actlake.flows.extraction.forward import forward, text_inputs
+from actlake.flows.extraction.kept_rows import KeptRows, gather
 from actlake.flows.extraction.memory import told_of_memory
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
@@ -31,33 +32,27 @@ def capture(
     row_stop: int,
     token_budget: int,
     pixels: Pixels | None = None,
-) -> dict[str, NDArray[np.float32]]:
+    dtype: str = "float32",
+) -> dict[str, NDArray[np.floating]]:
     """Each site's activations of rows [row_start, row_stop), shape (rows, width), in row order.
 
     The passes follow ``plan_batches``, so equal arguments, threads and versions give equal bits.
     ``pixels`` gives the images that the windows are, by their index; None where they are of text.
+    In the stored ``dtype`` where a site's values fit it, or else in float32, as for int8.
     Raises InputError where ``windows`` do not hold each row of a non-empty range exactly once.
     """
     _refuse_gaps(windows, row_start, row_stop)
     points = {site: find_point(loaded.module, site) for site in sites}
-    columns = {site: split_columns(site)[1] for site in sites}
-    arrays: dict[str, NDArray[np.float32]] = {}
+    kept = {site: KeptRows(row_start, row_stop, split_columns(site)[1], dtype) for site in sites}
     for batch in _batches(loaded, windows, token_budget, pixels):
         refuse_interrupted()
-        rows = np.concatenate([np.arange(w.start, w.stop) for w in batch.windows]) - row_start
 
-        def keep(
-            site: str, value: Tensor, batch: _Batch = batch, rows: NDArray[np.int64] = rows
-        ) -> None:
-            values = batch.gather(value, columns[site])
-            if site not in arrays:
-                shape = (row_stop - row_start, values.shape[1])
-                arrays[site] = np.full(shape, np.nan, np.float32)
-            arrays[site][rows] = values
+        def keep(site: str, value: Tensor, batch: _Batch = batch) -> None:
+            kept[site].take(value, batch.windows)
 
         with torch.inference_mode(), told_of_memory(batch.what):
             batch.check(forward(loaded.module, batch.inputs, points, keep))
-    return arrays
+    return {site: rows.array() for site, rows in kept.items()}
 
 
 def pool(
@@ -148,15 +143,9 @@ class _Batch:
                 "give one that docs/sites.md says sees images"
             )
 
-    def gather(self, value: Tensor, columns: tuple[int, ...] | None = None) -> NDArray[np.float32]:
-        """The wanted rows of all windows, in their order, and columns, copied to the host."""
-        lengths = [len(window.kept) for window in self.windows]
-        of_window = np.repeat(np.arange(len(self.windows)), lengths)
-        kept = np.concatenate([window.kept for window in self.windows])
-        rows = value[torch.from_numpy(of_window), torch.from_numpy(kept)]
-        if columns is not None:
-            rows = rows[:, list(columns)]
-        array: NDArray[np.float32] = rows.to("cpu", torch.float32).numpy()
+    def gather(self, value: Tensor) -> NDArray[np.float32]:
+        """The wanted rows of all windows, in their order, copied to the host."""
+        array: NDArray[np.float32] = gather(value, self.windows).to("cpu", torch.float32).numpy()
         return array
 
 

@@ -13,7 +13,10 @@ def gpus() -> list[str]:
 
 
 def release() -> None:
-    """Give back what torch keeps of the memory of models that are gone: others may need it."""
-    gc.collect()
+    """Give back what torch keeps of the memory of models that are gone: others may need it.
+
+    On the CPU a model's memory goes with the last that holds it.
+    """
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # theirs
+        gc.collect()
         torch.cuda.empty_cache()

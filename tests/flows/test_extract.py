@@ -1,7 +1,10 @@
 """extract through the lake: stored rows are the model's rows, whatever dtype, window or packing."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,9 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from actlake.flows.extract import extract
+from actlake.flows.extraction import models
 from actlake.flows.ingest import ingest, ingest_documents, ingest_tokens
+from actlake.flows.runners import Inline, Runner, Threads
 from actlake.flows.sources import Source
 from actlake.storage.lake import Lake
 from tests.flows.references import (
@@ -144,3 +149,30 @@ def test_pooled_rows__are_those_of_the_documents(lake: Lake, tiny: Callable[[str
         }
         for site, row in right.items():
             assert worst(found[site][document : document + 1], row[None]) <= 1e-5, site
+
+
+@pytest.mark.parametrize("runner", [Inline, Threads])
+def test_extract__holds_no_model_when_it_is_done(
+    runner: type[Runner],
+    tiny: Callable[[str], Path],
+    lake: Lake,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded: list[weakref.ref[torch.nn.Module]] = []
+    load = models.load_model
+
+    def remember(*facts: Any, **options: Any) -> models.LoadedModel:
+        found = load(*facts, **options)
+        loaded.append(weakref.ref(found.module))
+        return found
+
+    monkeypatch.setattr(models, "load_model", remember)
+    gc.collect()
+    gc.disable()  # it takes a fifth of a second, which a small run would notice
+    try:
+        extract(
+            lake, source=str(tiny("llama")), sites=["resid_post.1"], corpus="c", runner=runner()
+        )
+        assert [one() for one in loaded] == [None]
+    finally:
+        gc.enable()

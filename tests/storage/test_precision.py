@@ -17,6 +17,7 @@ from actlake.storage.precision import (
     SMALLEST_SCALE,
     BFloat16,
     cast,
+    magnitudes,
     nonfinite,
     quantize,
     read_dtype,
@@ -129,6 +130,17 @@ def test_nonfinite__counts() -> None:
         values = np.array([1, np.nan, np.inf, -np.inf, 0]).astype(DTYPES[name])
         assert nonfinite(values) == 3
     assert nonfinite(np.empty((0, 3), np.float16)) == 0
+
+
+def test_magnitudes__of_every_finite_half_are_exact() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)]
+
+    found = magnitudes(halves)
+
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.abs(halves.astype(np.float32)))
+    assert np.isfinite(magnitudes(np.array([-3e38], np.float32)) ** 2).all()
 
 
 def test_bfloat16__is_a_zarr_type_and_others_are_not() -> None:

@@ -90,8 +90,15 @@ def test_rows__are_the_models_own(architecture: str, tmp_path: Path) -> None:
 
     span = (tokens + 2, (len(IMAGES) - 1) * tokens + 1)  # through the middle of two images
     windows = windows_of_rows(read_column, len(IMAGES) * tokens, *span, windowing="document")
-    rows = {"row_start": span[0], "row_stop": span[1], "token_budget": 3 * tokens}
-    found = capture(loaded, [*paths], windows, **rows, pixels=pixels)
+    found = capture(
+        loaded,
+        [*paths],
+        windows,
+        row_start=span[0],
+        row_stop=span[1],
+        token_budget=3 * tokens,
+        pixels=pixels,
+    )
     for site in paths:
         flat = right[site].reshape(-1, right[site].shape[2])[slice(*span)]
         assert worst(found[site], flat) <= 1e-5, site

@@ -95,10 +95,7 @@ def cards_of(
     """
     known = {row["feature"]: row for row in lake.sql(statistics, **key).arrow().to_pylist()}
     by_token = lake.sql(tokens, **key, most=TOKENS).arrow().to_pylist()
-    found = {
-        feature: lake.contexts(summary.codes, feature, mask=summary.mask, limit=CONTEXTS)
-        for feature in features
-    }
+    found = lake.contexts_of(summary.codes, features, mask=summary.mask, limit=CONTEXTS)
     contexts = list(chain.from_iterable(found.values()))
     labels, specials = _labels(lake, summary, contexts), _specials(lake, summary, contexts)
     return [

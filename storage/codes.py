@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
-from actlake.storage.csr import INDPTR, Csr, index_dtype
-from actlake.storage.errors import IncompleteError, InputError, NotFoundError
+from actlake.storage.csr import INDPTR, Csr, index_dtype, ranges
+from actlake.storage.errors import CorruptError, IncompleteError, InputError, NotFoundError
 from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
@@ -55,25 +55,56 @@ class Codes:
 
     def shard(self, shard: int) -> Csr:
         """The rows of one shard; its indices and values are memory maps."""
+        start, stop = self._committed(shard)
+        nnz = self.values_of_shard[shard]
+        indptr = self._array(shard, "indptr", stop - start + 1, INDPTR).astype(np.int64)
+        if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
+            raise self._falls(shard)
+        return Csr(
+            indptr,
+            self._array(shard, "indices", nnz, index_dtype(self.n_features)),
+            self._array(shard, "values", nnz, self.dtype),
+            self.n_features,
+        )
+
+    def rows(self, index: NDArray[np.integer[Any]]) -> Csr:
+        """The rows ``index``, shape (n,), each in [0, rows), in any order and with repeats, as one
+        block in that order, copied."""
+        shards, offsets = np.divmod(np.asarray(index, np.int64), self.rowset.shard_rows)
+        first, last = np.zeros((2, len(index)), np.int64)
+        groups = [(int(one), np.flatnonzero(shards == one)) for one in np.unique(shards)]
+        for shard, here in groups:
+            start, stop = self._committed(shard)
+            indptr = self._array(shard, "indptr", stop - start + 1, INDPTR)
+            first[here], last[here] = indptr[offsets[here]], indptr[offsets[here] + 1]
+            if (first[here] > last[here]).any() or last[here].max() > self.values_of_shard[shard]:
+                raise self._falls(shard)
+        indptr = np.concatenate(([0], np.cumsum(last - first))).astype(np.int64)
+        indices = np.empty(indptr[-1], index_dtype(self.n_features))
+        values = np.empty(indptr[-1], self.dtype)
+        for shard, here in groups:
+            nnz = self.values_of_shard[shard]
+            source, target = ranges(first[here], last[here]), ranges(indptr[here], indptr[here + 1])
+            indices[target] = self._array(shard, "indices", nnz, indices.dtype)[source]
+            values[target] = self._array(shard, "values", nnz, self.dtype)[source]
+        return Csr(indptr, indices, values, self.n_features)
+
+    def _committed(self, shard: int) -> tuple[int, int]:
+        """The rows of a shard; IncompleteError if it is not there yet."""
         start, stop = self.grid.span(shard)
         if shard not in self.values_of_shard:
             raise IncompleteError(
                 f"rows {start:,} to {stop:,} of codes {self.name} are not committed yet; "
                 "run the encoding again to finish it"
             )
-        nnz = self.values_of_shard[shard]
-        indptr = self._array(shard, "indptr", stop - start + 1, INDPTR).astype(np.int64)
-        if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
-            raise corrupt(
-                self._path(shard, "indptr"),
-                f"indptr of codes {self.name}, rows {start:,} to {stop:,}",
-                f"does not rise from 0 to {nnz:,}",
-            )
-        return Csr(
-            indptr,
-            self._array(shard, "indices", nnz, index_dtype(self.n_features)),
-            self._array(shard, "values", nnz, self.dtype),
-            self.n_features,
+        return start, stop
+
+    def _falls(self, shard: int) -> CorruptError:
+        start, stop = self.grid.span(shard)
+        return corrupt(
+            self._path(shard, "indptr"),
+            f"indptr of codes {self.name}, rows {start:,} to {stop:,}",
+            f"does not rise from 0 to {self.values_of_shard[shard]:,}",
         )
 
     def _path(self, shard: int, name: str) -> Path:

@@ -1,21 +1,38 @@
-"""Contexts: what a feature fired on, as text."""
+"""Contexts: what features fired on, as text, of many features at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.codes import Codes
-from actlake.storage.errors import InputError, NotFoundError
-from actlake.storage.handle import first_row
+from actlake.storage.csr import ranges
+from actlake.storage.errors import InputError
+from actlake.storage.example_rows import example_rows
 from actlake.storage.reading import Reading
 
-__all__ = ["KINDS", "Context", "Span", "contexts_of_rows", "example_rows"]
+__all__ = ["Context", "Shown", "Span", "contexts_of"]
 
-KINDS = ("top", "quantile", "random", "silent", "negative")
-"""Of examples: the strongest rows; some of each tenth by value; some on which the feature fires;
-some on which it is silent; and some on which it is silent although the token is one of its own."""
+AT_ONCE = 4096
+"""Contexts whose rows are read together: some 5 million values of codes."""
+
+
+class Shown(TypedDict, total=False):
+    """What is shown of a feature."""
+
+    mask: str
+    """``all`` by default."""
+    limit: int
+    """Contexts of a feature, 10 by default: at most as many as ``summarize`` kept under the mask;
+    without a summary, and mask ``all``, any number."""
+    before: int
+    """Rows of the same document before each, 24 by default."""
+    after: int
+    """12 by default."""
+    kind: str
+    """``top``, or another one of ``example_rows.KINDS``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,142 +67,127 @@ class Context:
     """Rows with the same tokens on and around them, itself counted; None where none were."""
 
 
-def example_rows(
-    reading: Reading, codes: Codes, feature: int, mask: str, limit: int, kind: str
-) -> list[tuple[int, float, int | None]]:
-    """Row, value and ``n_alike`` of the examples of a kind, as summarized under ``mask``.
-
-    Without a summary the strongest come from postings where the mask is all; InputError otherwise.
-    """
-    if kind not in KINDS:
-        raise InputError(f"no examples of the kind {kind!r}; choose one of {', '.join(KINDS)}")
-    if limit < 1:
-        raise InputError(f"{limit} contexts cannot be shown; ask for 1 or more")
-    if not 0 <= feature < codes.n_features:
-        raise NotFoundError(
-            f"codes {codes.name} have no feature {feature}; choose 0 to {codes.n_features - 1}"
-        )
-    connection = reading.connection()
-    named = {"codes": codes.name, "feature": feature}
-    parameters = named | {"mask": mask, "limit": limit, "kind": kind}
-    summarized = """
-        SELECT "row", value, n_alike FROM feature_examples
-        WHERE codes = $codes AND mask = $mask AND feature = $feature AND kind = $kind
-        ORDER BY rank LIMIT $limit
-    """
-    reading.table("feature_examples", codes=(codes.name,) * 2, feature=(feature,) * 2)
-    if rows := connection.execute(summarized, parameters).fetchall():
-        return rows
-    if mask != "all" or kind != "top":
-        reading.table("feature_statistics", codes=(codes.name,) * 2)
-        other = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
-        if first_row(connection.execute(other, {"codes": codes.name, "mask": mask})) == (0,):
-            raise InputError(
-                f"codes {codes.name} are not summarized under the mask {mask}; "
-                "run `actlake summarize` first, or use the mask all"
-            )
-        return []
-    every = """
-        SELECT "row", value, NULL FROM postings WHERE codes = $codes AND feature = $feature
-        ORDER BY value DESC, "row" LIMIT $limit
-    """
-    reading.table("postings", codes=(codes.name,) * 2, feature=(feature,) * 2)
-    return connection.execute(every, named | {"limit": limit}).fetchall()
-
-
-def contexts_of_rows(
+def contexts_of(
     reading: Reading,
     codes: Codes,
-    feature: int,
-    rows: Sequence[tuple[int, float, int | None]],
+    features: Sequence[int],
     *,
-    before: int,
-    after: int,
-) -> list[Context]:
-    """The contexts of (row, value, n_alike), in order.
-
-    Each reaches over ``before`` and ``after`` rows of the same document.
+    mask: str = "all",
+    limit: int = 10,
+    before: int = 24,
+    after: int = 12,
+    kind: str = "top",
+) -> dict[int, list[Context]]:
+    """The contexts of each feature, as ``Shown`` says, in the order of the examples.
 
     A row of a document rowset is its whole text, and of an image those patches are shown on which
-    the feature fires.
+    the feature fires. InputError for a kind that is none, and for a mask that was not summarized.
     """
+    examples = example_rows(reading, codes, features, mask, limit, kind)
     if before < 0 or after < 0:
         raise InputError(
             "contexts cannot reach fewer than no rows; give 0 or more before and after"
         )
-    if not rows:
-        return []
-    documents = codes.rowset.at("document", np.array([row for row, *_ in rows]))
-    texts = _texts(reading, codes.rowset.corpus, sorted(set(documents.tolist())))
-    names = _vocabulary(reading, codes.rowset.tokenizer) if codes.rowset.kind == "patch" else None
-    found = (
-        _context(
-            codes, feature, row, value, int(document), *texts[int(document)], before, after, names
+    wanted = [(feature, *one) for feature, found in examples.items() for one in found]
+    contexts: dict[int, list[Context]] = {feature: [] for feature in examples}
+    names: dict[int, str] | None = None
+    if wanted and codes.rowset.kind == "patch":
+        names = _vocabulary(reading, codes.rowset.tokenizer)
+    for first in range(0, len(wanted), AT_ONCE):
+        some = wanted[first : first + AT_ONCE]
+        documents = codes.rowset.at("document", np.array([row for _, row, *_ in some]))
+        texts = _texts(reading, codes.rowset.corpus, np.unique(documents).tolist())
+        around = _surroundings(codes, some, documents, before, after)
+        for (feature, row, value, alike), document, one in zip(
+            some, documents.tolist(), around, strict=True
+        ):
+            source_id, text = texts[document]
+            if names is not None:
+                one, text = _named(one, names)
+            about = (row, float(value), document, source_id)
+            contexts[feature].append(_context(one, about, text, alike))
+    return contexts
+
+
+@dataclass(frozen=True, slots=True)
+class _Surrounding:
+    """The rows that are shown around one, in order, and where the feature fires on them."""
+
+    own: int
+    """The row itself among them."""
+    starts: NDArray[np.int64]
+    """First code point of each in its document; no character where it is ``stops``."""
+    stops: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    firing: NDArray[np.int64]
+    """Places of rows on which the feature fires."""
+    values: NDArray[np.floating]
+    """Of these."""
+
+
+def _named(around: _Surrounding, names: Mapping[int, str]) -> tuple[_Surrounding, str]:
+    """The names of the tokens that are shown, with spaces between, as text, and the rows in it."""
+    starts, stops = np.zeros((2, len(around.tokens)), np.int64)
+    text = ""
+    for at in np.union1d(around.firing, [around.own]):
+        starts[at] = len(text) + bool(text)
+        text += f"{' ' if text else ''}{names.get(int(around.tokens[at]), '')}"
+        stops[at] = len(text)
+    return replace(around, starts=starts, stops=stops), text
+
+
+def _surroundings(
+    codes: Codes,
+    wanted: Sequence[tuple[int, int, float, int | None]],
+    documents: NDArray[np.integer],
+    before: int,
+    after: int,
+) -> Iterator[_Surrounding]:
+    rowset = codes.rowset
+    feature, row = (np.array(column) for column in ([w[0] for w in wanted], [w[1] for w in wanted]))
+    first, last = np.maximum(row - before, 0), np.minimum(row + after + 1, len(codes))
+    rows, of = ranges(first, last), np.repeat(np.arange(len(row)), last - first)
+    here = rowset.at("document", rows) == documents[of]
+    rows, of = rows[here], of[here]
+    edges = np.searchsorted(of, np.arange(len(row) + 1))
+    starts, stops = (rowset.at(name, rows).astype(np.int64) for name in ("char_start", "char_stop"))
+    tokens = rowset.at("token_id", rows)
+    block = codes.rows(rows)
+    of_value = block.row_of_value()
+    fires = np.flatnonzero(block.indices == feature[of[of_value]])
+    place, value = of_value[fires], block.values[fires]
+    firing = np.searchsorted(place, edges)
+    for number in range(len(row)):
+        low, high = edges[number], edges[number + 1]
+        some = slice(firing[number], firing[number + 1])
+        yield _Surrounding(
+            own=int(row[number] - rows[low]),
+            starts=starts[low:high],
+            stops=stops[low:high],
+            tokens=tokens[low:high],
+            firing=place[some] - low,
+            values=value[some],
         )
-        for (row, value, _), document in zip(rows, documents, strict=True)
-    )
-    return [replace(one, n_alike=alike) for one, (*_, alike) in zip(found, rows, strict=True)]
 
 
 def _context(
-    codes: Codes,
-    feature: int,
-    row: int,
-    value: float,
-    document: int,
-    source_id: str,
-    text: str,
-    before: int,
-    after: int,
-    names: dict[int, str] | None,
+    around: _Surrounding, about: tuple[int, float, int, str], text: str, alike: int | None
 ) -> Context:
-    first, last = max(0, row - before), min(len(codes), row + after + 1)
-    here = codes.rowset.column("document", first, last) == document
-    rows = np.arange(first, last)[here]
-    low, high = int(rows[0]), int(rows[-1]) + 1
-    block = codes[low:high]
-    fires = block.indices == feature
-    firing = block.row_of_value()[fires]
-    own = row - low
-    if names is None:
-        starts = codes.rowset.column("char_start", low, high)
-        stops = codes.rowset.column("char_stop", low, high)
-    else:
-        tokens = codes.rowset.column("token_id", low, high)
-        text, starts, stops = _named(names, tokens, np.union1d(firing, [own]))
+    """``about``: the row, its value, its document and what that is from."""
+    starts, stops, own = around.starts, around.stops, around.own
     # Specials have empty spans at places that say nothing about the text around the row.
     shown = stops > starts
     left = int(starts[shown].min()) if shown.any() else 0
     right = int(stops[shown].max()) if shown.any() else 0
     spans = [
         Span(int(starts[at]) - left, int(stops[at]) - left, float(strength))
-        for at, strength in zip(firing, block.values[fires], strict=True)
+        for at, strength in zip(around.firing, around.values, strict=True)
         if shown[at]
     ]
     start, stop = (int(starts[own]), int(stops[own])) if shown[own] else (left, left)
     return Context(
-        row=row,
-        value=float(value),
-        document=document,
-        source_id=source_id,
-        text=text[left:right],
-        start=start - left,
-        stop=stop - left,
-        spans=tuple(_merged(spans)),
+        *about, text[left:right], start - left, stop - left, tuple(_merged(spans)), alike
     )
-
-
-def _named(
-    names: dict[int, str], tokens: NDArray[np.int32], shown: NDArray[np.int64]
-) -> tuple[str, NDArray[np.int64], NDArray[np.int64]]:
-    """The names of the rows ``shown`` with spaces between, and the span of each row in them."""
-    starts, stops = np.zeros((2, len(tokens)), np.int64)
-    text = ""
-    for at in shown:
-        starts[at] = len(text) + bool(text)
-        text += f"{' ' if text else ''}{names.get(int(tokens[at]), '')}"
-        stops[at] = len(text)
-    return text, starts, stops
 
 
 def _vocabulary(reading: Reading, tokenizer: str | None) -> dict[int, str]:

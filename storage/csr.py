@@ -56,6 +56,14 @@ class Csr:
         return block
 
 
+def ranges(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The whole numbers of each half-open range, one range after the other."""
+    lengths = last - first
+    ends = np.cumsum(lengths)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total) + np.repeat(first - (ends - lengths), lengths)
+
+
 INDPTR = np.dtype(np.uint32)
 """Of the row starts as stored: a shard has at most 2^25 rows, so its values are fewer than 2^32
 unless rows hold hundreds each, and wide codes have far smaller shards."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from actlake.storage import creation
 from actlake.storage.catalog import Catalog
 from actlake.storage.claims import Claims
 from actlake.storage.codes import Codes, codes_named
-from actlake.storage.contexts import Context, contexts_of_rows, example_rows
+from actlake.storage.contexts import Context, Shown, contexts_of
 from actlake.storage.corpora import Document, corpus_facts
 from actlake.storage.database import Database
 from actlake.storage.databases import database_at
@@ -173,25 +173,16 @@ class Lake:
         """Path and digest of each stored state of a statistic, by (statistic, shard)."""
         return stored_partials(self.reading, codes, mask, code_version)
 
-    def contexts(
-        self,
-        codes: str,
-        feature: int,
-        *,
-        mask: str = "all",
-        limit: int = 10,
-        before: int = 24,
-        after: int = 12,
-        kind: str = "top",
-    ) -> list[Context]:
-        """The strongest firings of a feature with their text, or the examples of another ``kind``.
+    def contexts(self, codes: str, feature: int, **shown: Unpack[Shown]) -> list[Context]:
+        """The strongest firings of a feature with their text, or other examples: see ``Shown``."""
+        return self.contexts_of(codes, [feature], **shown)[int(feature)]
 
-        ``before`` and ``after`` count rows of the same document. At most as many as
-        ``summarize`` kept under the mask; without a summary, and mask ``all``, any number.
-        """
-        reader, feature = self.codes(codes), int(feature)
-        rows = example_rows(self.reading, reader, feature, mask, limit, kind)
-        return contexts_of_rows(self.reading, reader, feature, rows, before=before, after=after)
+    def contexts_of(
+        self, codes: str, features: Iterable[int], **shown: Unpack[Shown]
+    ) -> dict[int, list[Context]]:
+        """``contexts`` of many features, which are read together."""
+        with self.reading.standing():
+            return contexts_of(self.reading, self.codes(codes), [*map(int, features)], **shown)
 
     def sql(self, select: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of one SELECT over the lake's tables and views.

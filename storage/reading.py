@@ -15,7 +15,7 @@ older one of the same rows, has a trailer that fits it. Every other file has its
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from actlake.storage.facts import Facts
 from actlake.storage.handle import Handle, first_row
 from actlake.storage.store import Store
 
-__all__ = ["MODES", "Chunk", "Mode", "Reading"]
+__all__ = ["MODES", "Bounds", "Chunk", "Mode", "Reading"]
 
 Mode = Literal["never", "first-read", "always"]
 MODES: tuple[Mode, ...] = get_args(Mode)
@@ -191,11 +191,20 @@ class Reading:
         """
         if self.mode == "never":
             return
+        for path in self._holding(table, wanted):
+            self._check(path, f"table {table}")
+
+    def may_hold(self, table: str, **wanted: Bounds) -> bool:
+        """Whether some file of ``table``, by the catalog, may hold such a row: to ask costs much
+        less than a query that finds none."""
+        return any(self._holding(table, wanted))
+
+    def _holding(self, table: str, wanted: Mapping[str, Bounds]) -> Iterator[str]:
         for path, columns, lowest, highest in self._facts.files(table, tuple(wanted)):
             bounds = zip(lowest or (), highest or (), strict=True)
             stored = dict(zip(columns or (), bounds, strict=True))
             if all(_may_hold(stored.get(name), asked) for name, asked in wanted.items()):
-                self._check(path, f"table {table}")
+                yield path
 
     def bounds(self, table: str, path: str, *columns: str) -> dict[str, tuple[str, str]]:
         """Smallest and largest value of each of ``columns`` in a file, as the catalog has them.

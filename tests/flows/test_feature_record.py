@@ -14,6 +14,7 @@ from actlake.flows.document_labels import document_label
 from actlake.flows.repair import repair
 from actlake.flows.summarize import summarize
 from actlake.storage.errors import NotFoundError
+from actlake.storage.example_rows import KINDS
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok
 from tests.flows.counted import CODES, MASKS, stored, table, under
@@ -121,6 +122,57 @@ def test_examples_of_other_kinds__are_what_they_say(lake: Lake, mask: str) -> No
             assert (rows & silent)[held].all()
             assert len(set(context[held].tolist())) == len(held)
             assert set(token[held]) <= set(best["token_id"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_contexts_of__many_features_are_those_of_each(
+    lake: Lake, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = {
+        feature: lake.contexts(CODES, feature, mask=MASKS[0], kind=kind, before=3, after=2)
+        for feature in reversed(range(lake.codes(CODES).n_features))
+    }
+    assert any(alone.values())
+    monkeypatch.setattr("actlake.storage.contexts.AT_ONCE", 3)
+
+    found = lake.contexts_of(
+        CODES,
+        reversed(range(lake.codes(CODES).n_features)),
+        mask=MASKS[0],
+        kind=kind,
+        before=3,
+        after=2,
+    )
+
+    assert found == alone
+    assert [*found] == [*alone]
+    assert lake.contexts_of(CODES, [], mask=MASKS[0]) == {}
+
+
+def test_contexts__show_the_text_and_where_the_feature_fires(lake: Lake) -> None:
+    """Against the documents, rows and dense values themselves."""
+    codes = lake.codes(CODES)
+    column = {name: codes.rowset.column(name) for name in ("document", "char_start", "char_stop")}
+    texts = lake.sql("SELECT text FROM documents ORDER BY document").arrow()["text"].to_pylist()
+    values = codes[:].dense()
+    for feature, contexts in lake.contexts_of(
+        CODES, range(lake.codes(CODES).n_features), mask=MASKS[0], limit=9
+    ).items():
+        for one in contexts:
+            near = np.arange(max(0, one.row - 24), min(len(codes), one.row + 13))
+            near = near[column["document"][near] == one.document]
+            near = near[column["char_stop"][near] > column["char_start"][near]]
+            left, right = column["char_start"][near].min(), column["char_stop"][near].max()
+            assert one.document == column["document"][one.row]
+            assert one.text == texts[one.document][left:right]
+            assert (one.start + left, one.stop + left) == tuple(
+                column[edge][one.row] for edge in ("char_start", "char_stop")
+            )
+            assert [(span.start + left, span.value) for span in one.spans] == [
+                (column["char_start"][row], values[row, feature])
+                for row in near
+                if values[row, feature] > 0
+            ]
 
 
 def test_summary__computes_again_only_the_state_whose_code_changed(

@@ -19,8 +19,8 @@ from actlake.flows.encode import encode
 from actlake.flows.read_commands import show
 from actlake.flows.summarize import summarize
 from actlake.storage import Document
-from actlake.storage.contexts import KINDS
 from actlake.storage.dictionary_files import write_dictionary
+from actlake.storage.example_rows import KINDS
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok, refused
 from tests.flows.found_lake import shared_found_lake  # noqa: F401 - a fixture

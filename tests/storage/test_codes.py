@@ -31,6 +31,16 @@ def test_slice__is_that_of_the_dense_rows(planted: Planted, a: int | None, b: in
     np.testing.assert_array_equal(block.dense(), planted.codes[slice(a, b)])
 
 
+@given(index=st.lists(st.integers(0, 39), max_size=60))
+def test_rows__are_those_of_the_dense_rows_in_any_order(planted: Planted, index: list[int]) -> None:
+    rows = np.array(index, np.int64) * (len(planted.codes) - 1) // 39  # of every shard
+
+    block = planted.lake.codes("d@c").rows(rows)
+
+    assert fault_of(block) is None
+    np.testing.assert_array_equal(block.dense(), planted.codes[rows])
+
+
 def test_codes__know_what_they_are(planted: Planted) -> None:
     codes = planted.lake.codes("d@c")
     assert codes.shape == planted.codes.shape
@@ -74,6 +84,9 @@ def test_codes__in_the_making_say_what_is_missing(bench: Lake) -> None:
     assert codes[start:stop].nnz == stop - start
     with pytest.raises(IncompleteError, match="rows 0 to"):
         codes[:]
+    assert codes.rows(np.array([start])).nnz == 1
+    with pytest.raises(IncompleteError, match="rows 0 to"):
+        codes.rows(np.array([start, 0]))
     assert codes.scan().collect().height == stop - start
 
 
@@ -106,6 +119,8 @@ def test_starts__that_no_rows_have_are_refused_also_unverified(bench: Lake) -> N
             chunk.write_bytes(content)
             with pytest.raises(CorruptError, match="does not rise from 0"):
                 codes[:]
+            with pytest.raises(CorruptError, match="does not rise from 0"):
+                codes.rows(np.arange(len(codes)))
             with pytest.raises(CorruptError, match="does not rise from 0"):
                 codes.scan().filter(pl.col("feature") == 1).collect()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.codes import encoding, summarizing
 from benchmarks.extraction import extraction, storing
+from benchmarks.features import asking
 from benchmarks.machine import machine_facts
 from benchmarks.measure import Benchmark, Fact, Ratio, measure
 from benchmarks.report import ratio_line, write
@@ -21,6 +22,7 @@ GROUPS: dict[str, Callable[[Sizes, Path], Benchmark]] = {
     "tensor": tensors,
     "encode": encoding,
     "summarize": summarizing,
+    "asking": asking,
 }
 RESULTS = Path(__file__).parent / "results"
 

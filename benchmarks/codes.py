@@ -13,16 +13,8 @@ from actlake.analytics.dictionaries.random import random_dictionary
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.summary_states import blocks_of, statistics_of
-from actlake.storage import Codes, Csr, Document, Lake
-from actlake.storage.codes_writer import (
-    CodesPlan,
-    commit_codes,
-    plan_codes,
-    publish_codes,
-    seal_codes,
-)
-from actlake.storage.csr import index_dtype
-from actlake.storage.dictionary_files import write_dictionary
+from actlake.storage import Codes, Document, Lake
+from benchmarks.feature_lake import feature_lake, write_dictionary_of
 from benchmarks.measure import Benchmark, Case, Fact, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -65,7 +57,7 @@ def encoding(sizes: Sizes, folder: Path) -> Benchmark:
     with lake.create_tensor("tensor", rowset="rows", width=sizes.encode_width) as writer:
         writer.append(stored)
     learned = random_dictionary(rows[:SAMPLE_ROWS], sizes.encode_features, sizes.encode_k, seed=0)
-    _write_dictionary(lake, learned)
+    write_dictionary_of(lake, learned)
     weights = {name: torch.from_numpy(array) for name, array in learned.arrays.items()}
 
     bare = "matmul + top-k"
@@ -93,17 +85,14 @@ def encoding(sizes: Sizes, folder: Path) -> Benchmark:
 
 def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
     """Statistics of features whose use falls off as a power of their rank, as real ones do."""
-    random = np.random.default_rng(0)
-    rows = np.arange(sizes.summary_rows)
-    columns = {
-        "document": rows // 1024,
-        "token_id": random.permutation(sizes.summary_tokens)[
-            _zipf(random, sizes.summary_tokens, len(rows))
-        ],
-        "is_special": rows % 1024 == 0,
-    }
-    lake = _lake(folder, columns, 4 * sizes.summary_features)
-    _write_codes(lake, _codes(sizes, random))
+    lake = feature_lake(
+        folder / "lake",
+        rows=sizes.summary_rows,
+        fires=sizes.summary_fires,
+        features=sizes.summary_features,
+        tokens=sizes.summary_tokens,
+        width=sizes.encode_width,
+    )
     codes = lake.codes("codes")
     postings = sum(codes.values_of_shard.values())
     masks = _Masks(lake)
@@ -171,22 +160,6 @@ def _lake(folder: Path, columns: Mapping[str, NDArray[np.generic]], width: int) 
     return lake
 
 
-def _write_dictionary(lake: Lake, learned: Dictionary) -> None:
-    with lake.run("benchmark", {}, {}) as run:
-        write_dictionary(
-            run,
-            name="dictionary",
-            method=learned.method,
-            tensor="tensor",
-            n_features=learned.n_features,
-            width=learned.width,
-            config=learned.config,
-            arrays=learned.arrays,
-            fingerprint="dictionary",
-            tables={},
-        )
-
-
 def _matmul_and_top_k(
     rows: NDArray[np.float16], weights: Mapping[str, torch.Tensor], k: int
 ) -> None:
@@ -195,49 +168,6 @@ def _matmul_and_top_k(
     for start in range(0, len(rows), BLOCK_ROWS):
         block = torch.from_numpy(rows[start : start + BLOCK_ROWS]).float()
         torch.addmm(bias, block, weights["W_enc"]).relu_().topk(k, dim=1, sorted=False)
-
-
-def _zipf(random: np.random.Generator, things: int, count: int) -> NDArray[np.int64]:
-    weight = np.cumsum(1 / (10.0 + np.arange(things)))
-    drawn: NDArray[np.int64] = np.searchsorted(weight, random.random(count) * weight[-1])
-    return drawn
-
-
-def _codes(sizes: Sizes, random: np.random.Generator) -> Csr:
-    """Distinct features on every row, at most ``summary_fires``, in no order of frequency."""
-    shape = (sizes.summary_rows, sizes.summary_fires)
-    names = random.permutation(sizes.summary_features)
-    drawn = np.sort(
-        names[_zipf(random, sizes.summary_features, shape[0] * shape[1])].reshape(shape)
-    )
-    distinct = np.diff(drawn, axis=1, prepend=-1) > 0
-    indptr = np.concatenate(([0], np.cumsum(distinct.sum(axis=1)))).astype(np.int64)
-    indices = drawn[distinct].astype(index_dtype(sizes.summary_features))
-    values = random.lognormal(0, 0.5, len(indices)).astype(np.float16)
-    return Csr(indptr, indices, values, sizes.summary_features)
-
-
-def _write_codes(lake: Lake, block: Csr) -> None:
-    rowset = lake.rowset("rows")
-    plan = CodesPlan(
-        name="codes",
-        dictionary="dictionary",
-        dictionary_fingerprint="dictionary",
-        n_features=block.n_features,
-        tensor="tensor",
-        tensor_fingerprint="tensor",
-        rowset=rowset,
-        dtype="float16",
-    )
-    shard_of_row = np.arange(block.rows) // rowset.shard_rows
-    with lake.run("benchmark", {}, {}) as run:
-        codes_id = plan_codes(run, plan)
-        shards = [
-            publish_codes(run, plan, codes_id, shard, block.keep(shard_of_row == shard))
-            for shard in range(len(rowset.grid))
-        ]
-        commit_codes(run, shards, "codes")
-        seal_codes(run, plan, codes_id)
 
 
 def _sort_and_sum(codes: Codes) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.random import random_dictionary
 from actlake.storage import Csr, Document, Lake
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -15,9 +17,11 @@ from actlake.storage.codes_writer import (
     seal_codes,
 )
 from actlake.storage.csr import index_dtype
+from actlake.storage.dictionary_files import write_dictionary
 
 DOCUMENT_ROWS = 128
 TOPICS = 20
+DICTIONARY_WIDTH = 64
 WORD = 7
 """Characters of a token, the space after it counted."""
 
@@ -37,8 +41,27 @@ def feature_lake(
     lake = Lake.create(folder)
     lake.create_corpus("corpus", _documents(token))
     lake.create_rowset("rows", corpus="corpus", columns=_columns(token), width_hint=width)
+    sample = random.standard_normal((64, DICTIONARY_WIDTH), np.float32)
+    write_dictionary_of(lake, random_dictionary(sample, features, min(fires, features), seed=0))
     _write_codes(lake, random, features, fires)
     return lake
+
+
+def write_dictionary_of(lake: Lake, learned: Dictionary) -> None:
+    """As if it had been trained."""
+    with lake.run("benchmark", {}, {}) as run:
+        write_dictionary(
+            run,
+            name="dictionary",
+            method=learned.method,
+            tensor="tensor",
+            n_features=learned.n_features,
+            width=learned.width,
+            config=learned.config,
+            arrays=learned.arrays,
+            fingerprint="dictionary",
+            tables={},
+        )
 
 
 def zipf(random: np.random.Generator, things: int, count: int) -> NDArray[np.int64]:

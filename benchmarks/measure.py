@@ -27,6 +27,8 @@ class Case:
     """In the order in which they run, in each round."""
     targets: Mapping[str, float] = field(default_factory=dict)
     """The largest ratio to the limit that a side is to have."""
+    allowed: Mapping[str, float] = field(default_factory=dict)
+    """The most seconds that a side is to take on two cores."""
     amount: float = 0.0
     """Of what is done, for a rate; 0 where none makes sense."""
     unit: str = ""
@@ -54,6 +56,7 @@ class Ratio:
     our_seconds: tuple[float, ...] = ()
     """Of the first side that is ours; empty where this is it, or none is."""
     target: float | None = None
+    allowed: float | None = None
     amount: float = 0.0
     unit: str = ""
 
@@ -105,6 +108,7 @@ def measure(case: Case, rounds: int, *, warm_up: int = 1) -> list[Ratio]:
             limit,
             our_seconds=counted[ours] if ours not in (None, side) else (),
             target=case.targets.get(side),
+            allowed=case.allowed.get(side),
             amount=case.amount,
             unit=case.unit,
         )

@@ -21,6 +21,8 @@ class Sizes:
     summary_features: int
     summary_tokens: int
     """Size of the vocabulary."""
+    asked_features: int
+    """Of which examples are asked for together."""
     model_width: int
     """Of the residual stream of a small random model."""
     model_rows: int
@@ -41,9 +43,10 @@ FULL = Sizes(
     encode_features=1 << 14,
     encode_k=32,
     summary_rows=1 << 17,
-    summary_fires=32,
+    summary_fires=33,
     summary_features=1 << 14,
     summary_tokens=1 << 15,
+    asked_features=1000,
     model_width=512,
     model_rows=1 << 18,
     null_rows=1 << 18,
@@ -61,9 +64,10 @@ SMALL = Sizes(
     encode_features=1 << 12,
     encode_k=32,
     summary_rows=1 << 14,
-    summary_fires=32,
+    summary_fires=33,
     summary_features=1 << 12,
     summary_tokens=1 << 13,
+    asked_features=100,
     model_width=384,
     model_rows=1 << 12,
     null_rows=1 << 14,

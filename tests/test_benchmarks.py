@@ -23,10 +23,11 @@ TINY = Sizes(  # a shard a row, as every shard costs a commit
     encode_width=8,
     encode_features=32,
     encode_k=4,
-    summary_rows=2,
+    summary_rows=512,
     summary_fires=4,
     summary_features=16,
     summary_tokens=50,
+    asked_features=3,
     model_width=32,
     model_rows=2,
     null_rows=2,
@@ -57,6 +58,12 @@ CASES = {
             "of which moments, histogram and strongest rows",
             "the same answers in SQL, without histograms",
         ]
+    },
+    "asking": {
+        "contexts of a feature": ["actlake"],
+        "examples of 3 features": ["actlake"],
+        "co-firing of all pairs": ["actlake"],
+        "features × 20 labels": ["actlake, documents", "actlake, rows"],
     },
 }
 

@@ -1,0 +1,178 @@
+"""What people ask of features: contexts, examples, partners and labels."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from actlake.flows.summarize import summarize
+from actlake.flows.summarize_labels import summarize_labels
+from actlake.flows.summarize_pairs import summarize_pairs
+from actlake.storage import Codes, Lake
+from benchmarks.feature_lake import DOCUMENT_ROWS, feature_lake
+from benchmarks.measure import Benchmark, Case, Side, timed
+from benchmarks.peer import Peer, installed
+from benchmarks.sizes import Sizes
+from benchmarks.small_models import random_llama
+
+SHOWN, EXAMPLES = 100, 20
+CALLS = 20
+"""Features asked for one by one in a round."""
+
+
+def asking(sizes: Sizes, folder: Path) -> Benchmark:
+    """Codes of as many rows and features as ``summarize`` is measured with."""
+    lake = feature_lake(
+        folder / "lake",
+        rows=sizes.summary_rows,
+        fires=sizes.summary_fires,
+        features=sizes.summary_features,
+        tokens=sizes.summary_tokens,
+        width=sizes.encode_width,
+    )
+    codes = lake.codes("codes")
+    work = (
+        f"{sum(codes.values_of_shard.values()):,} postings × {codes.n_features:,} features, "
+        f"{len(codes):,} rows"
+    )
+    with ExitStack() as opened:
+        delphi = _delphi(opened, folder, lake) if installed() else None
+        yield from _shown(lake, codes, work, sizes, delphi)
+    yield from _counted(lake, codes, work)
+
+
+def _shown(lake: Lake, codes: Codes, work: str, sizes: Sizes, delphi: Peer | None) -> Benchmark:
+    def some(number: int, count: int) -> list[int]:
+        random = np.random.default_rng(number)
+        return random.integers(0, codes.n_features, count).tolist()
+
+    def each(number: int, ask: Callable[[int], object]) -> float:
+        features = some(number, CALLS)
+        return timed(lambda: [ask(feature) for feature in features]) / CALLS
+
+    def theirs(count: int, shown: int) -> dict[str, Side]:
+        if delphi is None:
+            return {}
+
+        def side(number: int) -> float:
+            return delphi.seconds("examples", latents=some(number, count), shown=shown)
+
+        return {"Delphi": side}
+
+    yield Case(
+        "contexts of a feature",
+        f"the {SHOWN} strongest of {work}",
+        "its postings alone",
+        {
+            "actlake": lambda n: each(n, lambda one: lake.contexts("codes", one, limit=SHOWN)),
+            "its postings alone": lambda n: each(n, codes.postings),
+            **theirs(1, SHOWN),
+        },
+        allowed={"actlake": 0.020},
+    )
+    summarize(lake, codes="codes", mask="all")
+    many = sizes.asked_features
+    yield Case(
+        f"examples of {many:,} features",
+        f"{EXAMPLES} of each of {work}",
+        "their rows alone",
+        {
+            "actlake": lambda n: timed(
+                lambda: lake.contexts_of("codes", some(n, many), limit=EXAMPLES)
+            ),
+            "their rows alone": lambda n: timed(lambda: _rows(lake, some(n, many))),
+            **theirs(many, EXAMPLES),
+        },
+        allowed={"actlake": 2.0},
+    )
+
+
+def _counted(lake: Lake, codes: Codes, work: str) -> Benchmark:
+    masks = [lake.create_mask(f"round-{number}", "true").name for number in range(64)]
+
+    def pairs(number: int) -> float:
+        return timed(lambda: summarize_pairs(lake, codes="codes", mask=masks[number]))
+
+    def labels(level: str) -> Side:
+        def side(number: int) -> float:
+            return timed(
+                lambda: summarize_labels(
+                    lake,
+                    codes="codes",
+                    label="topic",
+                    level=level,
+                    mask=masks[number],
+                    min_fires=1,
+                )
+            )
+
+        return side
+
+    yield Case(
+        "co-firing of all pairs",
+        work,
+        "scipy: XᵀX in memory",
+        {
+            "actlake": pairs,
+            "scipy: XᵀX in memory": lambda _: timed(lambda: _joint(codes)),
+        },
+        allowed={"actlake": 10.0},
+    )
+    yield Case(
+        "features × 20 labels",
+        work,
+        "a sort of the values within features",
+        {
+            "actlake, documents": labels("document"),
+            "a sort of the values within features": lambda _: timed(lambda: _sorted(codes)),
+            "actlake, rows": labels("token"),
+        },
+        allowed={"actlake, documents": 3.0, "actlake, rows": 3.0},
+    )
+
+
+def _rows(lake: Lake, features: list[int]) -> None:
+    query = """
+        SELECT feature, "row", value FROM feature_examples
+        WHERE codes = 'codes' AND mask = 'all' AND kind = 'top' AND list_contains($wanted, feature)
+    """
+    lake.sql(query, wanted=features).arrow()
+
+
+def _joint(codes: Codes) -> None:
+    block = codes[:]
+    ones = np.ones(block.nnz, np.float32)
+    matrix = scipy.sparse.csr_array((ones, block.indices, block.indptr), codes.shape)
+    matrix.T @ matrix
+
+
+def _sorted(codes: Codes) -> None:
+    block = codes[:]
+    np.lexsort((block.values, block.indices))
+
+
+def _delphi(opened: ExitStack, folder: Path, lake: Lake) -> Peer:
+    codes = lake.codes("codes")
+    block = codes[:]
+    row = block.row_of_value()
+    locations = np.stack([row // DOCUMENT_ROWS, row % DOCUMENT_ROWS, block.indices], axis=1)
+    tokens = codes.rowset.column("token_id") % 30 + 1  # of a small tokenizer
+    whole = len(codes) // DOCUMENT_ROWS * DOCUMENT_ROWS
+    arrays: dict[str, Any] = {
+        "locations": locations[row < whole],
+        "values": block.values[row < whole],
+        "tokens": tokens[:whole].reshape(-1, DOCUMENT_ROWS),
+    }
+    np.savez(folder / "postings.npz", allow_pickle=False, **arrays)
+    peer = opened.enter_context(Peer("latents.py"))
+    peer.seconds(
+        "prepare",
+        arrays=str(folder / "postings.npz"),
+        folder=str(folder / "delphi"),
+        features=codes.n_features,
+        tokenizer=str(random_llama(folder, 32)),
+    )
+    return peer

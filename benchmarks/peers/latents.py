@@ -1,0 +1,67 @@
+"""What Delphi tells of latents, from the same postings: statistics, and examples."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from answering import answer
+from delphi.config import ConstructorConfig, SamplerConfig
+from delphi.latents import LatentDataset
+from delphi.latents.cache import LatentCache, generate_statistics_cache
+from transformers import AutoTokenizer
+
+MODULE = "layer"
+SPLITS = 5
+CONTEXT = 128
+
+_given: dict[str, Any] = {}
+
+
+def prepare(arrays: str, folder: str, features: int, tokenizer: str) -> None:
+    """Make its cache of postings: ``locations`` (sequence, place, latent), ``values``, and
+    ``tokens`` (sequences, 128)."""
+    given = {name: torch.from_numpy(one) for name, one in np.load(arrays).items()}
+    locations = given["locations"].long()
+    _given.update(locations=locations, values=given["values"].float(), width=features)
+    _given.update(tokens=given["tokens"].long(), folder=folder)
+    _given["tokenizer"] = AutoTokenizer.from_pretrained(tokenizer)
+    cache = LatentCache(torch.nn.Identity(), {}, batch_size=1)  # type: ignore[arg-type]
+    cache.width = features  # type: ignore[assignment]
+    cache.cache.latent_locations[MODULE] = locations
+    cache.cache.latent_activations[MODULE] = _given["values"]
+    cache.cache.tokens[MODULE] = _given["tokens"]
+    shutil.rmtree(folder, ignore_errors=True)
+    cache.save_splits(SPLITS, Path(folder))
+    facts = {"ctx_len": CONTEXT, "model_name": tokenizer}
+    Path(folder, MODULE, "config.json").write_text(json.dumps(facts))
+
+
+def statistics() -> None:
+    """Five numbers of all latents together, from tensors in memory."""
+    generate_statistics_cache(
+        _given["tokens"], _given["locations"], _given["values"], _given["width"]
+    )
+
+
+def examples(latents: list[int], shown: int) -> float:
+    """Records of some latents, with windows of 32 tokens as text; seconds."""
+    started = time.perf_counter()
+    found = LatentDataset(
+        _given["folder"],
+        SamplerConfig(n_examples_train=shown, n_examples_test=0, train_type="top"),
+        ConstructorConfig(min_examples=1, n_non_activating=0),
+        tokenizer=_given["tokenizer"],
+        modules=[MODULE],
+        latents={MODULE: torch.tensor(sorted(latents))},
+    )
+    for _ in found:
+        pass
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    answer({"prepare": prepare, "statistics": statistics, "examples": examples})

@@ -1,7 +1,7 @@
 """One forward pass of a model, with values taken from inside it."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Literal
 
 import torch
@@ -53,25 +53,36 @@ def probe(model: PreTrainedModel) -> dict[str, Tensor]:
     return inputs
 
 
+class _Ended(BaseException):
+    """All points were reached. No Exception, since code of a model may catch any of those."""
+
+
 def forward(
     model: nn.Module,
     inputs: Mapping[str, Tensor],
     points: Mapping[str, Point],
     keep: Callable[[str, Tensor], None],
+    *,
+    whole: bool = False,
 ) -> Tensor:
-    """The last hidden state; every point's tensor, (windows, tokens, width), is given to ``keep``.
+    """Every point's tensor, (windows, tokens, width), is given to ``keep``; what comes back is the
+    last one, where the pass ends, and without points the last hidden state.
 
     ``keep`` is called inside the pass with the point's name, and must copy what it wants: a later
-    module may write in place. Raises ModelError for a point that is not one such tensor a pass.
+    module may write in place. A ``whole`` pass goes on after the last point and gives the last
+    hidden state, the same bits up to there. Raises ModelError for a point that is not one such
+    tensor a pass; of one that comes again after all were reached a whole pass alone knows.
     """
     shape = inputs["input_ids"].shape if "input_ids" in inputs else None
     reached = dict.fromkeys(points, 0)
+    last = torch.empty(0)
 
     def see(_module: nn.Module, _args: object, embedded: Tensor) -> None:
         nonlocal shape  # of images: so many patches, and tokens that the model adds
         shape = embedded.shape[:2]
 
     def take(name: str, values: object) -> None:
+        nonlocal last
         reached[name] += 1
         tensor = _first_tensor(values)
         if tensor is not None and shape is not None and len(tensor.shape) == 2:
@@ -82,20 +93,27 @@ def forward(
             raise ModelError(
                 f"site {name} gives {found} for {given}; choose a module with one vector a token"
             )
-        keep(name, tensor.detach())
+        last = tensor.detach()
+        keep(name, last)
+        if not whole and all(reached.values()):
+            raise _Ended
 
+    output = None
     with ExitStack() as hooks:
         for name, (path, side) in points.items():
             hooks.callback(_tap(model.get_submodule(path), side, name, take).remove)
         if shape is None:
             hooks.callback(model.get_submodule("embeddings").register_forward_hook(see).remove)
-        output = model(**inputs)
+        with suppress(_Ended):
+            output = model(**inputs)
     for name, count in reached.items():
         if count != 1:
             raise ModelError(
                 f"site {name} is computed {count} times in a forward pass; choose a module that "
                 "runs once"
             )
+    if output is None:
+        return last
     hidden = getattr(output, "encoder_last_hidden_state", None)  # the side that reads the text
     hidden = output.last_hidden_state if hidden is None else hidden
     if not isinstance(hidden, Tensor):

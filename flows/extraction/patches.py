@@ -55,5 +55,6 @@ def capture_patches(
         images = torch.from_numpy(np.ascontiguousarray(pixels[first : first + images_at_once]))
         inputs = {"pixel_values": images.to(model.device, model.dtype)}
         with torch.inference_mode():
-            forward(model, inputs, points, keep)
+            # The first one whole: it shows whether a module is reached again later.
+            forward(model, inputs, points, keep, whole=not first)
     return {site: np.concatenate(arrays) for site, arrays in parts.items()}

@@ -116,7 +116,7 @@ def resolve_sites(model: PreTrainedModel, sites: Sequence[str]) -> list[Site]:
 
     if points:
         with torch.no_grad():
-            forward(model, probe(model), points, keep)
+            forward(model, probe(model), points, keep, whole=True)
     found = []
     for site in sites:
         place, columns = split_columns(site)

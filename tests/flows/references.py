@@ -29,6 +29,14 @@ def llama_taps(block: Any) -> Taps:
     }
 
 
+def gemma_taps(block: Any) -> Taps:
+    return dict(llama_taps(block)) | {
+        "attn_out": (block.post_attention_layernorm, "output"),
+        "resid_mid": (block.pre_feedforward_layernorm, "input"),
+        "mlp_out": (block.post_feedforward_layernorm, "output"),
+    }
+
+
 def gpt2_taps(block: Any) -> Taps:
     return {
         "resid_pre": (block.ln_1, "input"),
@@ -63,25 +71,34 @@ BLOCKS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Taps]]] = {
 
 
 def windows(
-    tokenizer: Any, texts: list[str], window: int, overlap: int, *, packed: bool, specials: int = 2
+    tokenizer: Any,
+    texts: list[str],
+    window: int,
+    overlap: int,
+    *,
+    packed: bool,
+    specials: tuple[int, int] = (1, 1),
 ) -> Windows:
     """What the model sees, and which of it are new rows, window by window in the order of rows.
 
-    The tokenizer adds ``specials``, half of them before and half after a text.
+    The tokenizer adds so many ``specials`` before and after a text.
     """
     contents = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-    full = tokenizer(texts[0])["input_ids"]
-    side = specials // 2
-    before, after = full[:side], full[len(full) - side :]
+    before, after = _around(tokenizer, texts[0], specials)
     if packed:
         stream = [token for ids in contents for token in before + ids + after]
         for ids, carried in _pieces(stream, window, overlap):
             yield ids, list(range(carried, len(ids)))
         return
     for content in contents:
-        for ids, carried in _pieces(content, window - specials, overlap):
-            new = [*range(side), *range(side + carried, len(ids) + specials)]
+        for ids, carried in _pieces(content, window - sum(specials), overlap):
+            new = [*range(len(before)), *range(len(before) + carried, len(ids) + sum(specials))]
             yield before + ids + after, new
+
+
+def _around(tokenizer: Any, text: str, specials: tuple[int, int]) -> tuple[list[int], list[int]]:
+    full = tokenizer(text)["input_ids"]
+    return full[: specials[0]], full[len(full) - specials[1] :]
 
 
 def _pieces(tokens: list[int], size: int, overlap: int) -> Iterator[tuple[list[int], int]]:
@@ -143,11 +160,10 @@ def all_texts(lake: Lake) -> list[str]:
 
 
 def pooled_rows(
-    model: Any, tokenizer: Any, texts: Sequence[str], size: int
+    model: Any, tokenizer: Any, texts: Sequence[str], size: int, specials: tuple[int, int]
 ) -> dict[str, NDArray[np.float32]]:
     """Each pooled site's row of each text, from windows of ``size`` that are run one by one."""
-    ends = (tokenizer.cls_token_id, tokenizer.sep_token_id)
-    before, after = ([] if token is None else [token] for token in ends)
+    before, after = _around(tokenizer, texts[0], specials)
     room = size - len(before) - len(after)
     found: dict[str, list[NDArray[np.float32]]] = {}
     for text in texts:

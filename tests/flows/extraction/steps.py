@@ -138,13 +138,19 @@ def bert(block: Any, rows: Block, _config: Any) -> dict[str, Rows]:
     }
 
 
-def t5(block: Any, rows: Block, _config: Any) -> dict[str, Rows]:
+def t5(block: Any, rows: Block, config: Any) -> dict[str, Rows]:
     mlp = block.layer[-1]
+    dense = mlp.DenseReluDense
+    if config.is_gated_act:
+        gate, up = apply(dense.wi_0, rows["mlp_in"]), apply(dense.wi_1, rows["mlp_in"])
+        act = apply(dense.act, gate) * up
+    else:
+        act = apply(dense.act, apply(dense.wi, rows["mlp_in"]))
     right = {
         "attn_out": apply(block.layer[0].SelfAttention.o, rows["head_out"]),
         "mlp_in": apply(mlp.layer_norm, rows["resid_mid"]),
-        "mlp_act": apply(mlp.DenseReluDense.act, apply(mlp.DenseReluDense.wi, rows["mlp_in"])),
-        "mlp_out": apply(mlp.DenseReluDense.wo, rows["mlp_act"]),
+        "mlp_act": act,
+        "mlp_out": apply(dense.wo, rows["mlp_act"]),
     }
     if "cross_out" in rows:
         cross = block.layer[1].EncDecAttention

@@ -24,7 +24,7 @@ Rows = NDArray[np.float32]
 
 EXPERTS = ("mixtral", "qwen2_moe", "qwen3_moe")
 LLAMAS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", *EXPERTS)
-PRE_NORM = (*LLAMAS, "gpt2", "gpt_neox", "gpt_neox_sequential", "opt", "t5")
+PRE_NORM = (*LLAMAS, "gpt2", "gpt_neox", "gpt_neox_sequential", "opt", "t5", "t5_gated")
 ARCHITECTURES = (*PRE_NORM, "bert", "roberta", "opt_post_norm")
 LAYERS = 3
 # Shorter than the window of 12, exactly one, and several; two specials a window.
@@ -162,8 +162,11 @@ def test_every_site__follows_from_the_weights(
     assert seen == set(case.rows)
 
 
-def test_decoder__sees_the_window_one_step_late(captured: Callable[[str], Captured]) -> None:
-    case = captured("t5")
+@pytest.mark.parametrize("architecture", ["t5", "t5_gated"])
+def test_decoder__sees_the_window_one_step_late(
+    captured: Callable[[str], Captured], architecture: str
+) -> None:
+    case = captured(architecture)
     model: Any = case.loaded.module
     parts = []
     for window in case.windows:

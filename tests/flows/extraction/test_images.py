@@ -14,6 +14,7 @@ from transformers import AutoImageProcessor, AutoModel, CLIPConfig, CLIPModel
 from actlake.flows.extraction.capture import capture, pool
 from actlake.flows.extraction.images import Patches, pixels_of
 from actlake.flows.extraction.models import inspect_model, load_model
+from actlake.flows.extraction.sites import POOLED
 from actlake.flows.extraction.windows import windows_of_document, windows_of_rows
 from actlake.storage.errors import ModelError
 from tests.flows.extraction.conftest import config
@@ -104,9 +105,12 @@ def test_rows__are_the_models_own(architecture: str, tmp_path: Path) -> None:
         assert worst(found[site], flat) <= 1e-5, site
 
     cut = [windows_of_document(patches.rows(i)) for i in range(len(IMAGES) - 1)]
-    pooled = pool(loaded, cut, ["pooled.mean", "pooled.cls"], token_budget=20, pixels=pixels)
+    pooled = pool(loaded, cut, list(POOLED), token_budget=20, pixels=pixels)
+    patches_alone = right["final"][1:, before:]
     assert worst(pooled["pooled.cls"], right["final"][1:, 0]) <= 1e-5
-    assert worst(pooled["pooled.mean"], right["final"][1:, before:].mean(axis=1)) <= 1e-5
+    assert worst(pooled["pooled.mean"], patches_alone.mean(axis=1)) <= 1e-5
+    assert worst(pooled["pooled.max"], patches_alone.max(axis=1)) <= 1e-5
+    assert worst(pooled["pooled.last"], patches_alone[:, -1]) <= 1e-5
 
 
 def test_names__are_of_places_and_of_what_is_added() -> None:

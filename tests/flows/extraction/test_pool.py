@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from actlake.flows.extraction.architectures import ARCHITECTURES, IMAGES
 from actlake.flows.extraction.capture import pool
 from actlake.flows.extraction.models import LoadedModel, load_model
 from actlake.flows.extraction.sites import POOLED
@@ -15,6 +16,7 @@ from actlake.flows.extraction.tokens import tokenize_documents
 from actlake.flows.extraction.windows import Window, windows_of_document
 from actlake.storage.errors import InputError
 
+TEXTS = [one for one in ARCHITECTURES if one not in IMAGES]
 LENGTHS = (3, 10, 1, 25, 41)  # content tokens; a window of 12 has room for 10
 
 
@@ -37,7 +39,9 @@ def documents_of(loaded: LoadedModel) -> list[list[Window]]:
     return [*documents, documents[2] + documents[1]]
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "bert", "t5", "opt_post_norm"])
+@pytest.mark.parametrize(
+    "architecture", [*TEXTS, "gpt_neox_sequential", "opt_post_norm", "t5_gated"]
+)
 @pytest.mark.parametrize("token_budget", [1, 40, 1000])
 def test_pool__is_over_the_content_of_all_windows(
     load: Callable[[str], LoadedModel], architecture: str, token_budget: int
@@ -45,7 +49,9 @@ def test_pool__is_over_the_content_of_all_windows(
     loaded = load(architecture)
     documents = documents_of(loaded)
     model: Any = loaded.module
-    model = model.encoder if architecture == "t5" else model  # the side that reads the text
+    model = (
+        model.encoder if model.config.is_encoder_decoder else model
+    )  # the side that reads the text
 
     pooled = pool(loaded, documents, list(POOLED), token_budget=token_budget)
 

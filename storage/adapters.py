@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
@@ -69,7 +70,12 @@ class TorchBatch(NamedTuple):
 
 
 class TorchBatches:
-    """Batches as torch tensors, in order, from where it is on; ``state_dict`` is where that is."""
+    """Batches as torch tensors, in order, from where it is on; ``state_dict`` is where that is.
+
+    ``to_torch`` makes it an IterableDataset of torch. Each worker of a DataLoader around it deals
+    the batches whose turn it has, so that they come in the same order, and only the DataLoader
+    knows how many it handed out: see ``state_dict``.
+    """
 
     def __init__(self, batches: Batches, workers: int, prefetch: int, pin: bool | None) -> None:
         self.batches = batches
@@ -85,18 +91,27 @@ class TorchBatches:
 
     def __iter__(self) -> Iterator[TorchBatch]:
         import torch
+        from torch.utils.data import get_worker_info
 
         if self.position == len(self.batches) > 0:
             raise InputError(
                 "the stream is at its end; make Batches of more epochs, or go back with "
                 "load_state_dict"
             )
+        numbers = range(self.position, len(self.batches))
+        if (worker := get_worker_info()) is not None:
+            yield from self._by_thread(numbers[worker.id :: worker.num_workers], pin=False)
+            return
         pin = torch.cuda.is_available() if self.pin is None else self.pin
-        for batch in self._by_workers(pin) if self.workers else self._by_thread(pin):
+        for batch in self._by_workers(pin) if self.workers else self._by_thread(numbers, pin):
             self.position += 1  # before it is handed out: whoever has it has been given it
             yield batch
 
-    def _by_thread(self, pin: bool) -> Iterator[TorchBatch]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The class that torch knows is made in a function, where pickle does not find it.
+        return _again, (self.batches, self.workers, self.prefetch, self.pin, self.position)
+
+    def _by_thread(self, numbers: range, pin: bool) -> Iterator[TorchBatch]:
         batches = copy(self.batches)  # whoever else reads them is in another thread
 
         def read(number: int) -> TorchBatch:
@@ -108,7 +123,7 @@ class TorchBatches:
         pool = ThreadPoolExecutor(1)
         try:
             waiting = deque[Future[TorchBatch]]()
-            for number in range(self.position, len(batches)):
+            for number in numbers:
                 waiting.append(pool.submit(read, number))
                 if len(waiting) > self.prefetch:
                     yield waiting.popleft().result()
@@ -133,9 +148,13 @@ class TorchBatches:
         )
         yield from loader
 
-    def state_dict(self) -> Position:
-        """Where the stream is: after the last batch that was handed out."""
-        return Position(batch=self.position, fingerprint=self.batches.fingerprint)
+    def state_dict(self, given: int = 0) -> Position:
+        """Where the stream is: after the last batch that was handed out.
+
+        In a DataLoader with workers, which have copies of it, it does not move: ``given`` are the
+        batches that came from there.
+        """
+        return Position(batch=self.position + given, fingerprint=self.batches.fingerprint)
 
     def load_state_dict(self, state: Position) -> None:
         """Go on after the batches that ``state`` counts; InputError if it is of other batches."""
@@ -161,10 +180,11 @@ def to_torch(
     A thread, or each of the workers, which are processes, reads ``prefetch`` batches ahead: so
     many, and one, are in memory beside what ``Batches`` says for every process. The thread is the
     faster way, as workers start anew, in seconds, and copy what they have read once more; they are
-    for what else a loader of your own does with it: ``DataLoader(batches, batch_size=None,
-    collate_fn=as_torch, multiprocessing_context="spawn")``. A script that has workers asks
-    ``if __name__ == "__main__":`` first, as they import it. With ``pin``, by default where there is
-    CUDA, batches lie in pinned memory. InputError without torch.
+    for what else a loader of your own does with it, for which the stream is an IterableDataset:
+    ``DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context="spawn")``. A
+    script that has workers asks ``if __name__ == "__main__":`` first, as they import it. With
+    ``pin``, by default where there is CUDA, batches lie in pinned memory, but for those of such a
+    loader, which has ``pin_memory`` of its own. InputError without torch.
     """
     try:
         import torch  # noqa: F401
@@ -175,7 +195,25 @@ def to_torch(
             f"{workers} workers that read {prefetch} batches ahead read none; give 0 workers or "
             "more, and 1 batch or more"
         )
-    return TorchBatches(batches, workers, prefetch, pin)
+    return _dataset()(batches, workers, prefetch, pin)
+
+
+@cache
+def _dataset() -> type[TorchBatches]:
+    from torch.utils.data import IterableDataset
+
+    class Stream(TorchBatches, IterableDataset[TorchBatch]):
+        """What a DataLoader knows to be a stream."""
+
+    return Stream
+
+
+def _again(
+    batches: Batches, workers: int, prefetch: int, pin: bool | None, position: int
+) -> TorchBatches:
+    stream = _dataset()(batches, workers, prefetch, pin)
+    stream.position = position
+    return stream
 
 
 def as_torch(batch: Batch) -> "TorchBatch":

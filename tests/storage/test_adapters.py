@@ -2,15 +2,18 @@
 
 import gc
 import json
+import pickle
 import sys
 import threading
 from copy import copy
+from itertools import islice
 from typing import Any
 
 import dask
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, IterableDataset
 
 from actlake.storage import Batches, Lake
 from actlake.storage.adapters import to_dask, to_torch
@@ -50,6 +53,79 @@ def test_torch__goes_on_at_the_very_batch(planted: Planted) -> None:
             assert [one.rows.tolist() for one in second] == whole[state["batch"] :]
         with pytest.raises(InputError, match="the stream is at its end"):
             next(iter(second))
+
+
+@pytest.mark.slow
+def test_torch__goes_on_at_the_very_batch_with_workers(planted: Planted) -> None:
+    tensors = [planted.lake.tensor(f"t:{name}") for name in ("bfloat16", "int8")]
+    batches = Batches(tensors, 5, seed=1, epochs=2)
+    whole = [one.rows.tolist() for one in batches]
+    first = to_torch(batches, workers=2)
+    begun = [one.rows.tolist() for one, _ in zip(first, range(5), strict=False)]
+    state = json.loads(json.dumps(first.state_dict()))
+    assert (begun, state["batch"]) == (whole[:5], 6)  # zip asked for one more
+    second = to_torch(Batches(tensors, 5, seed=1, epochs=2), workers=2)
+    second.load_state_dict(state)
+    assert [one.rows.tolist() for one in second] == whole[6:]
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_torch__is_a_dataset_for_a_loader_of_ones_own(planted: Planted, workers: int) -> None:
+    tensors = [planted.lake.tensor(f"t:{name}") for name in ("bfloat16", "float32")]
+    batches = Batches(tensors, 5, seed=1, epochs=2)
+    whole = [[one.rows.tolist(), one.values[1].tolist()] for one in batches]
+    stream = to_torch(batches, workers=workers // 2)  # which a worker of the loader does not start
+    assert isinstance(stream, IterableDataset)
+    given = 0
+    for taken in (5, 2, 9):  # an odd number for two workers, then one that starts in the middle
+        stream.load_state_dict(stream.state_dict(given))
+        spawned = {"multiprocessing_context": "spawn"} if workers else {}
+        loader: Any = DataLoader(stream, batch_size=None, num_workers=workers, **spawned)
+        assert len(loader) == len(whole) - stream.position
+        place = stream.position
+        found = [[one.rows.tolist(), one.values[1].tolist()] for one in islice(loader, taken)]
+        assert found == whole[place : place + taken]
+        assert stream.position == (place if workers else place + taken)
+        given = taken if workers else 0
+    stream.load_state_dict(stream.state_dict(given))
+    assert len(stream) == 0
+    with pytest.raises(InputError, match="batch 17 is not in a stream of 16"):
+        stream.load_state_dict(stream.state_dict(1))
+
+
+def test_torch__pickles_where_it_is(planted: Planted) -> None:
+    stream = to_torch(Batches([planted.lake.tensor("t:int8")], 5, seed=1), prefetch=3, pin=False)
+    next(iter(stream))
+    other = pickle.loads(pickle.dumps(stream))
+    assert isinstance(other, type(stream))
+    assert (other.prefetch, other.pin, other.state_dict()) == (3, False, stream.state_dict())
+    assert [one.rows.tolist() for one in other] == [one.rows.tolist() for one in stream]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("workers", [0, 2])
+def test_torch__pins_what_a_gpu_is_to_take(planted: Planted, workers: int) -> None:
+    tensors = [planted.lake.tensor(f"t:{name}") for name in DTYPES]
+    batches = Batches(tensors, 5, seed=1)
+    for pin in (None, True, False):
+        found = list(to_torch(batches, workers=workers, pin=pin))
+        assert len(found) == len(batches)
+        for one, right in zip(found, batches, strict=True):
+            for values, expected in zip(one.values, right.values, strict=True):
+                assert values.is_pinned() == (pin is not False)
+                there = values.to("cuda", non_blocking=True).float().cpu().numpy()
+                assert np.array_equal(there, expected.astype(np.float32))
+            assert one.rows.is_pinned() == (pin is not False)
+    loader: Any = DataLoader(
+        to_torch(batches),
+        batch_size=None,
+        num_workers=workers,
+        pin_memory=True,
+        multiprocessing_context="spawn" if workers else None,
+    )
+    for one, right in zip(loader, batches, strict=True):
+        assert one.rows.tolist() == right.rows.tolist()
+        assert all(values.is_pinned() for values in one.values)
 
 
 def test_torch__reads_ahead_while_others_read_the_batches(planted: Planted) -> None:

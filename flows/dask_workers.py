@@ -1,11 +1,15 @@
 """Steps by the workers of a Dask scheduler, on any machines."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
-from socket import create_connection
+from socket import create_connection, gethostname
 from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+from zlib import crc32
 
 from actlake.flows.loaded_model import forget_all
 from actlake.flows.packed import packed, unpacked
@@ -25,7 +29,8 @@ class DaskWorkers(Runner):
     """The workers of the Dask scheduler at ``address``, such as ``tcp://node1:8786``.
 
     The scheduler and each worker have actlake installed; a worker reaches the lake's folder, or has
-    a copy of its ``lake.toml``, at the path that it has here, and models too.
+    a copy of its ``lake.toml``, at the path that it has here, and models too. Those of one machine
+    that see the same GPUs take them by turns.
     """
 
     elsewhere = True
@@ -60,10 +65,13 @@ class DaskWorkers(Runner):
         # task, since what was sent to workers beforehand is lost with the last that had it.
         work = packed(step)
 
+        places: dict[str, int] = {}
+
         def submit(item: T) -> Any:
-            return client.submit(_one, work, item, pure=False)
+            return client.submit(_one, work, places, item, pure=False)
 
         try:
+            places |= _places(client.run(_sees))
             yield from in_order(submit, items, ahead=self._count(client), settle=_waited)
         except _lost() as error:
             raise LakeError(
@@ -108,9 +116,38 @@ def _knock(address: str) -> None:
         raise ValueError(f"no scheduler has an address such as {address!r}")
 
 
-def _one(step: bytes, item: Any) -> Any:
+def _sees() -> tuple[str, str | None, int]:
+    """The machine of a worker, what it may see of its GPUs, and its process."""
+    return gethostname(), os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+
+def _places(seen: Mapping[str, tuple[str, str | None, int]]) -> dict[str, int]:
+    """By address, the place of each worker's process among those that see the same GPUs.
+
+    Who started workers may have dealt GPUs already, each its own (``CUDA_VISIBLE_DEVICES``), or all
+    of them in another order, as dask-cuda does: then each takes the first that it sees.
+    """
+    processes = defaultdict[tuple[str, str | None], list[int]](list)
+    places = {}
+    for address, (machine, visible, process) in sorted(seen.items()):
+        alike = processes[machine, visible]
+        if process not in alike:
+            alike.append(process)
+        places[address] = alike.index(process)
+    return places
+
+
+def _one(step: bytes, places: Mapping[str, int], item: Any) -> Any:
     with _unpacking:
         work = unpacked(step)
+    if "torch" in sys.modules:  # steps that compute nothing on a GPU need none
+        from distributed import get_worker
+
+        from actlake.flows.extraction.devices import take
+
+        address = get_worker().address
+        # One that came since has no place, and any will do.
+        take(places[address] if address in places else crc32(address.encode()))
     return work(item)
 
 

@@ -4,12 +4,18 @@ import gc
 
 import torch
 
-__all__ = ["gpus", "release"]
+__all__ = ["gpus", "release", "take"]
 
 
 def gpus() -> list[str]:
     """The CUDA devices that this process sees, by their numbers."""
     return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def take(place: int) -> None:
+    """Let this thread compute on one of the CUDA devices of this process: so many on, and round."""
+    if (count := torch.cuda.device_count()) > 1:
+        torch.cuda.set_device(place % count)
 
 
 def release() -> None:

@@ -40,6 +40,27 @@ def seen_by_two(folder: Path, number: int) -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+def pretend_two_gpus() -> None:
+    """Let torch say so in this process, and write down which one is taken."""
+    import torch
+
+    def take(number: int) -> None:
+        os.environ["TAKEN"] = str(number)
+
+    torch.cuda.device_count = lambda: 2
+    torch.cuda.set_device = take
+
+
+def see_gpus(visible: str) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = visible
+
+
+def taken_by_two(folder: Path, number: int) -> tuple[int, str | None]:
+    """This process and the GPU that it has taken, once two processes are at it."""
+    seen_by_two(folder, number)
+    return os.getpid(), os.environ.get("TAKEN")
+
+
 def sleeps(folder: Path, _number: int) -> None:
     (folder / str(os.getpid())).touch()
     time.sleep(600)

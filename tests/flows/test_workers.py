@@ -34,7 +34,6 @@ from tests.flows.steps import (
     fails_at_3,
     is_elsewhere,
     made_here,
-    seen_by_two,
     squared,
 )
 from tests.flows.tiny import payloads
@@ -141,11 +140,6 @@ def test_step__is_unpickled_by_workers_alone(tmp_path: Path) -> None:
 def test_error_at_the_first_sight_of_a_step__is_told(dask: DaskWorkers) -> None:
     with pytest.raises(InputError, match="unpickled at home"):
         [*dask.map("be", partial(is_elsewhere, made_here()), range(2))]
-
-
-def test_gpus__are_dealt_to_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
-    assert {*Processes(2).map("see", partial(seen_by_two, tmp_path), range(2))} == {"3", "5"}
 
 
 def test_parent_that_is_killed__leaves_no_worker(tmp_path: Path) -> None:

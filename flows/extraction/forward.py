@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,12 @@ from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import IMAGES
 from actlake.flows.extraction.attention import STATISTICS, attention_statistic
+from actlake.flows.extraction.experts import expert_number, expert_share
 from actlake.storage.errors import ModelError
 
-Side = Literal["input", "output", "entropy", "first", "self", "previous", "max"]
-Point = tuple[str, Side]
-"""Path of a module, and which side of it; of an attention, what is kept of its weights."""
+Point = tuple[str, str]
+"""Path of a module, and which side of it: ``input``, ``output``, of an attention one of STATISTICS
+of its weights, of experts the number of one, ``expert3``."""
 
 
 def text_inputs(
@@ -122,7 +122,7 @@ def forward(
 
 
 def _tap(
-    module: nn.Module, side: Side, name: str, take: Callable[[str, object], None]
+    module: nn.Module, side: str, name: str, take: Callable[[str, object], None]
 ) -> RemovableHandle:
     if side in STATISTICS:
 
@@ -138,6 +138,13 @@ def _tap(
         return module.register_forward_hook(reduce)
     if side == "output":
         return module.register_forward_hook(lambda _module, _args, output: take(name, output))
+
+    if (expert := expert_number(side)) is not None:
+
+        def add(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+            take(name, expert_share(module, expert, (*args, *kwargs.values()), name))
+
+        return module.register_forward_pre_hook(add, with_kwargs=True)
 
     def before(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         take(name, (*args, *kwargs.values()))

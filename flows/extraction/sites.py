@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import Stack, stacks
 from actlake.flows.extraction.attention import STATISTICS
-from actlake.flows.extraction.forward import Point, Side, forward, probe
+from actlake.flows.extraction.experts import expert_number
+from actlake.flows.extraction.forward import Point, forward, probe
 from actlake.storage.errors import ModelError
 from actlake.storage.site_columns import split_columns
 
@@ -34,7 +35,7 @@ class Site:
     """As asked for: an alias or a module path with its side."""
     module: str
     """Path in the base model; "" is the base model itself."""
-    side: Side
+    side: str
     layer: int | None
     """The block that has to run for it; None where the whole model has to."""
     width: int
@@ -57,7 +58,7 @@ def canonical_sites(model: PreTrainedModel) -> list[str]:
     """Every alias that ``model`` has, in the order of computation; pooled ones last.
 
     Without statistics of attention, ``attn_entropy.0`` and so on, which every block has where the
-    model's attention is eager.
+    model's attention is eager, and without single experts, ``expert3_out.0``.
     """
     found = []
     for stack in stacks(model.config):
@@ -149,13 +150,13 @@ def find_point(model: PreTrainedModel, site: str) -> Point:
     path, colon, side = site.rpartition(":")
     if not colon:
         return _find_alias(model, site)
-    if side not in ("input", "output", *STATISTICS):
+    if side not in ("input", "output", *STATISTICS) and expert_number(side) is None:
         raise ModelError(f"site {site} has no side {side!r}; end it with :input or :output")
     modules = [name for name, _ in model.named_modules()]
     stripped = path.removeprefix(f"{model.base_model_prefix}.")
     for candidate in (path, stripped):
         if candidate in modules:
-            return candidate, cast(Side, side)
+            return candidate, side
     near = [f"{name}:{side}" for name in _nearest(stripped, modules)]
     raise ModelError(_unknown(model, site, near))
 
@@ -173,8 +174,8 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     name, _, layer = site.removeprefix(stack.prefix).partition(".")
     if (name, layer) == ("embed", ""):
         return f"{stack.path}.0", "input"
-    about, _, statistic = name.partition("_")
-    if name not in stack.sites and (about != "attn" or statistic not in STATISTICS):
+    place = _place(stack, name)
+    if place is None:
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     blocks = _blocks(model, stack)
     if layer not in map(str, range(len(blocks))):
@@ -183,11 +184,20 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
             f"site {site} has no such layer in this {architecture} model of {len(blocks)} layers; "
             f"choose {name}.0 to {name}.{len(blocks) - 1}"
         )
-    place = stack.sites.get(name, f"{stack.attention}:{statistic}")
     if not _has(blocks[int(layer)], place):
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     path, _, side = place.partition(":")
-    return f"{stack.path}.{layer}.{path}".rstrip("."), cast(Side, side)
+    return f"{stack.path}.{layer}.{path}".rstrip("."), side
+
+
+def _place(stack: Stack, name: str) -> str | None:
+    """Module and side of ``name`` in a block, also of what ``canonical_sites`` leaves out."""
+    about, _, what = name.partition("_")
+    if name not in stack.sites and about == "attn" and what in STATISTICS:
+        return f"{stack.attention}:{what}"
+    if what == "out" and expert_number(about) is not None and "expert_out" in stack.sites:
+        return f"{stack.sites['expert_out'].partition(':')[0]}:{about}"
+    return stack.sites.get(name)
 
 
 def _nearest(name: str, known: Sequence[str]) -> list[str]:

@@ -68,12 +68,15 @@ def llama(block: Any, rows: Block, config: Any) -> dict[str, Rows]:
     return right
 
 
-def experts(mlp: Any, values: Rows, config: Any) -> dict[str, Rows]:
-    """A row at a time, each through the experts that it chooses; arXiv:2401.04088, section 2.1."""
+def expert_shares(mlp: Any, values: Rows, config: Any) -> tuple[Rows, Rows]:
+    """Logits of the router, and what each expert adds, (experts, rows, width).
+
+    A row at a time, each through the experts that it chooses; arXiv:2401.04088, section 2.1.
+    """
     logits = values @ mlp.gate.weight.numpy().T
     odds = np.exp(logits - logits.max(1, keepdims=True))
     odds /= odds.sum(1, keepdims=True)
-    mixed = np.zeros_like(values)
+    added = np.zeros((logits.shape[1], *values.shape), np.float32)
     act = mlp.experts.act_fn
     for row, value in enumerate(values):
         chosen = np.argsort(-odds[row], kind="stable")[: config.num_experts_per_tok]
@@ -84,8 +87,13 @@ def experts(mlp: Any, values: Rows, config: Any) -> dict[str, Rows]:
             both = mlp.experts.gate_up_proj[expert].numpy() @ value
             gate, up = np.split(both, 2)
             inner = apply(act, gate) * up
-            mixed[row] += share * (mlp.experts.down_proj[expert].numpy() @ inner)
-    total = mixed
+            added[expert, row] = share * (mlp.experts.down_proj[expert].numpy() @ inner)
+    return logits, added
+
+
+def experts(mlp: Any, values: Rows, config: Any) -> dict[str, Rows]:
+    logits, added = expert_shares(mlp, values, config)
+    total = mixed = added.sum(0)
     if config.model_type == "qwen2_moe":
         shared = apply(mlp.shared_expert, values)
         total = mixed + shared / (1 + np.exp(-apply(mlp.shared_expert_gate, values)))

@@ -16,8 +16,15 @@ from actlake.storage.errors import IncompleteError, InputError
 if TYPE_CHECKING:
     import dask.array
     import torch
+    from torch.utils.data import IterableDataset
 
     from actlake.storage.tensors import Tensor
+
+    class _Known(IterableDataset["TorchBatch"]): ...
+
+
+if not TYPE_CHECKING:
+    _Known = object  # until torch is there: see _dataset
 
 __all__ = ["Position", "TorchBatch", "TorchBatches", "as_torch", "to_dask", "to_torch"]
 
@@ -69,7 +76,7 @@ class TorchBatch(NamedTuple):
     """Of each tensor in turn, in its stored dtype, of int8 in float32, shape (n, width)."""
 
 
-class TorchBatches:
+class TorchBatches(_Known):
     """Batches as torch tensors, in order, from where it is on; ``state_dict`` is where that is.
 
     ``to_torch`` makes it an IterableDataset of torch. Each worker of a DataLoader around it deals

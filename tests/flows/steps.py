@@ -3,7 +3,9 @@
 import os
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from actlake.storage.errors import InputError
 
@@ -42,7 +44,7 @@ def seen_by_two(folder: Path, number: int) -> str | None:
 
 def pretend_two_gpus() -> None:
     """Let torch say so in this process, and write down which one is taken."""
-    import torch
+    torch: Any = import_module("torch")
 
     def take(number: int) -> None:
         os.environ["TAKEN"] = str(number)

@@ -60,8 +60,8 @@ def arrays(lake: Lake) -> dict[str, Path]:
 def test_every_array__is_the_same_to_all_readers(lake: Lake) -> None:
     found = arrays(lake)
     # Nothing but arrays, and what says how they belong together, is in these folders.
-    for folder in ("tensors", "codes", "rowsets"):
-        files = [p for p in (lake.root / folder).rglob("*") if p.is_file() and p.name[0] != "z"]
+    for kind in ("tensors", "codes", "rowsets"):
+        files = [p for p in (lake.root / kind).rglob("*") if p.is_file() and p.name[0] != "z"]
         assert files
         assert {p.parent for p in files} <= {*found.values()}
     read = {}

@@ -79,8 +79,12 @@ def test_torch__is_a_dataset_for_a_loader_of_ones_own(planted: Planted, workers:
     given = 0
     for taken in (5, 2, 9):  # an odd number for two workers, then one that starts in the middle
         stream.load_state_dict(stream.state_dict(given))
-        spawned = {"multiprocessing_context": "spawn"} if workers else {}
-        loader: Any = DataLoader(stream, batch_size=None, num_workers=workers, **spawned)
+        loader: Any = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            multiprocessing_context="spawn" if workers else None,
+        )
         assert len(loader) == len(whole) - stream.position
         place = stream.position
         found = [[one.rows.tolist(), one.values[1].tolist()] for one in islice(loader, taken)]

@@ -57,7 +57,7 @@ test: .venv/.dev
 
 real: .venv/.dev
 	@$(PIP) install $(LOCKED) --no-deps -r requirements-real.txt
-	@$(BIN)/pytest -m slow tests/flows/test_real_lake.py tests/flows/test_real_images.py $(PYTEST)
+	@$(BIN)/pytest -m "slow and not soak" tests/flows/test_real_lake.py tests/flows/test_real_images.py $(PYTEST)
 
 lint: .venv/.dev
 	@$(RUFF)

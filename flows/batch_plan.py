@@ -43,7 +43,7 @@ def choose_budget(
         return int(known)
     if probe is not None and (found := probe()) is not None:
         return found
-    from actlake.flows.extraction.models import choose_device
+    from actlake.flows.extraction.devices import choose_device
 
     kind = choose_device(device).partition(":")[0]
     return TOKEN_BUDGET.get(kind, TOKEN_BUDGET["cpu"])

@@ -2,6 +2,8 @@
 
 from contextlib import closing
 from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.held import held, let_go
 from actlake.flows.progress import progress, say
-from actlake.flows.runners import TURN, Runner, Threads
+from actlake.flows.runners import TURN, Runner, Threads, refuse_device_of_one
 from actlake.flows.undo import undo_codes
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -29,7 +31,12 @@ from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.tensors import Tensor
 
-__all__ = ["encode", "encode_shard"]
+if TYPE_CHECKING:  # torch takes seconds to import, so only what encodes pays for it
+    from actlake.analytics.dictionaries.torch_encoder import TorchEncoder
+
+    Encoder = Dictionary | TorchEncoder
+
+__all__ = ["encode", "encode_shard", "encoder_of", "encoding_device"]
 
 
 def encode(
@@ -39,6 +46,7 @@ def encode(
     tensor: str | None = None,
     codes: str | None = None,
     dtype: str = "float16",
+    device: str = "auto",
     runner: Runner | None = None,
 ) -> str:
     """Name of the codes, complete when this returns; what is committed is not encoded again.
@@ -47,7 +55,10 @@ def encode(
         Any complete tensor of the dictionary's width; by default the one it was trained on.
     dtype
         Of the stored values, float16 or float32.
+    device
+        Of torch; numpy encodes where torch is not installed. Bits differ between them.
     """
+    refuse_device_of_one(runner, device)
     file = lake.dictionary(dictionary)
     rows = lake.tensor(file.tensor if tensor is None else tensor)
     if rows.width != file.width:
@@ -76,16 +87,25 @@ def encode(
         dtype=dtype,
     )
     is_made(lake.reading.connection(), "codes", plan.name, plan.fingerprint())
-    with lake.run("encode", {"codes": plan.name}, {"codes": plan.fingerprint()}) as run:
+    inputs = {"codes": plan.fingerprint()}
+    check = partial(encoding_device, device)  # one that is not here must leave no trace
+    with lake.run("encode", {"codes": plan.name}, inputs, prepare=check) as run:
         if run.done:
             say(f"encode: {plan.name} found complete")
             return plan.name
+        device = encoding_device(device)
         codes_id = plan_codes(run, plan)
         grid = rows.grid
-        key = _key(lake, file.fingerprint)
-        held(key, lambda: _encoder_of(file))  # workers read it for themselves
+        key = _key(lake, file.fingerprint, device)
+        held(key, lambda: encoder_of(file, device))  # workers read it for themselves
         step = partial(
-            _publish_shard, lake=lake, run=run, tensor=rows, plan=plan, codes_id=codes_id
+            _publish_shard,
+            lake=lake,
+            run=run,
+            tensor=rows,
+            plan=plan,
+            codes_id=codes_id,
+            device=device,
         )
         committed = lake.committed_shards(codes_id)
         todo = [shard for shard in range(len(grid)) if shard not in committed]
@@ -101,47 +121,73 @@ def encode(
             raise
         finally:
             let_go(key)
+            if device:
+                from actlake.flows.extraction.devices import release
+
+                release()
         seal_codes(run, plan, codes_id)
     return plan.name
 
 
 def _publish_shard(
-    shard: int, *, lake: Lake, run: Run, tensor: Tensor, plan: CodesPlan, codes_id: str
+    shard: int, *, lake: Lake, run: Run, tensor: Tensor, plan: CodesPlan, codes_id: str, device: str
 ) -> CodesShard:
     """Publish the codes of one shard of ``tensor``, which a commit makes known."""
     start, stop = plan.rowset.grid.span(shard)
     try:
         with TURN:
-            encoder = _encoder(lake, plan.dictionary, plan.dictionary_fingerprint)
+            encoder = _encoder(lake, plan.dictionary, plan.dictionary_fingerprint, device)
             block = encode_shard(encoder, tensor, shard, plan.dtype)
     except PrecisionError as error:
         raise PrecisionError(f"codes {plan.name}, rows {start:,} to {stop:,}: {error}") from error
     return publish_codes(run, plan, codes_id, shard, block)
 
 
-def _encoder(lake: Lake, dictionary: str, fingerprint: str) -> Dictionary:
+def _encoder(lake: Lake, dictionary: str, fingerprint: str, device: str) -> "Encoder":
     """Read once a process: the weights of a dictionary are more than a shard of its codes."""
 
-    def read() -> Dictionary:
+    def read() -> "Encoder":
         file = lake.dictionary(dictionary)
         if file.fingerprint != fingerprint:
             raise BusyError(
                 f"dictionary {dictionary} is another one by now; run the encoding again"
             )
-        return _encoder_of(file)
+        return encoder_of(file, device)
 
-    return held(_key(lake, fingerprint), read)
-
-
-def _encoder_of(file: DictionaryFile) -> Dictionary:
-    return Dictionary(file.method, file.config, file.arrays)
+    return held(_key(lake, fingerprint, device), read)
 
 
-def _key(lake: Lake, fingerprint: str) -> tuple[str, str, str]:
-    return "dictionary", str(lake.root), fingerprint
+def encoding_device(device: str) -> str:
+    """The device of torch that ``device`` is here, or "" where torch is not installed.
+
+    InputError for one that is not here.
+    """
+    if find_spec("torch") is None:
+        if device in ("auto", "cpu"):
+            return ""
+        raise InputError(
+            f"the device {device!r} needs torch; pip install 'actlake[extract]', or choose cpu"
+        )
+    from actlake.flows.extraction.devices import choose_device
+
+    return choose_device(device)
 
 
-def encode_shard(encoder: Dictionary, tensor: Tensor, shard: int, dtype: str) -> Csr:
+def encoder_of(file: DictionaryFile, device: str) -> "Encoder":
+    """What encodes with a dictionary on a device of torch; numpy where it is ""."""
+    dictionary = Dictionary(file.method, file.config, file.arrays)
+    if not device:
+        return dictionary
+    from actlake.analytics.dictionaries.torch_encoder import TorchEncoder
+
+    return TorchEncoder(dictionary, device)
+
+
+def _key(lake: Lake, fingerprint: str, device: str) -> tuple[str, ...]:
+    return "dictionary", str(lake.root), fingerprint, device
+
+
+def encode_shard(encoder: "Encoder", tensor: Tensor, shard: int, dtype: str) -> Csr:
     """The codes of one shard of ``tensor``; documents that were taken back fire nothing."""
     present = tensor.rowset.present(*tensor.grid.span(shard))
     given = np.asarray(tensor.shard(shard), np.float32)

@@ -16,7 +16,7 @@ from actlake.flows.batch_plan import (
 from actlake.flows.extract_request import Request, requests
 from actlake.flows.loaded_model import forget_model, load_model_of
 from actlake.flows.progress import progress, say
-from actlake.flows.runners import Runner, Threads
+from actlake.flows.runners import Runner, Threads, refuse_device_of_one
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -82,10 +82,7 @@ def extract(
     images
         Of a corpus of images, the folder that they are below now, if not that of ``ingest``.
     """
-    if runner is not None and runner.elsewhere and ":" in device:
-        raise InputError(
-            f"the device {device} is one for all workers; give its kind alone, as each has its own"
-        )
+    refuse_device_of_one(runner, device)
     names: dict[str, str] = {}
     for request in requests(
         lake,

@@ -33,7 +33,7 @@ class Extraction:
         self._lake = lake
         self._sources = sources
         self._images = images or {}
-        self._device = device
+        self.device = device
         self._loaded: tuple[str, LoadedModel] | None = None
 
     def source(self, model: str) -> str:
@@ -46,12 +46,12 @@ class Extraction:
 
     def chunk(self, tensor: Tensor, array: str, shard: int) -> bytes:
         """The file of one shard of an array. ModelError if the model is not what made it."""
-        from actlake.flows.extraction import models
+        from actlake.flows.extraction.devices import set_threads
         from actlake.flows.shard_capture import capture_shard
 
         attributes = tensor.attributes()
         budget, threads = self._plan(tensor, shard)
-        models.set_threads(threads)
+        set_threads(threads)
         rows = capture_shard(
             self._lake,
             self._load(tensor, attributes),
@@ -76,7 +76,7 @@ class Extraction:
         resolved, _ = skeletons.sites_of(facts, [tensor.site], str(attributes["attention"]))
         loaded = models.load_model(
             facts,
-            device=self._device,
+            device=self.device,
             compute_dtype=str(attributes["compute_dtype"]),
             attention=str(attributes["attention"]),
             last_layer=sites.last_layer(resolved),

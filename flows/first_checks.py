@@ -118,7 +118,7 @@ def check_pipeline(lake: Lake, asked: PipelineFile, *, new: bool) -> None:
 
 def _widths(asked: PipelineFile) -> dict[str, int]:
     """Of each tensor that the models give, by what the file calls it."""
-    from actlake.flows.extraction.models import choose_device
+    from actlake.flows.extraction.devices import choose_device
 
     widths: dict[str, int] = {}
     for model in asked.models:

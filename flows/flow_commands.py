@@ -208,6 +208,7 @@ def extract(path: Path, runner: str, *, plan: bool, price: float, **options: Any
 @click.option("--learning-rate", type=RATE, help="By default it follows from the size.")
 @click.option("--dictionary", help="Name of the dictionary.")
 @click.option("--torch-threads", type=COUNT, help="Threads of torch; by default one a core.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 def train(path: Path, runner: str, **options: Any) -> None:
     """Learn a dictionary of TENSOR and measure it on held-out documents."""
     from actlake.flows.execution import execute
@@ -223,6 +224,7 @@ def train(path: Path, runner: str, **options: Any) -> None:
 @click.option("--tensor", help="By default the one that the dictionary was trained on.")
 @click.option("--codes", help="Name of the codes.")
 @click.option("--dtype", default="float16", show_default=True, help="Of the values: or float32.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 def encode(path: Path, runner: str, **options: Any) -> None:
     """Encode a tensor with DICTIONARY into codes and postings."""
     from actlake.flows.execution import execute

@@ -21,6 +21,7 @@ def load_model_of(request: Request, threads: int, *, check: bool = False) -> "Lo
     was made of.
     """
     from actlake.flows.extraction import models
+    from actlake.flows.extraction.devices import set_threads
 
     def load() -> "LoadedModel":
         facts = request.facts
@@ -35,7 +36,7 @@ def load_model_of(request: Request, threads: int, *, check: bool = False) -> "Lo
             last_layer=request.last_layer,
         )
 
-    models.set_threads(threads)
+    set_threads(threads)
     return held(_key(request), load)
 
 

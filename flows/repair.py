@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 
 import duckdb
 
-from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.artifacts import show_table, shown_progress
-from actlake.flows.encode import encode_shard
+from actlake.flows.encode import encode_shard, encoder_of, encoding_device
 from actlake.flows.extract_again import Extraction
 from actlake.flows.maintain import remedy
 from actlake.flows.progress import say
@@ -15,6 +14,7 @@ from actlake.flows.runners import Inline, Runner
 from actlake.flows.summary_states import block_of, sources_of, statistics_of
 from actlake.storage.committed import CommittedFile, files_of_tables, files_of_things
 from actlake.storage.duck import one_line
+from actlake.storage.durable import digest_of
 from actlake.storage.errors import InputError, LakeError, NotFoundError
 from actlake.storage.keys import Json, repeated
 from actlake.storage.lake import Lake
@@ -158,12 +158,18 @@ def _way(lake: Lake, extraction: Extraction, file: CommittedFile) -> Way:
         return f"extracted again with {source}", lambda: extraction.chunk(tensor, array, shard)
     if file.kind == "codes" and file.shard is not None:
         codes, shard, array = current(lake.codes(file.owner), file), file.shard, file.array
-        dictionary = lake.dictionary(codes.dictionary)
+        dictionary, tensor = lake.dictionary(codes.dictionary), lake.tensor(codes.tensor)
 
         def encoded() -> bytes:
-            encoder = Dictionary(dictionary.method, dictionary.config, dictionary.arrays)
-            block = encode_shard(encoder, lake.tensor(codes.tensor), shard, codes.dtype.name)
-            return codes_bytes(block, array, codes.dtype)
+            made = b""
+            # By torch, or by numpy, as it is where there is no torch: low bits differ.
+            for device in dict.fromkeys([encoding_device(extraction.device), ""]):
+                encoder = encoder_of(dictionary, device)
+                block = encode_shard(encoder, tensor, shard, codes.dtype.name)
+                made = codes_bytes(block, array, codes.dtype)
+                if digest_of([made]) == file.expected:
+                    break
+            return made
 
         return f"encoded again with {codes.dictionary}", encoded
     if file.kind == "partial":

@@ -7,9 +7,19 @@ from threading import Lock
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from actlake.flows.interrupt import INTERRUPTED
+from actlake.storage.errors import InputError
 from actlake.storage.threads import default_threads
 
-__all__ = ["TURN", "Inline", "Runner", "Threads", "Waited", "in_order", "settled"]
+__all__ = [
+    "TURN",
+    "Inline",
+    "Runner",
+    "Threads",
+    "Waited",
+    "in_order",
+    "refuse_device_of_one",
+    "settled",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,6 +71,14 @@ class Inline(Runner):
 
     def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         yield from map(step, items)
+
+
+def refuse_device_of_one(runner: Runner | None, device: str) -> None:
+    """InputError where ``device`` names one by its number, and others are to do the steps."""
+    if runner is not None and runner.elsewhere and ":" in device:
+        raise InputError(
+            f"the device {device} is one for all workers; give its kind alone, as each has its own"
+        )
 
 
 class Waited(Protocol[R_co]):

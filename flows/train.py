@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def train(
     dead_after_rows: int | None = None,
     baselines: bool = True,
     torch_threads: int | None = None,
+    device: str = "auto",
 ) -> str:
     """Name of the dictionary, trained, measured and stored when this returns.
 
@@ -70,6 +72,8 @@ def train(
         Rows to learn from and to be measured on.
     baselines
         Also measure PCA with k numbers a row, and random directions with k, on the same rows.
+    torch_threads, device
+        Of topk and batchtopk. The dictionary's config says which; others give other bits.
     """
     if method not in METHODS:
         raise InputError(f"no method {method!r}; choose one of {', '.join(METHODS)}")
@@ -106,7 +110,8 @@ def train(
     inputs = {"tensor": rows.fingerprint, "mask": split.mask.fingerprint}
     identity_of = fingerprint("dictionary", parameters, inputs)
     is_made(lake.reading.connection(), "dictionaries", name, identity_of)
-    with lake.run("train", {"dictionary": name, **parameters}, inputs) as run:
+    check = None if settings is None else partial(_device, device)
+    with lake.run("train", {"dictionary": name, **parameters}, inputs, prepare=check) as run:
         if run.done:
             say(f"train: {name} found complete")
             return name
@@ -121,7 +126,7 @@ def train(
         if settings is not None:
             # No split is empty, so so many epochs have a batch for every step.
             batches = split.batches("train", batch_rows, seed=seed, epochs=steps)
-            learned, log = _train_autoencoder(run, split, settings, batches, torch_threads)
+            learned, log = _train_autoencoder(run, split, settings, batches, torch_threads, device)
             taken = batches.taken(steps)
         elif method == "pca":
             learned = pca(split.gram("train"), rows.width, k)
@@ -174,16 +179,23 @@ def dictionary_size(method: str, tensor: str, width: int, n_features: int | None
 
 
 def _train_autoencoder(
-    run: Run, split: SplitRows, settings: Settings, batches: Batches, torch_threads: int | None
+    run: Run,
+    split: SplitRows,
+    settings: Settings,
+    batches: Batches,
+    torch_threads: int | None,
+    device: str,
 ) -> tuple[Dictionary, list[LogEntry]]:
     """Train, from the last checkpoint if there is one, with a checkpoint a minute."""
-    from actlake.analytics.dictionaries.topk import Trainer, set_threads
+    from actlake.analytics.dictionaries.topk import Trainer
+    from actlake.flows.extraction.devices import set_threads
 
     set_threads(torch_threads or default_threads())
+    chosen = _device(device)
     path = _checkpoint_file(run)
     try:
         saved = _load_checkpoint(path, batches.fingerprint)
-        trainer = None if saved is None else Trainer(saved)
+        trainer = None if saved is None else Trainer(saved, chosen)
     except (OSError, MemoryError):  # no fault of what it holds
         raise
     except Exception as error:  # whatever a damaged file makes of the trainer
@@ -191,7 +203,7 @@ def _train_autoencoder(
             f"the checkpoint {path} cannot be taken up ({type(error).__name__}); remove it, and "
             "training begins anew"
         ) from error
-    trainer = trainer or Trainer.start(settings, split.sample(SAMPLE_ROWS))
+    trainer = trainer or Trainer.start(settings, split.sample(SAMPLE_ROWS), chosen)
     label = f"train {settings.selection} {split.tensor.name}"
     if trainer.steps_done:
         say(f"{label}: goes on after {trainer.steps_done:,} steps")
@@ -205,6 +217,12 @@ def _train_autoencoder(
                 _save_checkpoint(run, trainer.checkpoint(), batches.fingerprint)
                 saved_at = time.monotonic()
     return trainer.finish(), trainer.log
+
+
+def _device(device: str) -> str:
+    from actlake.flows.extraction.devices import choose_device
+
+    return choose_device(device)
 
 
 def _checkpoint_file(run: Run) -> Path:

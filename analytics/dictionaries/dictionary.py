@@ -1,6 +1,6 @@
 """What every dictionary is once learned: a few matrices, how codes are selected, and how made."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,44 +82,9 @@ class Dictionary:
         Raises InputError for rows of another width or with a value that is not finite, and
         PrecisionError where ``dtype`` cannot hold a code.
         """
-        if rows.ndim != 2 or rows.shape[1] != self.width:
-            raise InputError(
-                f"rows have shape {rows.shape} and the {self.method} dictionary has width "
-                f"{self.width}; encode the tensor that it was trained on, or one of that width"
-            )
-        block_rows = max(1, BLOCK_VALUES // self.n_features)
-        lengths, indices, values = [np.zeros(1, np.int64)], [], []
-        for start in range(0, len(rows), block_rows):
-            length, index, value = self._encode_block(rows[start : start + block_rows], start)
-            with np.errstate(over="ignore"):
-                cast = value.astype(dtype)
-            if not np.isfinite(cast).all():
-                raise PrecisionError(
-                    f"a code of {value.max():.6g} does not fit {dtype}; encode with dtype float32"
-                )
-            kept = cast > 0
-            row = np.repeat(np.arange(len(length)), length)[kept]
-            lengths.append(np.bincount(row, minlength=len(length)))
-            indices.append(index[kept])
-            values.append(cast[kept])
-        narrow = index_dtype(self.n_features)
-        return Csr(
-            np.cumsum(np.concatenate(lengths)),
-            np.concatenate([np.zeros(0, narrow), *indices]),
-            np.concatenate([np.zeros(0, dtype), *values]),
-            self.n_features,
-        )
+        return encoded(self, rows, dtype, self._encode_block)
 
-    def _encode_block(
-        self, rows: NDArray[Any], start: int
-    ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.float32]]:
-        x: NDArray[np.float32] = rows.astype(np.float32)
-        finite = np.isfinite(x).all(axis=1)
-        if not finite.all():
-            raise InputError(
-                f"row {start + int(np.argmin(finite))} of the block holds a value that is not "
-                "finite; extract it again in a wider dtype, or mask it out"
-            )
+    def _encode_block(self, x: NDArray[np.float32]) -> "Block":
         if "W_enc" in self.arrays:
             x = np.matmul(x - self.arrays["b_dec"], self.arrays["W_enc"])
             x += self.arrays["b_enc"]
@@ -128,7 +93,7 @@ class Dictionary:
         else:
             mask = largest_positive(x, self.k)
         row, feature = np.nonzero(mask)
-        length = np.bincount(row, minlength=len(rows))
+        length = np.bincount(row, minlength=len(x))
         return length, feature.astype(index_dtype(self.n_features)), x[row, feature]
 
     def decode(self, codes: Csr) -> NDArray[np.float32]:
@@ -151,6 +116,53 @@ class Dictionary:
         sparse = scipy.sparse.csr_array((values, columns, codes.indptr), shape=shape)
         rebuilt: NDArray[np.float32] = sparse @ self.arrays["W_dec"]
         return rebuilt + self.arrays["b_dec"]
+
+
+Block = tuple[NDArray[np.int64], NDArray[np.unsignedinteger[Any]], NDArray[np.float32]]
+"""Codes of some rows: how many each has, then features, ascending within a row, and values."""
+
+
+def encoded(
+    dictionary: Dictionary,
+    rows: NDArray[Any],
+    dtype: str,
+    encode_block: Callable[[NDArray[np.float32]], Block],
+) -> Csr:
+    """``Dictionary.encode``, by whatever encodes a block of finite rows."""
+    if rows.ndim != 2 or rows.shape[1] != dictionary.width:
+        raise InputError(
+            f"rows have shape {rows.shape} and the {dictionary.method} dictionary has width "
+            f"{dictionary.width}; encode the tensor that it was trained on, or one of that width"
+        )
+    block_rows = max(1, BLOCK_VALUES // dictionary.n_features)
+    lengths, indices, values = [np.zeros(1, np.int64)], [], []
+    for start in range(0, len(rows), block_rows):
+        x: NDArray[np.float32] = rows[start : start + block_rows].astype(np.float32)
+        finite = np.isfinite(x).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"row {start + int(np.argmin(finite))} of the block holds a value that is not "
+                "finite; extract it again in a wider dtype, or mask it out"
+            )
+        length, index, value = encode_block(x)
+        with np.errstate(over="ignore"):
+            cast = value.astype(dtype)
+        if not np.isfinite(cast).all():
+            raise PrecisionError(
+                f"a code of {value.max():.6g} does not fit {dtype}; encode with dtype float32"
+            )
+        kept = cast > 0
+        row = np.repeat(np.arange(len(length)), length)[kept]
+        lengths.append(np.bincount(row, minlength=len(length)))
+        indices.append(index[kept])
+        values.append(cast[kept])
+    narrow = index_dtype(dictionary.n_features)
+    return Csr(
+        np.cumsum(np.concatenate(lengths)),
+        np.concatenate([np.zeros(0, narrow), *indices]),
+        np.concatenate([np.zeros(0, dtype), *values]),
+        dictionary.n_features,
+    )
 
 
 def require_sizes(n_features: int, k: int) -> None:

@@ -229,6 +229,7 @@ class Trainer:
             **asdict(self.settings),
             "width": arrays["W_enc"].shape[0],
             "torch_threads": torch.get_num_threads(),
+            "device": self.device.type,
             **self._progress(),
         }
         del config["threshold"]  # that of scaled rows; the array holds the tensor's
@@ -263,8 +264,3 @@ def _whole(facts: Any, name: str) -> int:
 
 def _real(facts: Any, name: str) -> float:
     return float(facts[name])
-
-
-def set_threads(count: int) -> None:
-    """Give torch ``count`` threads; the bits of a run depend on it, and ``finish`` records it."""
-    torch.set_num_threads(count)

@@ -1,8 +1,10 @@
-"""Which accelerators there are, and their memory, without the models that run on them."""
+"""Which devices there are, their threads and memory, without the models that run on them."""
 
 import gc
 
 import torch
+
+from actlake.storage.errors import InputError
 
 __all__ = ["gpus", "release", "take"]
 
@@ -26,3 +28,26 @@ def release() -> None:
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call] # theirs
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def choose_device(device: str) -> str:
+    """``device`` itself, or for "auto" the best one here: cuda, mps or cpu. Raises InputError."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, ImportError) as error:
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+        raise InputError(f"no device {device!r} here: {what}; choose auto or cpu") from error
+    if device == "meta":
+        raise InputError("the device 'meta' computes nothing; choose auto or cpu")
+    return device
+
+
+def set_threads(count: int) -> None:
+    """Give torch ``count`` threads: the bits of a row depend on it, so callers record it."""
+    if count < 1:
+        raise InputError(f"torch cannot run on {count} threads; give at least 1")
+    torch.set_num_threads(count)

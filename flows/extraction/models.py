@@ -15,6 +15,7 @@ from transformers import (
 
 from actlake.flows.extraction import sites
 from actlake.flows.extraction.architectures import IMAGES
+from actlake.flows.extraction.devices import choose_device
 from actlake.flows.extraction.images import PROCESSOR, Patches, patches_of, read_processor
 from actlake.flows.extraction.sources import (
     TOKENIZER,
@@ -244,13 +245,6 @@ def _module(facts: ModelFacts, compute_dtype: str, attention: str | None) -> Pre
     return module
 
 
-def set_threads(count: int) -> None:
-    """Give torch ``count`` threads: the bits of a row depend on it, so callers record it."""
-    if count < 1:
-        raise InputError(f"torch cannot run on {count} threads; give at least 1")
-    torch.set_num_threads(count)
-
-
 def _refuse_random_weights(
     module: PreTrainedModel, missing: Iterable[str], facts: ModelFacts
 ) -> None:
@@ -265,23 +259,6 @@ def _refuse_random_weights(
             f"the checkpoint {facts.source} lacks {len(lacking)} weights, such as {lacking[0]}; "
             "give a complete one"
         )
-
-
-def choose_device(device: str) -> str:
-    """``device`` itself, or for "auto" the best one here: cuda, mps or cpu. Raises InputError."""
-    if device == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError) as error:
-        raise InputError(
-            f"no device {device!r} here: {first_line(error)[:200]}; choose auto or cpu"
-        ) from error
-    if device == "meta":
-        raise InputError("the device 'meta' computes nothing; choose auto or cpu")
-    return device
 
 
 def _window_limit(config: PretrainedConfig) -> int | None:

@@ -132,6 +132,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "method": (("nothing", "no method 'nothing'"), ("", "no method ''")),
         "mask": _MASK,
         "dictionary": (*NO_NAME[:2], ("d", "the dictionary name 'd' is taken")),
+        "device": (("tpu", "no device 'tpu'"), ("", "no device ''")),
     },
     "encode": {
         "scheduler": _SCHEDULER,
@@ -139,6 +140,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
         "tensor": (("nothing", "no tensor 'nothing'"), ("wide@c", "encodes rows of width 16")),
         "codes": NO_NAME[:2],
         "dtype": (("int8", "float16 or float32"), ("", "float16 or float32")),
+        "device": (("tpu", "no device 'tpu'"), ("", "no device ''")),
     },
     "summarize": {
         "scheduler": _SCHEDULER,

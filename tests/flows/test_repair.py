@@ -6,14 +6,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from actlake.flows.encode import encode
+from actlake.flows.encode import encode, encoder_of
 from actlake.flows.maintain import maintain
 from actlake.flows.repair import Repaired, repair
 from actlake.flows.summarize import summarize
 from actlake.storage import Lake
 from actlake.storage.committed import CommittedFile
+from actlake.storage.csr import Csr, csr_from_dense
+from actlake.storage.dictionary_files import DictionaryFile
 from actlake.storage.durable import digest
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.local_store import LocalStore
@@ -171,6 +175,28 @@ def test_repair__puts_back_what_the_lake_can_tell(lake: Lake, place: Place) -> N
     assert repair(lake) == []
     runs = lake.sql("SELECT state FROM runs WHERE flow = 'repair'").rows()
     assert runs == [("completed",)]
+
+
+def test_repair__makes_codes_as_numpy_made_them_where_there_was_no_torch(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without:
+        without.setattr("actlake.flows.encode.encoding_device", lambda _: "")
+        encode(lake, dictionary="d", codes="by-numpy")
+    damaged = lake.codes("by-numpy").folder / "2/values/c.0"
+    before = content(lake, damaged)
+    flip(lake, damaged)
+
+    class Torch:
+        def encode(self, rows: NDArray[np.float32], dtype: str) -> Csr:
+            return csr_from_dense(np.ones((len(rows), 3)), dtype=dtype)
+
+    def other_bits(file: DictionaryFile, device: str) -> Any:
+        return Torch() if device else encoder_of(file, device)
+
+    monkeypatch.setattr("actlake.flows.repair.encoder_of", other_bits)
+    assert [one.done for one in repair(lake)] == [True]
+    assert content(lake, damaged) == before
 
 
 def test_repair__makes_tables_of_arrays_and_compacted_postings_of_codes(lake: Lake) -> None:

@@ -9,12 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from actlake.flows.extraction.devices import choose_device, set_threads
 from actlake.flows.extraction.models import (
-    choose_device,
     inspect_model,
     load_model,
     load_tokenizer,
-    set_threads,
 )
 from actlake.flows.extraction.skeletons import skeleton
 from actlake.storage.errors import InputError, ModelError

@@ -27,6 +27,7 @@ MORE_FACTS = (
 TOKENS = {
     "count": "tokens by count",
     "lift": "tokens by lift",
+    "mean": "tokens by mean value",
     "previous": "tokens before",
     "next": "tokens after",
 }
@@ -49,7 +50,7 @@ def print_feature(
     for ranking, title in TOKENS.items():
         tokens = lake.sql(
             """
-            SELECT v.text, t.count
+            SELECT v.text, t.count, t.mean
             FROM feature_tokens AS t
             JOIN codes AS c USING (codes)
             JOIN rowsets AS r USING (rowset)
@@ -63,7 +64,9 @@ def print_feature(
             kind=ranking,
         ).rows()
         if tokens:
-            line = "  ".join(f"{visible_token(str(text))} ×{n}" for text, n in tokens)
+            sizes = [f"{mean:.3g}" if ranking == "mean" else f"×{n}" for _, n, mean in tokens]
+            texts = [visible_token(str(text)) for text, _, _ in tokens]
+            line = "  ".join(map(" ".join, zip(texts, sizes, strict=True)))
             screen.print(Text(f"{title}: {line}"))
     for context in lake.contexts(codes, feature, mask=chosen, limit=limit, kind=kind):
         screen.print(_context(context))

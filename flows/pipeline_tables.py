@@ -189,7 +189,7 @@ class Summary(Table):
     examples: Count = 20
     """Strongest rows to keep of each feature."""
     tokens: Count = 20
-    """Tokens to keep of each feature, by count and by lift."""
+    """Tokens to keep of each feature, by count, by lift and by mean."""
     source: str | None = None
     """Label of documents, such as their author, to say over which sources a feature fires."""
     weights: bool = False

@@ -28,7 +28,7 @@ STEP_ROWS = 1 << 14
 A killed run does at most that much again."""
 STEPS = 4
 """At least, where there are as many shards: so that there is progress to see, and to keep."""
-TABLES_VERSION = 3
+TABLES_VERSION = 4
 """Rises whenever the same states are written as other rows."""
 
 
@@ -48,7 +48,7 @@ def summarize(
     that it computed are merged again and not computed, unless the code of one has changed since.
 
     examples, tokens
-        Rows of each kind, and tokens by count and by lift, to keep of each feature.
+        Rows of each kind, and tokens by count, by lift and by mean, to keep of each feature.
     source
         A label of documents, such as their author, over whose values ``gini_sources`` is taken.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from actlake.storage.errors import CorruptError, IncompleteError, InputError, No
 from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
-from actlake.storage.scan import scan_codes
+from actlake.storage.scan import Array, scan_codes
 from actlake.storage.shards import Grid
 
 __all__ = ["Codes", "codes_named"]
@@ -55,17 +55,8 @@ class Codes:
 
     def shard(self, shard: int) -> Csr:
         """The rows of one shard; its indices and values are memory maps."""
-        start, stop = self._committed(shard)
-        nnz = self.values_of_shard[shard]
-        indptr = self._array(shard, "indptr", stop - start + 1, INDPTR).astype(np.int64)
-        if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
-            raise self._falls(shard)
-        return Csr(
-            indptr,
-            self._array(shard, "indices", nnz, index_dtype(self.n_features)),
-            self._array(shard, "values", nnz, self.dtype),
-            self.n_features,
-        )
+        indptr, indices, values = (self.array(shard, name) for name in get_args(Array))
+        return Csr(indptr, indices, values, self.n_features)
 
     def rows(self, index: NDArray[np.integer[Any]]) -> Csr:
         """The rows ``index``, shape (n,), each in [0, rows), in any order and with repeats, as one
@@ -74,8 +65,7 @@ class Codes:
         first, last = np.zeros((2, len(index)), np.int64)
         groups = [(int(one), np.flatnonzero(shards == one)) for one in np.unique(shards)]
         for shard, here in groups:
-            start, stop = self._committed(shard)
-            indptr = self._array(shard, "indptr", stop - start + 1, INDPTR)
+            indptr = self._starts(shard)  # of these rows alone
             first[here], last[here] = indptr[offsets[here]], indptr[offsets[here] + 1]
             if (first[here] > last[here]).any() or last[here].max() > self.values_of_shard[shard]:
                 raise self._falls(shard)
@@ -83,21 +73,37 @@ class Codes:
         indices = np.empty(indptr[-1], index_dtype(self.n_features))
         values = np.empty(indptr[-1], self.dtype)
         for shard, here in groups:
-            nnz = self.values_of_shard[shard]
             source, target = ranges(first[here], last[here]), ranges(indptr[here], indptr[here + 1])
-            indices[target] = self._array(shard, "indices", nnz, indices.dtype)[source]
-            values[target] = self._array(shard, "values", nnz, self.dtype)[source]
+            indices[target] = self.array(shard, "indices")[source]
+            values[target] = self.array(shard, "values")[source]
         return Csr(indptr, indices, values, self.n_features)
 
-    def _committed(self, shard: int) -> tuple[int, int]:
-        """The rows of a shard; IncompleteError if it is not there yet."""
+    def array(self, shard: int, name: Array) -> NDArray[Any]:
+        """One of the arrays of ``shard``, of which no other is read; a memory map but indptr."""
+        self._refuse_missing(shard)
+        nnz = self.values_of_shard[shard]
+        if name == "indices":
+            return self._array(shard, name, nnz, index_dtype(self.n_features))
+        if name == "values":
+            return self._array(shard, name, nnz, self.dtype)
+        indptr = self._starts(shard).astype(np.int64)
+        if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
+            raise self._falls(shard)
+        return indptr
+
+    def _starts(self, shard: int) -> NDArray[Any]:
+        """``indptr`` as it lies there, unchecked."""
+        self._refuse_missing(shard)
         start, stop = self.grid.span(shard)
+        return self._array(shard, "indptr", stop - start + 1, INDPTR)
+
+    def _refuse_missing(self, shard: int) -> None:
         if shard not in self.values_of_shard:
+            start, stop = self.grid.span(shard)
             raise IncompleteError(
                 f"rows {start:,} to {stop:,} of codes {self.name} are not committed yet; "
                 "run the encoding again to finish it"
             )
-        return start, stop
 
     def _falls(self, shard: int) -> CorruptError:
         start, stop = self.grid.span(shard)
@@ -161,10 +167,11 @@ class Codes:
     def scan(self) -> pl.LazyFrame:
         """Columns row, feature, value as a lazy frame, by row, then feature.
 
-        Column choice is pushed down, and so are conditions on row or on feature alone: shards
-        without a wanted row are not opened, and only wanted values are copied.
+        Column choice is pushed down: without ``value`` no values are read, with ``row`` alone no
+        features. So are conditions on row or on feature alone: of shards without a wanted row
+        nothing is read, of those without a wanted feature no values.
         """
-        return scan_codes(self.grid, self.shard, sorted(self.values_of_shard), self.n_features)
+        return scan_codes(self.grid, self.array, sorted(self.values_of_shard), self.n_features)
 
 
 def codes_named(reading: Reading, name: str) -> Codes:

@@ -87,7 +87,7 @@ FEATURE_COLUMNS = {
         codes VARCHAR name of the codes
         mask VARCHAR name of the mask
         feature INTEGER feature in [0, n_features)
-        kind VARCHAR count or lift, which rank its tokens; previous or next, those beside, by count
+        kind VARCHAR count, lift or mean, which rank tokens; previous, next: those beside, by count
         rank BIGINT from 1
         token_id INTEGER vocabulary index
         count BIGINT firing rows of this token

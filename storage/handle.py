@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from actlake.storage.duck import one_line
 from actlake.storage.errors import CorruptError, LakeError, RoomError
+from actlake.storage.function_faults import function_fault
 from actlake.storage.http_faults import http_fault
 
 __all__ = ["Connection", "Handle", "Meaning", "first_row", "unreadable"]
@@ -29,7 +30,8 @@ def unreadable(error: Exception, meaning: Meaning = lambda _: None) -> LakeError
     if isinstance(error, duckdb.OutOfMemoryException):
         return RoomError(f"a query has no room ({said}); ask for less at once, or close others")
     return (
-        http_fault(said)
+        function_fault(said)
+        or http_fault(said)
         or meaning(said)
         or CorruptError(f"the lake's tables cannot be read ({said}); run `actlake verify`")
     )
@@ -43,6 +45,8 @@ class Handle:
         self.raw = raw
         """The connection itself, for a query that may be wrong."""
         self._meaning = meaning
+        self.needs: object = None
+        """What must live for as long as somebody queries through this."""
 
     def execute(self, query: str, parameters: object = None) -> "Handle":
         self.told(lambda: self.raw.execute(query, parameters))

@@ -136,7 +136,7 @@ class Lake:
         return self._reader_of(self._catalog.attached(self.snapshot))
 
     def _reader_of(self, handle: Handle) -> Reader:
-        return Reader(handle, self.store.uri(self.root / "tables"))
+        return Reader(handle, self.store.uri(self.root / "tables"), self.reading)
 
     def _connection(self) -> Handle:
         return self._reader.handle()

@@ -13,6 +13,10 @@ from actlake.storage.fields import TEXTS, arrow_schema
 
 __all__ = ["ColumnFacts", "FileFacts", "encode_rows", "file_facts"]
 
+ROW_GROUP = 1 << 17
+"""Rows that are read where one of them is wanted: the row or the document of a token is looked up
+in each query by row or by document."""
+
 
 def encode_rows(table: str, rows: pa.Table) -> memoryview:
     """The bytes of a Parquet file of ``rows`` of ``table``."""
@@ -20,7 +24,7 @@ def encode_rows(table: str, rows: pa.Table) -> memoryview:
     rows = rows.cast(arrow_schema(table))
     # DuckLake copies the smallest and the largest value of a file into the catalog.
     told = [name for name in rows.column_names if (table, name) not in TEXTS]
-    pq.write_table(rows, sink, compression="zstd", write_statistics=told)
+    pq.write_table(rows, sink, compression="zstd", write_statistics=told, row_group_size=ROW_GROUP)
     return memoryview(sink.getvalue())
 
 

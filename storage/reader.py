@@ -1,6 +1,7 @@
 """The connection through which a lake is read: with its views, behind its walls, for threads."""
 
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from threading import local
 
 import duckdb
@@ -8,8 +9,10 @@ import duckdb
 from actlake import sql
 from actlake.storage.duck import LAKE
 from actlake.storage.errors import CorruptError
+from actlake.storage.firings import Firings, register
 from actlake.storage.guard import sandboxed
 from actlake.storage.handle import Handle
+from actlake.storage.reading import Reading
 
 __all__ = ["Reader"]
 
@@ -19,10 +22,13 @@ SEARCH_PATH = f"SET search_path = '{LAKE}.main,memory.main'"
 class Reader:
     """Ours and people's queries share it: to attach a lake costs more than most queries."""
 
-    def __init__(self, attached: Handle, tables: str) -> None:
-        """Of a connection that has the lake attached, whose tables are in the folder ``tables``."""
+    def __init__(self, attached: Handle, tables: str, reading: Reading) -> None:
+        """Of a connection that has the lake attached, whose tables are in the folder ``tables``;
+        its codes are read by ``reading``."""
         _refuse_unmapped(attached)
-        attached.told(lambda: _make_views(attached.raw))
+        self._firings = Firings(reading, self._aside)
+        attached.told(lambda: register(attached.raw))
+        attached.told(lambda: _make_views(attached.raw, {"firings": self._firings.view}))
         attached.execute(SEARCH_PATH)
         self.connection = attached.told(lambda: sandboxed(attached.raw, [tables]))
         self._attached = attached
@@ -44,9 +50,25 @@ class Reader:
         handle: Handle = self._threads.handle
         return handle
 
+    @contextmanager
+    def _aside(self) -> Generator[None]:
+        """``handle`` is another in here: a query on this thread's may be what asks."""
+        before = vars(self._threads).get("handle")
+        self._threads.handle = self.fresh_handle()
+        try:
+            yield
+        finally:
+            self._threads.handle.close()
+            if before is None:
+                del self._threads.handle
+            else:
+                self._threads.handle = before
+
     def fresh_handle(self) -> Handle:
         """One for rows that are taken while other queries run."""
-        return self._attached.cursor().execute(SEARCH_PATH)
+        handle = self._attached.cursor().execute(SEARCH_PATH)
+        handle.needs = self._firings
+        return handle
 
     def lend(self) -> duckdb.DuckDBPyConnection:
         """The connection of a ``fresh_handle``, or one that was given back."""
@@ -76,8 +98,8 @@ def _refuse_unmapped(attached: Handle) -> None:
         )
 
 
-def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
-    """All views, but those of tables that the snapshot does not have.
+def _make_views(connection: duckdb.DuckDBPyConnection, ours: Mapping[str, str]) -> None:
+    """All views, ``ours`` in another way, but those of tables that the snapshot does not have.
 
     They live beside the lake, in this connection's own memory, and follow its snapshot.
     """
@@ -86,5 +108,5 @@ def _make_views(connection: duckdb.DuckDBPyConnection) -> None:
     for view in sql.names("views"):
         # A snapshot from before a table or column was added has no more to show.
         with suppress(duckdb.CatalogException, duckdb.BinderException):
-            connection.execute(sql.text("views", view))
+            connection.execute(ours.get(view) or sql.text("views", view))
     connection.execute("COMMIT")

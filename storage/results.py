@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from actlake.storage.duck import one_line
 from actlake.storage.errors import LakeError, QueryError
+from actlake.storage.function_faults import function_fault
 from actlake.storage.http_faults import http_fault
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ class TimeLimit:
             if time.monotonic() - started >= self._left:
                 raise self._spent() from error
             said = one_line(error)
+            if ours := function_fault(said):
+                raise ours from error
             if said.casefold().rstrip("!") == "interrupted" and not self._interrupted:
                 # Of two threads DuckDB sometimes tells that one was stopped since the other failed.
                 said = "a thread of the query failed, and DuckDB does not say why; run it again"

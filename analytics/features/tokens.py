@@ -14,7 +14,7 @@ from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
 
-Kind = Literal["count", "lift"]
+Kind = Literal["count", "lift", "mean"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TOKENS = 1 << 31
 """More than any vocabulary, so that feature and token fit one 64-bit key."""
@@ -108,15 +108,19 @@ class FeatureTokens:
         return rows
 
     def top(self, kind: Kind, k: int, *, min_count: int = 5) -> dict[str, NDArray[Any]]:
-        """Columns of feature_tokens: the ``k`` tokens of each feature by count or by lift.
+        """Columns of feature_tokens: the ``k`` tokens of each feature by count, lift or mean.
 
-        feature, rank (1 = first), token_id, count, mean (of the values on that token), lift.
-        By lift only pairs with at least ``min_count`` firings compete: one coincidence on a rare
-        token has a huge lift. By count there is no such floor. Ties go to the larger count, then
-        to the smaller token.
+        feature, rank (1 = first), token_id, count, mean (of the values on that token, over the
+        rows where it fires), lift. By lift and by mean only pairs with at least ``min_count``
+        firings compete: one coincidence on a rare token has a huge lift, and one strong row the
+        largest mean. By count there is no such floor. Ties go to the larger count, then to the
+        smaller token.
         """
-        first = self.count.astype(np.float64) if kind == "count" else self.lift()
-        enough = np.flatnonzero(self.count >= (min_count if kind == "lift" else 1))
+        if kind == "count":
+            first = self.count.astype(np.float64)
+        else:
+            first = self.lift() if kind == "lift" else self.value_sum / self.count
+        enough = np.flatnonzero(self.count >= (1 if kind == "count" else min_count))
         falling = ~first[enough].astype(np.float32).view(np.uint32)  # rounding keeps the order
         near = enough[may_be_first(self.feature[enough], falling, k)]
         keys = (self.token_id[near], -self.count[near], -first[near], self.feature[near])
@@ -133,7 +137,7 @@ class FeatureTokens:
         }
 
     def finish(self, k: int, *, min_count: int = 5) -> dict[str, NDArray[Any]]:
-        """Columns of feature_tokens with ``kind``, 'count' or 'lift': both rankings of ``top``."""
+        """Columns of feature_tokens with ``kind``: the rankings of ``top`` by each of ``KINDS``."""
         rankings = {kind: self.top(kind, k, min_count=min_count) for kind in KINDS}
         lengths = [len(ranking["rank"]) for ranking in rankings.values()]
         columns = {

@@ -51,7 +51,9 @@ tokens AS (
     SELECT
         t.kind,
         string_agg(
-            replace(v.text, ' ', '␣') || ' ×' || t.count, '  ' ORDER BY t.rank
+            replace(v.text, ' ', '␣')
+            || CASE t.kind WHEN 'mean' THEN format(' {:.3g}', t.mean) ELSE ' ×' || t.count END,
+            '  ' ORDER BY t.rank
         ) AS shown
     FROM feature_tokens AS t
     INNER JOIN codes AS c USING (codes)
@@ -113,25 +115,33 @@ facts AS (
     FROM one
     UNION ALL
     SELECT
-        CASE kind WHEN 'count' THEN 6 WHEN 'lift' THEN 7 WHEN 'previous' THEN 8 ELSE 9 END,
+        CASE kind
+            WHEN 'count' THEN 6
+            WHEN 'lift' THEN 7
+            WHEN 'mean' THEN 8
+            WHEN 'previous' THEN 9
+            WHEN 'next' THEN 10
+        END,
         CASE kind
             WHEN 'count' THEN 'tokens'
             WHEN 'lift' THEN 'tokens for their frequency'
+            WHEN 'mean' THEN 'tokens by mean value'
             WHEN 'previous' THEN 'comes after'
-            ELSE 'comes before'
+            WHEN 'next' THEN 'comes before'
         END,
         shown
     FROM tokens
+    WHERE kind IN ('count', 'lift', 'mean', 'previous', 'next')
     UNION ALL
     SELECT
-        10,
+        11,
         'token entropy',
         format('{:.3g}', token_entropy) || ' bits, top token ' || format('{:.3g}', top_token_share)
         || ' of firings'
     FROM one
     UNION ALL
     SELECT
-        11,
+        12,
         'position',
         format('{:.3g}', position_bits) || ' bits, most from position ' || position_peak || ', ×'
         || format('{:.3g}', position_lift)
@@ -139,20 +149,20 @@ facts AS (
     FROM one
     UNION ALL
     SELECT
-        CASE kind WHEN 'top' THEN 12 ELSE 13 END,
+        CASE kind WHEN 'top' THEN 13 ELSE 14 END,
         CASE kind WHEN 'top' THEN 'raises' ELSE 'lowers' END,
         shown
     FROM effects
     UNION ALL
     SELECT
-        14,
+        15,
         'nearest feature',
         nearest_decoder || ', cosine ' || format('{:.3g}', nearest_decoder_cosine)
         || ', p ' || format('{:.2g}', nearest_decoder_p)
     FROM one
     UNION ALL
     SELECT
-        15,
+        16,
         'computed by',
         'run ' || o.run || ', actlake ' || l.code_version || ', snapshot ' || l.snapshot_after
     FROM one AS o

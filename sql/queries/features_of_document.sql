@@ -1,5 +1,5 @@
 -- features_of_document: features that fire in one document, strongest first.
--- in:  codes, rowsets, tokens_text, postings; $codes text; $document index in the corpus of the codes; $by text, 'max', 'sum' or 'count'; $limit
+-- in:  firings, tokens_text; $codes text; $document index in the corpus of the codes; $by text, 'max', 'sum' or 'count'; $limit
 -- out: feature, n_fires (rows of the document), max_value, sum_value, max_row, max_text (the text of that row); all rows count, specials too
 WITH asked AS (
     SELECT
@@ -9,30 +9,17 @@ WITH asked AS (
         END AS ranked_by
 ),
 
-span AS (
-    SELECT
-        c.rowset,
-        min(t."row") AS first_row,
-        max(t."row") AS last_row
-    FROM codes AS c
-    INNER JOIN tokens AS t USING (rowset)
-    WHERE c.codes = $codes AND t.document = $document
-    GROUP BY c.rowset
-),
-
--- The rows of a document follow each other, so its postings are a range of rows.
 fired AS (
     SELECT
-        s.rowset,
-        p.feature,
+        rowset,
+        feature,
         count(*) AS n_fires,
-        max(p.value) AS max_value,
-        sum(p.value) AS sum_value,
-        arg_max(p."row", (p.value, -p."row")) AS max_row
-    FROM span AS s
-    INNER JOIN postings AS p ON p."row" >= s.first_row AND p."row" <= s.last_row
-    WHERE p.codes = $codes
-    GROUP BY s.rowset, p.feature
+        max(value) AS max_value,
+        sum(value) AS sum_value,
+        arg_max("row", (value, -"row")) AS max_row
+    FROM firings
+    WHERE codes = $codes AND document = $document
+    GROUP BY rowset, feature
 ),
 
 ranked AS (

@@ -1,6 +1,6 @@
 -- features_of_token: features that have a token among those they fire on most, or most selectively.
 -- in:  feature_tokens, codes, rowsets, vocabulary, feature_statistics; $codes, $mask, $text text: the token as in vocabulary, or without its leading space
--- out: feature, token_id, token, count (firings on it), share (of the feature's firings, in [0, 1]), mean (value on it), lift (share over the token's share of all rows), count_rank and lift_rank among the feature's tokens (NULL if not kept in that ranking); largest lift first
+-- out: feature, token_id, token, count (firings on it), share (of the feature's firings, in [0, 1]), mean (value on it), lift (share over the token's share of all rows), count_rank, lift_rank and mean_rank among the feature's tokens (NULL if not kept in that ranking; by lift and mean, only with 5 firings on it); largest lift first
 WITH wanted AS (
     SELECT
         v.token_id,
@@ -20,10 +20,11 @@ found AS (
         max(t.mean) AS mean,
         max(t.lift) AS lift,
         max(t.rank) FILTER (WHERE t.kind = 'count') AS count_rank,
-        max(t.rank) FILTER (WHERE t.kind = 'lift') AS lift_rank
+        max(t.rank) FILTER (WHERE t.kind = 'lift') AS lift_rank,
+        max(t.rank) FILTER (WHERE t.kind = 'mean') AS mean_rank
     FROM feature_tokens AS t
     INNER JOIN wanted AS w USING (token_id)
-    WHERE t.codes = $codes AND t.mask = $mask AND t.kind IN ('count', 'lift')
+    WHERE t.codes = $codes AND t.mask = $mask AND t.kind IN ('count', 'lift', 'mean')
     GROUP BY t.feature, t.token_id, w.text
 )
 SELECT
@@ -35,7 +36,8 @@ SELECT
     f.mean,
     f.lift,
     f.count_rank,
-    f.lift_rank
+    f.lift_rank,
+    f.mean_rank
 FROM found AS f
 LEFT JOIN feature_statistics AS s
     ON s.codes = $codes AND s.mask = $mask AND s.feature = f.feature

@@ -151,6 +151,14 @@ def test_feature_tokens__equal_a_dense_count(lake: Lake, mask: str) -> None:
             assert row["lift"] == pytest.approx(lift)
         lifted = found.filter((pl.col("feature") == feature) & (pl.col("kind") == "lift"))
         assert lifted.sort("rank")["lift"].is_sorted(descending=True)
+        values = stored(lake)[rows][fired, feature].astype(float)
+        enough = np.flatnonzero(count >= 5)
+        means = np.bincount(token_id[fired], weights=values, minlength=len(seen))[enough]
+        means /= count[enough]
+        strong = found.filter((pl.col("feature") == feature) & (pl.col("kind") == "mean"))
+        strong = strong.sort("rank")
+        assert strong["mean"].to_list() == pytest.approx(np.sort(means)[::-1][:4].tolist())
+        assert set(strong["token_id"]) <= set(enough.tolist())
 
 
 def test_summary__replaces_the_one_before_and_can_be_had_back(copied: Lake) -> None:

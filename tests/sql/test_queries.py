@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from actlake import sql
+from actlake.storage.codes_writer import CodesPlan
 from actlake.storage.errors import QueryError
 from actlake.storage.guard import check_select
 from actlake.storage.lake import Lake
-from tests.sql.conftest import ask, column, similarity, write
+from tests.sql.conftest import ask, column, encode, similarity, write
 from tests.sql.tiny import (
     CAT,
     CODES,
@@ -67,6 +68,10 @@ def test_query__of_unknown_codes_is_empty(name: str, tiny: Lake) -> None:
         "kind": "top",
         "token_set": "space",
         "other": 1,
+        "first": 0,
+        "last": 3,
+        "method": "activation",
+        "score": 0.3,
     }
     wanted = set(re.findall(r"\$(\w+)", header(sql.text("queries", name), "in")))
     assert ask(tiny, name, **{key: given[key] for key in wanted}) == []
@@ -249,11 +254,22 @@ def test_features_of_document__ranks_what_fires_in_it(document: int, tiny: Lake)
 
 
 def test_features_of_document__of_equal_values_shows_the_first_row(copied: Lake) -> None:
-    equal = [{"codes": "even", "feature": 0, "row": row, "value": 1.0} for row in (3, 1, 2)]
-    codes = copied.sql("SELECT * FROM codes WHERE codes = $codes", codes=CODES).arrow().to_pylist()
-    write(copied, {"postings": equal, "codes": [codes[0] | {"codes": "even"}]})
+    equal = np.zeros_like(DENSE)
+    equal[1:4, 0] = 1
+    plan = CodesPlan(
+        name="even",
+        dictionary=CODES.partition("@")[0],
+        dictionary_fingerprint="any",
+        n_features=N_FEATURES,
+        tensor="toy:resid@tiny",
+        tensor_fingerprint="any",
+        rowset=copied.rowset("tiny@words"),
+        dtype="float16",
+    )
+    with copied.run("test", {"codes": "even"}, {}) as run:
+        encode(run, copied, plan, equal)
     (found,) = ask(copied, "features_of_document", codes="even", document=0, by="max", limit=9)
-    assert found["max_row"] == 1
+    assert (found["max_row"], found["n_fires"]) == (1, 3)
 
 
 @pytest.mark.parametrize("codes", [CODES, "none"])

@@ -178,7 +178,7 @@ def summary(
             here = ids[rows] == token
             lift = here.mean() / (ids[kept] == token).mean()
             profile.append((int(token), int(here.sum()), active[here].mean(), lift))
-        for kind, column_of in (("count", 1), ("lift", 3)):
+        for kind, column_of in (("count", 1), ("lift", 3), ("mean", 2)):
             best = sorted(profile, key=lambda one: (-one[column_of], one[0]))[:KEPT]
             found["feature_tokens"] += [
                 key

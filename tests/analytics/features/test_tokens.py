@@ -51,14 +51,28 @@ def test_top__by_lift_finds_the_planted_token_and_by_count_the_frequent_one() ->
     assert state.top("lift", 1, min_count=1)["token_id"].tolist() == [7]  # ties: larger count
 
 
-def test_finish__holds_both_rankings() -> None:
+def test_top__by_mean_finds_the_planted_token_and_no_single_strong_row() -> None:
+    # The feature fires weakly on all of token 0, strongly on the five rows of token 7 where it
+    # fires at all, and more strongly still on the four of token 8.
+    token = np.array([0] * 500 + [7] * 20 + [8] * 4 + [1] * 476)
+    block = np.zeros((1000, 1))
+    block[:500], block[500:505], block[520:524] = 0.5, 4, 100
+    state = FeatureTokens.of(csr_from_dense(block), np.ones(1000, np.bool_), token_id=token)
+    found = state.top("mean", 5)
+    assert found["token_id"].tolist() == [7, 0]
+    assert found["mean"].tolist() == [4, 0.5]
+    assert found["count"].tolist() == [5, 500]
+    assert state.top("mean", 5, min_count=4)["token_id"].tolist() == [8, 7, 0]
+
+
+def test_finish__holds_each_ranking() -> None:
     token = np.repeat(np.arange(4), 10)
     state = FeatureTokens.of(
         csr_from_dense(np.ones((40, 2))), np.ones(40, np.bool_), token_id=token
     )
     columns = state.finish(3)
-    assert columns["kind"].tolist() == ["count"] * 6 + ["lift"] * 6
-    assert {len(column) for column in columns.values()} == {12}
+    assert columns["kind"].tolist() == ["count"] * 6 + ["lift"] * 6 + ["mean"] * 6
+    assert {len(column) for column in columns.values()} == {18}
     np.testing.assert_allclose(columns["lift"], 1)  # a feature that always fires says nothing
 
 

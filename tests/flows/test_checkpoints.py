@@ -121,7 +121,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 
 
 def changes(lake: Lake, codes: str, others: str, **asked: Any) -> dict[str, list[dict[str, Any]]]:
-    given = {
+    given: dict[str, Any] = {
         "mask": "no_special",
         "method": "activation",
         "q": 0.05,

@@ -153,8 +153,8 @@ def test_feature_tokens__equal_a_dense_count(lake: Lake, mask: str) -> None:
         assert lifted.sort("rank")["lift"].is_sorted(descending=True)
         values = stored(lake)[rows][fired, feature].astype(float)
         enough = np.flatnonzero(count >= 5)
-        means = np.bincount(token_id[fired], weights=values, minlength=len(seen))[enough]
-        means /= count[enough]
+        sums = np.bincount(token_id[fired], weights=values, minlength=len(seen))
+        means = sums[enough] / count[enough]
         strong = found.filter((pl.col("feature") == feature) & (pl.col("kind") == "mean"))
         strong = strong.sort("rank")
         assert strong["mean"].to_list() == pytest.approx(np.sort(means)[::-1][:4].tolist())

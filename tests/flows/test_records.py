@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from actlake.flows import codes_blocks
@@ -27,6 +28,7 @@ from tests.flows.record_lake import (
     codes_of,
     contents,
     party,
+    planted,
     rows,
     shared_record_lake,  # noqa: F401  # a fixture
 )
@@ -116,6 +118,10 @@ def test_records__go_with_their_codes_and_with_a_withdrawn_document(
             RECORDS, 0
         )
         assert [str(fault) for fault in again.verify()] == []
+    of_document = "SELECT count(*) FROM firings WHERE codes = $codes AND document = $document"
+    for document, fires in ((3, 0), (4, np.count_nonzero(planted(NOW)[4 * 21 : 5 * 21]))):
+        fired = Lake.open(taken.root).sql(of_document, codes=CODES, document=document).rows()
+        assert fired == [(fires,)]
     summarize_labels(Lake.open(taken.root), codes=CODES, label="side")
     found = rows(Lake.open(taken.root), "feature_labels")
     assert set(found["n_positive"] + found["n_negative"]) == {59}

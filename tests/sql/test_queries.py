@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from actlake import sql
-from actlake.storage.codes_writer import CodesPlan
 from actlake.storage.errors import QueryError
 from actlake.storage.guard import check_select
 from actlake.storage.lake import Lake
-from tests.sql.conftest import ask, column, encode, similarity, write
+from tests.sql.conftest import ask, column, similarity, write
 from tests.sql.tiny import (
     CAT,
     CODES,
@@ -226,56 +225,6 @@ def test_features_of_token__finds_it_with_and_without_its_space(tiny: Lake) -> N
     assert {one["token"] for one in both} == {"the", " the"}
     exact = ask(tiny, "features_of_token", codes=CODES, mask="all", text=" the")
     assert {one["token"] for one in exact} == {" the"}
-
-
-@pytest.mark.parametrize("document", range(len(TEXTS)))
-def test_features_of_document__ranks_what_fires_in_it(document: int, tiny: Lake) -> None:
-    inside = np.array([row[0] == document for row in ROWS])
-    block = np.where(inside[:, None], DENSE, 0).astype(float)
-    firing = np.flatnonzero(block.max(axis=0))
-    measures = {
-        "max": block.max(axis=0),
-        "sum": block.sum(axis=0),
-        "count": (block > 0).sum(axis=0),
-    }
-    for by, measure in measures.items():
-        found = ask(tiny, "features_of_document", codes=CODES, document=document, by=by, limit=99)
-        expected = sorted(firing.tolist(), key=lambda feature: (-measure[feature], feature))
-        assert column(found, "feature") == expected
-        assert column(found, "n_fires") == measures["count"][expected].tolist()
-        assert column(found, "max_value") == measures["max"][expected].tolist()
-        assert column(found, "sum_value") == measures["sum"][expected].tolist()
-        assert column(found, "max_row") == block.argmax(axis=0)[expected].tolist()
-        assert column(found, "max_text") == [ROWS[row][1] for row in column(found, "max_row")]
-    assert (
-        len(ask(tiny, "features_of_document", codes=CODES, document=document, by="max", limit=1))
-        == 1
-    )
-
-
-def test_features_of_document__of_equal_values_shows_the_first_row(copied: Lake) -> None:
-    equal = np.zeros_like(DENSE)
-    equal[1:4, 0] = 1
-    plan = CodesPlan(
-        name="even",
-        dictionary=CODES.partition("@")[0],
-        dictionary_fingerprint="any",
-        n_features=N_FEATURES,
-        tensor="toy:resid@tiny",
-        tensor_fingerprint="any",
-        rowset=copied.rowset("tiny@words"),
-        dtype="float16",
-    )
-    with copied.run("test", {"codes": "even"}, {}) as run:
-        encode(run, copied, plan, equal)
-    (found,) = ask(copied, "features_of_document", codes="even", document=0, by="max", limit=9)
-    assert (found["max_row"], found["n_fires"]) == (1, 3)
-
-
-@pytest.mark.parametrize("codes", [CODES, "none"])
-def test_features_of_document__refuses_another_measure(codes: str, tiny: Lake) -> None:
-    with pytest.raises(QueryError, match=r"cannot rank features by luck; .by is max, sum or count"):
-        ask(tiny, "features_of_document", codes=codes, document=0, by="luck", limit=3)
 
 
 def test_matches_of_feature__shows_the_mask_that_was_asked_for(copied: Lake) -> None:

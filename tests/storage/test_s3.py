@@ -108,6 +108,8 @@ def test_writers__killed_between_an_object_and_its_receipt_lose_and_double_nothi
     np.testing.assert_array_equal(fresh.tensor("t:float32")[:], VALUES)
     np.testing.assert_array_equal(fresh.codes("d@c")[0 : len(CODES)].dense(), CODES)
     assert fresh.sql("SELECT count(*) FROM postings").rows() == [(np.count_nonzero(CODES),)]
+    by_row = 'SELECT codes, "row", feature, value FROM {} ORDER BY ALL'
+    assert fresh.sql(by_row.format("firings")).rows() == fresh.sql(by_row.format("postings")).rows()
     with fresh.run("gc", {}, {}) as run:
         end_dead_runs(run)
         removed = {one.path for one in remove_unnamed(run, grace=timedelta(0))}

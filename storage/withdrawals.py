@@ -159,6 +159,10 @@ def _runs_of_summaries(transaction: Transaction, prepared: Prepared) -> set[str]
     query = """
         SELECT run FROM feature_statistics WHERE codes IN (SELECT unnest($names))
         UNION SELECT run FROM partials WHERE codes IN (SELECT unnest($names))
+        UNION SELECT run FROM feature_pairs WHERE codes IN (SELECT unnest($names))
+        UNION SELECT run FROM feature_labels WHERE codes IN (SELECT unnest($names))
+        UNION SELECT run FROM feature_changes
+        WHERE codes_a IN (SELECT unnest($names)) OR codes_b IN (SELECT unnest($names))
     """
     return {str(run) for (run,) in transaction.rows(query, names=names)}
 

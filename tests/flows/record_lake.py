@@ -69,13 +69,18 @@ def _build(path: Path) -> None:
     for corpus, documents in DOCUMENTS.items():
         _fill(lake, corpus, documents)
     lake.create_mask("never", "position < 0")
+    record(lake)
+    lake.close()
+
+
+def record(lake: Lake) -> None:
+    """The records of the lake, where they are not there."""
     now = codes_of(NOW)
     summarize_pairs(lake, codes=now, min_fires=10, with_redundancy=True)
     summarize_pairs(lake, codes=now, min_fires=10, level="document", top=3)
     summarize_labels(lake, codes=now, label="side", subset_by="party")
     summarize_labels(lake, codes=now, label="side", level="token")
     diff_corpora(lake, a=now, b=codes_of(THEN))
-    lake.close()
 
 
 def _fill(lake: Lake, corpus: str, documents: int) -> None:

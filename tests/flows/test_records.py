@@ -29,6 +29,7 @@ from tests.flows.record_lake import (
     contents,
     party,
     planted,
+    record,
     rows,
     shared_record_lake,  # noqa: F401  # a fixture
 )
@@ -120,10 +121,14 @@ def test_records__go_with_their_codes_and_with_a_withdrawn_document(
         assert [str(fault) for fault in again.verify()] == []
     of_document = "SELECT count(*) FROM firings WHERE codes = $codes AND document = $document"
     for document, fires in ((3, 0), (4, np.count_nonzero(planted(NOW)[4 * 21 : 5 * 21]))):
-        fired = Lake.open(taken.root).sql(of_document, codes=CODES, document=document).rows()
+        fired = taken.sql(of_document, codes=CODES, document=document).rows()
         assert fired == [(fires,)]
-    summarize_labels(Lake.open(taken.root), codes=CODES, label="side")
-    found = rows(Lake.open(taken.root), "feature_labels")
+    record(taken)  # the same calls, which are work to do again
+    before = contents(record_lake)
+    assert {
+        name for name, of in contents(taken).items() if len(of) < len(before[name]) // 2
+    } == set()
+    found = rows(taken, "feature_labels", level="document", subset="")
     assert set(found["n_positive"] + found["n_negative"]) == {59}
     assert party(3) == "B"
 

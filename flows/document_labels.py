@@ -11,7 +11,16 @@ from actlake.flows.source_files import nearest
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
 
-__all__ = ["MOST_CLASSES", "Target", "classes_of", "document_label", "numbers_of", "target_of"]
+__all__ = [
+    "MOST_CLASSES",
+    "Target",
+    "classes_of",
+    "document_label",
+    "few_enough",
+    "is_of_spans",
+    "numbers_of",
+    "target_of",
+]
 
 MOST_CLASSES = 50
 """Of a label that is cut into one class against all others."""
@@ -37,13 +46,18 @@ def document_label(lake: Lake, corpus: str, label: str, documents: int) -> NDArr
     """The values of a label, shape (documents,), floats or text; None where one is missing.
 
     NotFoundError with the nearest names for an unknown label; InputError for one with several
-    values in a document, or of spans only.
+    values in a document, or of spans.
     """
     query = """
         SELECT document, value_text, value_real FROM labels
         WHERE corpus = $corpus AND label = $label AND char_start IS NULL ORDER BY document
     """
     found = lake.sql(query, corpus=corpus, label=label).arrow()
+    if found.num_rows == 0 and is_of_spans(lake, corpus, label):
+        raise InputError(
+            f"the label {label} of {corpus} is of spans and not of documents; score it with "
+            "`actlake summarize-labels --level token`, or give another label"
+        )
     if found.num_rows == 0:
         known = lake.sql(
             "SELECT DISTINCT label FROM labels WHERE corpus = $corpus AND char_start IS NULL "
@@ -64,6 +78,16 @@ def document_label(lake: Lake, corpus: str, label: str, documents: int) -> NDArr
     column = found["value_text"] if real.null_count else real
     values[document] = column.to_pylist()
     return values
+
+
+def is_of_spans(lake: Lake, corpus: str, label: str) -> bool:
+    """Whether a label is of characters, and not of whole documents; False for an unknown one."""
+    query = """
+        SELECT count(*) FROM labels
+        WHERE corpus = $corpus AND label = $label AND char_start IS NOT NULL
+    """
+    [(spans,)] = lake.sql(query, corpus=corpus, label=label).rows()
+    return spans != 0
 
 
 def target_of(values: NDArray[Any], label: str, level: str | None) -> Target:
@@ -113,12 +137,17 @@ def classes_of(values: NDArray[Any], label: str) -> tuple[NDArray[np.int64], lis
             f"label {label} has one value, {classes[0]!r}, so nothing can be told from it; give "
             "a label of two values or more"
         )
+    return number, few_enough([str(one) for one in classes], label)
+
+
+def few_enough(classes: list[str], label: str) -> list[str]:
+    """The classes as they are; InputError for more than ``MOST_CLASSES``."""
     if len(classes) > MOST_CLASSES:
         raise InputError(
             f"label {label} has {len(classes)} values, more than {MOST_CLASSES}; give a label of "
             "fewer, such as decades in place of years"
         )
-    return number, [str(one) for one in classes]
+    return classes
 
 
 def _text(value: object) -> str:

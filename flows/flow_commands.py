@@ -54,6 +54,7 @@ def init(path: Path, catalog: str, store: str) -> None:
 @click.option("--text", default="text", show_default=True, help="Column that holds the text.")
 @click.option("--id", "id_", help="Column of unique ids.")
 @click.option("--label", "labels", multiple=True, help="Column to keep as a label (repeatable).")
+@click.option("--spans", multiple=True, help="Column of lists of spans, a label (repeatable).")
 @click.option("--metadata", help="Table with more columns, a row a document.")
 @click.option("--metadata-key", help="Column of the metadata that holds the documents' ids.")
 @click.option(
@@ -108,6 +109,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
             for name in (
                 "format",
                 "text",
+                "spans",
                 "metadata",
                 "metadata_key",
                 "unit",

@@ -199,7 +199,7 @@ class Summary(Table):
     pairs: tuple[Literal["token", "document"], ...] = ()
     """Levels at which to count which features fire together; codes of documents: `document`."""
     labels: tuple[str, ...] = ()
-    """Labels of documents, of up to 50 values each, to score every feature against."""
+    """Labels of documents or spans, of up to 50 values each, to score every feature against."""
     subset_by: str | None = None
     """Another label: the same again within the documents of each of its values."""
     records: tuple[str, ...] | None = None

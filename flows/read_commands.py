@@ -17,7 +17,8 @@ LISTS = {
     "dictionaries": "SELECT dictionary, method, n_features, width, tensor FROM dictionaries "
     "ORDER BY dictionary",
     "codes": "SELECT codes, rows, n_features, nnz, state FROM codes ORDER BY codes",
-    "labels": "SELECT corpus, label, count(DISTINCT document) AS documents, count(*) AS rows, "
+    "labels": "SELECT corpus, label, count(DISTINCT document) AS documents, "
+    "count(*) FILTER (char_start IS NULL OR char_stop > char_start) AS rows, "
     'count(DISTINCT coalesce(value_text, value_real::VARCHAR)) AS "values" FROM labels '
     "GROUP BY corpus, label ORDER BY corpus, label",
     "masks": "SELECT mask, predicate FROM masks ORDER BY mask",

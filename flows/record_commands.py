@@ -45,10 +45,12 @@ def summarize_pairs(path: Path, runner: str, **options: Any) -> None:
 @click.argument("codes")
 @lake_option
 @runner_option
-@click.option("--label", required=True, help="Label of documents, of up to 50 values.")
+@click.option("--label", required=True, help="Label of documents or spans, of up to 50 values.")
 @click.option("--subset-by", help="Another label: the same again within each of its values.")
 @_mask
-@click.option("--level", type=_level, default="document", show_default=True, help="What is ranked.")
+@click.option(
+    "--level", type=_level, help="What is ranked: by default documents, of a label of spans rows."
+)
 @click.option(
     "--pooling", default="max", show_default=True, help="Of documents: max, mean, sum or any."
 )

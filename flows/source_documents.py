@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 
 from actlake.flows.source_files import SourceFile, find_files, nearest
 from actlake.flows.source_images import FOLDER
 from actlake.flows.source_rows import Row, read_rows
-from actlake.storage.corpora import Document, Value
+from actlake.flows.source_spans import spans_of
+from actlake.storage.corpora import Document, Value, check_spans
 from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.keys import check_name
 
@@ -29,6 +30,8 @@ class Columns:
     id: str | None
     labels: Mapping[str, str] | None
     """Column of each label; None for every other column, as itself."""
+    spans: Mapping[str, str] = field(default_factory=dict)
+    """Column of each label of spans."""
 
 
 class Metadata:
@@ -72,14 +75,15 @@ def documents_of(
 ) -> Iterator[Document]:
     """The documents in ``files``, whole, one a record.
 
-    Raises CorpusError for a record without text or id, without its row of metadata, or with a
-    label that is neither text nor a number nor a truth value, and for columns that no record has.
+    Raises CorpusError for a record without text or id, without its row of metadata, with a label
+    that is neither text nor a number nor a truth value, or with spans that are none of its text,
+    and for columns that no record has.
     """
-    labels = _own_labels(columns, metadata)
+    labels, spans = _own(columns.labels, metadata), _own(columns.spans, metadata) or []
     wanted = None
     if labels is not None:
-        wanted = [columns.text, *([] if columns.id is None else [columns.id]), *labels]
-    absent = set(wanted or ())
+        wanted = [columns.text, *([] if columns.id is None else [columns.id]), *labels, *spans]
+    absent = {*(wanted or ()), *spans}
     for file in files:
         if file.format in _COLUMNS:
             own = {columns.text, *_COLUMNS[file.format]}
@@ -90,12 +94,20 @@ def documents_of(
             name, text = _identity(row, columns.id), _text(row, columns)
             more = metadata.of(name, row) if metadata else {}
             place = f"{row.place} or {metadata.place}" if metadata else row.place
-            labels_of = _labels(_joined(row, columns, more, place), columns, place)
+            values = _joined(row, columns, more, place)
+            labels_of = _labels(values, columns, place)
             if twice := labels_of.keys() & row.always.keys():
                 raise CorpusError(
                     f"{place} has the label {min(twice)!r}, which every image has; rename it"
                 )
-            yield Document(name, text, {**labels_of, **row.always})
+            document = Document(
+                name,
+                text,
+                {**labels_of, **row.always},
+                spans_of(values, columns.spans, f"document {name!r} ({place})", _value),
+            )
+            check_spans(document, place)
+            yield document
     if files and absent:
         raise CorpusError(
             f"no record of {files[0].path} has {min(absent)!r}; name a column that is there"
@@ -118,12 +130,12 @@ def columns_of_labels(labels: Sequence[str] | None) -> dict[str, str] | None:
     return found
 
 
-def _own_labels(columns: Columns, metadata: Metadata | None) -> list[str] | None:
+def _own(columns: Mapping[str, str] | None, metadata: Metadata | None) -> list[str] | None:
     """The columns of labels that the files themselves must have; None for all that they have."""
-    if columns.labels is None:
+    if columns is None:
         return None
     elsewhere = metadata.columns if metadata else set()
-    return [column for column in columns.labels.values() if column not in elsewhere]
+    return [column for column in columns.values() if column not in elsewhere]
 
 
 def _refuse_columns(file: SourceFile, names: Sequence[str], metadata: Metadata | None) -> None:
@@ -180,7 +192,7 @@ def _hint(row: Row, column: str, field: str) -> str:
 def _labels(values: Mapping[str, object], columns: Columns, place: str) -> dict[str, Value]:
     labels = columns.labels
     if labels is None:
-        labels = {column: column for column in values}
+        labels = {column: column for column in values if column not in columns.spans.values()}
         for column in labels:
             try:
                 check_name("label", column)
@@ -209,7 +221,7 @@ def _value(value: object, label: str, place: str) -> Value:
         case _:
             raise CorpusError(
                 f"the label {label!r} of {place} is {_shown(value)}; labels are text, numbers or "
-                "truth values: choose others with labels = […]"
+                "truth values: choose others with labels = […], or a list of spans with spans"
             )
 
 

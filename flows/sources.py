@@ -4,8 +4,9 @@ Any other source is Python: what ingests documents takes any iterable of ``Docum
 """
 
 import re
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,14 +14,14 @@ from actlake.flows.selection import select
 from actlake.flows.source_documents import Columns, Metadata, columns_of_labels, documents_of
 from actlake.flows.source_files import FORMATS, Format, SourceFile, find_files
 from actlake.flows.source_images import IMAGES, place_of_images
-from actlake.storage.corpora import Document
+from actlake.storage.corpora import Document, Span
 from actlake.storage.errors import CorpusError, InputError
 
 __all__ = ["Source", "SourceReport", "holds_images", "place_of", "read"]
 
 Unit = Literal["document", "paragraph", "line"]
 
-_BLANK_LINES = re.compile(r"\n\s*\n")
+_BLANK_LINES, _NEW_LINE = re.compile(r"\n\s*\n"), re.compile(r"\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,8 @@ class Source:
     """Column of unique ids; by default the file's name, and behind it the number of the row."""
     labels: tuple[str, ...] | None = None
     """Columns to keep as labels, each `column` or `label=column`; by default all others."""
+    spans: tuple[str, ...] = ()
+    """Columns of lists of spans to keep as labels, each `column` or `label=column`."""
     metadata: str | None = None
     """Table with more columns, a row a document."""
     metadata_key: str | None = None
@@ -70,7 +73,7 @@ class Source:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}; it must be at least {least}")
-        columns_of_labels(self.labels)
+        columns_of_labels([*(self.labels or ()), *self.spans])  # also that no two share a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +116,21 @@ def read(
     """The documents of ``source``, always in the same order: files by path, rows as they stand.
 
     Paragraphs and lines have the id ``document#n`` and a label ``paragraph`` or ``line`` with that
-    n, counted from 1 before ``min_words`` leaves any out. Integers, reals and truth values keep
-    their kind, dates become text, and what is missing is None. ``report`` is called once, at the
-    end. Memory holds one file of text, or one batch of rows, and the metadata; a condition or a
-    sample takes a pass of its own before, which keeps the labels.
+    n, counted from 1 before ``min_words`` leaves any out; spans are cut at their edges. Integers,
+    reals and truth values keep their kind, dates become text, and what is missing is None.
+    ``report`` is called once, at the end. Memory holds one file of text, or one batch of rows, and
+    the metadata; a condition or a sample takes a pass of its own before, which keeps the labels.
 
     Raises CorpusError with file and line or row for what cannot be read, for a document without
     text or without its row of metadata, and for columns that are not there.
     """
     files = find_files(source.path, source.format)
-    if files[0].format in IMAGES and (source.unit != "document" or source.min_words):
+    if files[0].format in IMAGES and (
+        source.unit != "document" or source.min_words or source.spans
+    ):
         raise InputError(
-            f"{source.path} holds images, which have no paragraphs, lines or words; leave out the "
-            "unit and the least number of words"
+            f"{source.path} holds images, which have no paragraphs, lines, words or characters; "
+            "leave out the unit, the least number of words and the spans"
         )
     counts: Counter[str] = Counter()
     if source.where is None and source.sample is None:
@@ -169,7 +174,8 @@ def _units(source: Source, files: Sequence[SourceFile], counts: Counter[str]) ->
     metadata = None
     if source.metadata is not None and source.metadata_key is not None:
         metadata = Metadata(source.metadata, source.metadata_key)
-    columns = Columns(source.text, source.id, columns_of_labels(source.labels))
+    spans = columns_of_labels(source.spans) or {}
+    columns = Columns(source.text, source.id, columns_of_labels(source.labels), spans)
     for document in documents_of(files, columns, metadata):
         for unit in _split(document, source.unit):
             counts["units"] += 1
@@ -183,16 +189,43 @@ def _split(document: Document, unit: Unit) -> Iterator[Document]:
     if unit == "document":
         yield document
         return
-    if unit in document.labels:
+    if unit in document.labels or unit in document.spans:
         raise CorpusError(
             f"the label {unit!r} of document {document.source_id!r} is also the number of the "
             f"{unit}; give it another name: labels = ['other={unit}']"
         )
-    text = document.text.strip()
-    parts = _BLANK_LINES.split(text) if unit == "paragraph" else text.split("\n")
-    texts = (part.strip() for part in parts)
-    for number, part in enumerate((part for part in texts if part), 1):
-        yield Document(f"{document.source_id}#{number}", part, {**document.labels, unit: number})
+    parts = [*_parts(document.text, _BLANK_LINES if unit == "paragraph" else _NEW_LINE)]
+    cut = _cut(document.spans, parts)
+    for number, ((_, text), spans) in enumerate(zip(parts, cut, strict=True), 1):
+        labels = {**document.labels, unit: number}
+        yield Document(f"{document.source_id}#{number}", text, labels, spans)
+
+
+def _parts(text: str, between: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    """Where each part that is not blank begins, and the part."""
+    start = 0
+    for one in (*between.finditer(text), None):
+        part = text[start : len(text) if one is None else one.start()]
+        if part.strip():
+            yield start + len(part) - len(part.lstrip()), part.strip()
+        start = len(text) if one is None else one.end()
+
+
+def _cut(
+    spans: Mapping[str, Sequence[Span]], parts: Sequence[tuple[int, str]]
+) -> list[dict[str, list[Span]]]:
+    """The spans of each part, counted from where it begins."""
+    found: list[dict[str, list[Span]]] = [{label: [] for label in spans} for _ in parts]
+    stops = [start + len(text) for start, text in parts]
+    for label, of_label in spans.items():
+        for one in of_label:
+            first = bisect_right(stops, one.start)
+            for (start, text), here in zip(parts[first:], found[first:], strict=True):
+                if start >= one.stop:
+                    break
+                edges = max(one.start - start, 0), min(one.stop - start, len(text))
+                here[label].append(Span(*edges, one.value))
+    return found
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,6 +1,6 @@
 """summarize_labels: how each feature of some codes goes with each value of a label."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,10 +24,11 @@ from actlake.flows.codes_blocks import (
     pooled,
     require_rows,
 )
-from actlake.flows.document_labels import classes_of, document_label
+from actlake.flows.document_labels import classes_of, document_label, is_of_spans
 from actlake.flows.feature_table import feature_table
 from actlake.flows.progress import say
 from actlake.flows.replacing import deletion, replaced
+from actlake.flows.span_labels import clustered, layers_of_rows, span_label
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
@@ -47,7 +48,7 @@ MOST_VALUES = 64_000_000
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What is compared: documents, or rows with their document's label."""
+    """What is compared: documents, or rows."""
 
     values: scipy.sparse.csr_array
     """Shape (units, features)."""
@@ -59,6 +60,20 @@ class Units:
     """Rows under the mask of each document of the corpus."""
 
 
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Which value of a label each unit has."""
+
+    names: list[str]
+    documents: NDArray[np.bool_]
+    """Documents that have the label; their units are compared."""
+    of_document: NDArray[np.int64] | None
+    """The class of each document, -1 for none; None where spans have the label."""
+    layers: list[NDArray[Any]]
+    """The class of each unit, shape (units,), -1 for none; more than one where a unit has several
+    classes, each of which is in one layer."""
+
+
 def summarize_labels(
     lake: Lake,
     *,
@@ -66,13 +81,15 @@ def summarize_labels(
     label: str,
     subset_by: str | None = None,
     mask: str = "no_special",
-    level: str = "document",
+    level: str | None = None,
     pooling: str = "max",
     min_fires: int = 5,
 ) -> None:
-    """Fill feature_labels: each feature against each value of a label of documents.
+    """Fill feature_labels: each feature against each value of a label of documents or of spans.
 
-    A value stands against all others; documents that lack the label are left out. What an earlier
+    A value stands against all others; documents that lack the label are left out. A row has each
+    value of which a span reaches one of its characters; of a label of spans the rows of all
+    documents that were looked at for it count, also where none was found. What an earlier
     call left of the same codes, mask, label, level, pooling and subsets is replaced. These are
     many tests on the documents that suggested them, so a small q is a place to look:
     ``hypothesize`` tests on documents that were held out, and permutes what is alike within them.
@@ -84,14 +101,19 @@ def summarize_labels(
         document: values are pooled over the rows of each, by max, mean, sum or any; p is of
         Mann-Whitney, p_fisher of firing or not. token: units are rows, and p compares shares of
         firing rows with documents as clusters; p_fisher and what chance gives of information take
-        units for independent, so there is neither. At most 64 million values.
+        units for independent, so there is neither. At most 64 million values. By default document,
+        and token for a label of spans, which has no other.
     min_fires
         Units with the label on which a feature must fire to be compared.
 
-    NotFoundError for an unknown label; InputError for a label of one value or more than 50, where
-    no row is under the mask, and where nothing fires often enough.
+    NotFoundError for an unknown label; InputError for a label of one value (of spans: of none) or
+    more than 50, where no row is under the mask, and where nothing fires often enough.
     """
     reader = finished_codes(lake, codes)
+    corpus, documents = reader.rowset.corpus, documents_of(lake, reader)
+    of_spans = is_of_spans(lake, corpus, label)
+    if level is None:
+        level = "token" if of_spans else "document"
     if level not in LEVELS:
         raise InputError(f"no level {level!r}; choose one of {', '.join(LEVELS)}")
     if level == "document" and pooling not in POOLINGS:
@@ -100,8 +122,11 @@ def summarize_labels(
         raise InputError(f"min_fires is {min_fires}; it must be at least 1")
     if subset_by == label:
         raise InputError(f"{label} cannot cut itself into subsets; give another label")
-    corpus, documents = reader.rowset.corpus, documents_of(lake, reader)
-    of_document, classes = classes_of(document_label(lake, corpus, label, documents), label)
+    if of_spans and level == "token":
+        spans = span_label(lake, corpus, label, documents)
+    else:
+        spans = None
+        of_document, names = classes_of(document_label(lake, corpus, label, documents), label)
     cut = None
     if subset_by is not None:
         cut = classes_of(document_label(lake, corpus, subset_by, documents), subset_by)
@@ -130,7 +155,13 @@ def summarize_labels(
             return
         run.hold(":".join(("labels", *same.values())))
         units = _units(lake, reader, rule, level, pooling, documents)
-        labelled = np.flatnonzero(of_document[units.document] >= 0)
+        if spans is None:
+            layers: list[NDArray[Any]] = [of_document[units.document]]
+            classes = Classes(names, of_document >= 0, of_document, layers)
+        else:
+            of_rows = layers_of_rows(lake, reader, rule, spans)
+            classes = Classes(spans.classes, spans.looked_at, None, [*of_rows])
+        labelled = np.flatnonzero(classes.documents[units.document])
         fires = np.bincount(units.values[labelled].indices, minlength=reader.n_features)
         features = np.flatnonzero(fires >= min_fires)
         if not len(features):
@@ -141,7 +172,7 @@ def summarize_labels(
         key = {**same, "run": run.run}
         tables = [
             feature_table("feature_labels", columns, key | constants)
-            for constants, columns in _parts(units, features, of_document, classes, cut)
+            for constants, columns in _parts(units, features, classes, cut)
         ]
         if not tables:
             raise InputError(
@@ -158,7 +189,7 @@ def summarize_labels(
     q = whole["q"].fill_null(1.0).to_numpy()
     say(
         f"summarize_labels: {label} in {codes} under {mask}: {len(features):,} features, "
-        f"{len(classes)} values, "
+        f"{len(classes.names)} values, "
         f"{int((q <= 0.05).sum()):,} of {len(q):,} at q <= 0.05"
     )
 
@@ -192,30 +223,33 @@ def _matrix(codes: Csr) -> scipy.sparse.csr_array:
 def _parts(
     units: Units,
     features: NDArray[np.int64],
-    of_document: NDArray[np.int64],
-    classes: list[str],
+    classes: Classes,
     cut: tuple[NDArray[np.int64], list[str]] | None,
 ) -> Iterator[tuple[dict[str, str], dict[str, NDArray[Any]]]]:
     """Columns of all documents, then of each subset; without what has one value there."""
-    everything = np.zeros(len(of_document), np.int64)
+    everything = np.zeros(len(classes.documents), np.int64)
     numbers, names = cut if cut is not None else (everything, [])
     for subset, number in [("", everything), *((name, numbers) for name in names)]:
         wanted = 0 if not subset else names.index(subset)
-        inside = (number == wanted) & (of_document >= 0)
+        inside = (number == wanted) & classes.documents
         used = np.flatnonzero(inside[units.document])
-        if not len(used):
+        layers = [layer[used] for layer in classes.layers]
+        there = [_varying(layer, len(classes.names)) for layer in layers]
+        here = np.concatenate(there)
+        if not len(here):
             continue
-        of_unit = of_document[units.document[used]]
-        here = [c for c in range(len(classes)) if 0 < (of_unit == c).sum() < len(used)]
-        if not here:
-            continue
-        ranked = RankedFeatures(units.values[used][:, features])
-        place = np.full(len(classes), -1)
-        place[here] = np.arange(len(here))
-        found = ranked.scores(place[of_unit], len(here))
+        values = units.values[used][:, features]
+        ranked = RankedFeatures(values)
+        found = _scores(ranked, layers, there)
         shape = (len(features), len(here))
         if units.fires is not None:
-            found["p"] = _clustered(units, units.fires, features, of_document, inside, here)
+            if classes.of_document is None:
+                pairs = zip(layers, there, strict=True)
+                has = [layer == one for layer, several in pairs for one in several]
+                found["p"] = clustered(values, units.document[used], has)
+            else:
+                of_documents = classes.of_document, inside, here.tolist()
+                found["p"] = _clustered(units, units.fires, features, *of_documents)
             # Rows of one document are no independent units, nor can one be dealt without the other.
             found["p_fisher"] = found["information_by_chance"] = np.full(shape, np.nan)
         else:
@@ -228,8 +262,27 @@ def _parts(
         columns["q_fisher"] = benjamini_hochberg(columns["p_fisher"])
         columns["n_tests"] = np.full(columns["p"].shape, tested)
         columns["feature"] = np.broadcast_to(features[:, None], shape).T.ravel()
-        columns["value"] = np.repeat(np.array([classes[c] for c in here], object), len(features))
+        columns["value"] = np.repeat(np.array(classes.names, object)[here], len(features))
         yield {"subset": subset}, columns
+
+
+def _varying(layer: NDArray[Any], classes: int) -> NDArray[np.int64]:
+    """The classes that some units have and others have not."""
+    count = np.bincount(layer[layer >= 0], minlength=classes)
+    return np.flatnonzero((count > 0) & (count < len(layer)))
+
+
+def _scores(
+    ranked: RankedFeatures, layers: Sequence[NDArray[Any]], there: Sequence[NDArray[np.int64]]
+) -> dict[str, NDArray[Any]]:
+    """The scores of the classes that are ``there`` in each layer, one layer after the other."""
+    parts = []
+    for layer, classes in zip(layers, there, strict=True):
+        if len(classes):
+            place = np.full(max(int(layer.max()), int(classes.max())) + 2, -1)  # -1 is the last
+            place[classes] = np.arange(len(classes))
+            parts.append(ranked.scores(place[layer], len(classes)))
+    return {name: np.concatenate([one[name] for one in parts], axis=1) for name in parts[0]}
 
 
 def _clustered(

@@ -59,8 +59,8 @@ COLUMNS = {
         label VARCHAR name of the label
         document BIGINT index of the document
         char_start BIGINT? first code point of the labelled span; NULL: the whole document
-        char_stop BIGINT? code point after the span
-        value_text VARCHAR? the value as text
+        char_stop BIGINT? code point after the span; 0, as char_start: the document has none
+        value_text VARCHAR? the value as text; NULL where the document has no span
         value_real DOUBLE? the value as a number, where it is one
     """,
     "rowsets": """

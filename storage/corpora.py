@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 
 import pyarrow as pa
 
@@ -14,12 +14,32 @@ from actlake.storage.keys import check_name, sought
 from actlake.storage.run import Run
 from actlake.storage.transaction import StagedRows
 
-__all__ = ["CorpusFacts", "Document", "corpus_facts", "examine_documents", "write_corpus"]
+__all__ = [
+    "CorpusFacts",
+    "Document",
+    "Span",
+    "check_spans",
+    "corpus_facts",
+    "examine_documents",
+    "write_corpus",
+]
 
 PIECE_DOCUMENTS = 10_000
 """Documents in memory at once, and in one Parquet file."""
 
 Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Some characters of a document that have a label, such as a name or a concept."""
+
+    start: int
+    """First code point in the document's text, from 0, as Python slices it."""
+    stop: int
+    """Code point after the last."""
+    value: str | int | float | bool = True
+    """What they are; nothing need be said of a label that is of one kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +50,9 @@ class Document:
     text: str
     labels: Mapping[str, Value] = field(default_factory=dict)
     """Document-level values; None where the source has none."""
+    spans: Mapping[str, Sequence[Span]] = field(default_factory=dict)
+    """Labels of characters. None of a label that is here says that the document was looked at and
+    has none; of a label that is not here nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +66,11 @@ class CorpusFacts:
 def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFacts:
     """Fingerprint and count of the documents, read once and not kept.
 
-    CorpusError if there is none, or one has no text, or two share a source id.
+    CorpusError if there is none, or one has no text or a span outside it, or two share a source id,
+    or a label is of documents here and of spans there.
     """
     hasher, count, seen = hashlib.sha256(), 0, set[str]()
+    of_documents, of_spans = set[str](), set[str]()
     for document in documents:
         if not document.text or not document.text.strip():
             raise CorpusError(
@@ -58,8 +83,16 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
                 "name a column of unique ids"
             )
         seen.add(document.source_id)
-        for label in document.labels:
+        for label in (*document.labels, *document.spans):
             check_name("label", label)
+        check_spans(document, source)
+        of_documents |= {label for label, value in document.labels.items() if value is not None}
+        of_spans |= document.spans.keys()
+        if both := of_documents & of_spans:
+            raise CorpusError(
+                f"the label {min(both)!r} of {source} is of whole documents and of spans, the "
+                f"second as of document {document.source_id!r}; give one of them another name"
+            )
         try:
             document.text.encode()
         except UnicodeEncodeError as error:
@@ -67,12 +100,33 @@ def examine_documents(documents: Iterable[Document], *, source: str) -> CorpusFa
                 f"the text of document {document.source_id!r} of {source} is no Unicode: "
                 f"half a surrogate pair at character {error.start:,}; mend the text"
             ) from None
-        facts = [document.source_id, document.text, sorted(document.labels.items())]
+        facts: list[object] = [document.source_id, document.text, sorted(document.labels.items())]
+        if document.spans:  # corpora without them keep their fingerprints
+            parts = sorted(document.spans.items())
+            facts.append([[name, [[*astuple(one)] for one in spans]] for name, spans in parts])
         hasher.update(json.dumps(facts).encode())
         count += 1
     if count == 0:
         raise CorpusError(f"{source} has no documents; a corpus needs at least one")
     return CorpusFacts(hasher.hexdigest()[:32], count)
+
+
+def check_spans(document: Document, source: str) -> None:
+    """CorpusError for a span that is not some characters of its document's text."""
+    length = len(document.text)
+    for label, spans in document.spans.items():
+        for one in spans:
+            if not all(type(edge) is int for edge in (one.start, one.stop)):
+                raise CorpusError(
+                    f"a span of the label {label!r} of document {document.source_id!r} of {source} "
+                    f"is from {one.start!r} to {one.stop!r}; give both as int"
+                )
+            if not 0 <= one.start < one.stop <= length:
+                raise CorpusError(
+                    f"the span from {one.start} to {one.stop} of the label {label!r} is not in "
+                    f"document {document.source_id!r} of {source}, which has {length:,} "
+                    "characters; count code points from 0, stop being the one after the last"
+                )
 
 
 def corpus_facts(connection: Connection, corpus: str) -> CorpusFacts:
@@ -151,10 +205,21 @@ def _staging(
             for label, value in document.labels.items()
             if value is not None
         )
+        labels.extend({"corpus": corpus, "document": index} | row for row in _parts(document))
         if len(texts) == PIECE_DOCUMENTS:
             stage()
         yield document
     stage()
+
+
+def _parts(document: Document) -> Iterator[dict[str, object]]:
+    """A row a span; of a label without any, one of no characters and no value, which says so."""
+    for label, spans in document.spans.items():
+        for one in spans:
+            edges = {"char_start": one.start, "char_stop": one.stop}
+            yield {"label": label} | edges | _values(one.value)
+        if not spans:
+            yield {"label": label, "char_start": 0, "char_stop": 0}
 
 
 def _values(value: Value) -> dict[str, object]:

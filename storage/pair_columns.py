@@ -46,11 +46,11 @@ PAIR_COLUMNS: dict[str, str] = {
     "feature_labels": """
         codes VARCHAR name of the codes
         mask VARCHAR name of the mask
-        label VARCHAR label of documents
+        label VARCHAR label of documents or of spans
         value VARCHAR its value, against all others, as text
         subset_by VARCHAR label that cuts documents into subsets; empty if none does
         subset VARCHAR its value, to whose documents the row is confined; empty for all documents
-        level VARCHAR document: units are documents; token: rows, each with its document's label
+        level VARCHAR document: units are documents; token: rows, labelled by document or spans
         pooling VARCHAR max, mean, sum or any over the rows of a document; empty for rows
         feature INTEGER feature in [0, n_features)
         n_positive BIGINT units with the value

@@ -31,6 +31,9 @@ faults AS (
         OR l.char_start < 0
         OR l.char_stop < l.char_start
         OR l.char_stop > n.characters
+        -- No characters and no value: the document was looked at, and has no span.
+        OR (l.char_stop = l.char_start AND (l.char_stop > 0 OR l.value_text IS NOT NULL))
+        OR (l.char_stop > l.char_start AND l.value_text IS NULL)
     GROUP BY l.corpus, l.label
 )
 SELECT

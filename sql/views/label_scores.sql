@@ -1,6 +1,6 @@
 -- label_scores: how each feature goes with each value of a label, derived from its counts and sums.
 -- in:  feature_labels
--- out: the key codes, mask, label, value, subset_by, subset, level, pooling, feature; n_positive, n_negative; prevalence of the value; prevalence_firing (where the feature fires, NULL if nowhere) and lift over prevalence; rate_positive and rate_negative (shares of units on which it fires) and rate_difference; mean_positive, mean_negative; cohen_d (pooled deviation), hedges_g, welch_t, point_biserial; chi2 of firing or not and phi (NULL if it fires everywhere or nowhere); mutual_information of firing and value in nats and its Miller-Madow correction; information of silent, weak or strong and value in nats, information_by_chance, and information_corrected, which is what is left; auroc, auprc, threshold, precision, recall, f1; iou of the strongest 0.5 % of units with the value, top_precision and top_lift; p_fisher and q_fisher (of firing or not; NULL for rows), p, q, n_tests, run
+-- out: the key codes, mask, label, value, subset_by, subset, level, pooling, feature; n_positive, n_negative; prevalence of the value; prevalence_firing (where the feature fires, NULL if nowhere) and lift over prevalence; rate_positive and rate_negative (shares of units on which it fires) and rate_difference; mean_positive, mean_negative; cohen_d (pooled deviation), hedges_g, welch_t, point_biserial; chi2 of firing or not and phi (NULL if it fires everywhere or nowhere); mutual_information of firing and value in nats and its Miller-Madow correction; information of silent, weak or strong and value in nats, information_by_chance, and information_corrected, which is what is left; auroc, auprc, threshold, precision, recall, f1; iou of the strongest 0.5 % of units with the value and iou_firing of all on which it fires, top_precision and top_lift; p_fisher and q_fisher (of firing or not; NULL for rows), p, q, n_tests, run
 CREATE OR REPLACE VIEW label_scores AS
 WITH sums AS (
     SELECT
@@ -105,6 +105,7 @@ SELECT
     recall,
     f1,
     top_positive / (top_n + n_positive - top_positive) AS iou,
+    fires_positive / (fires + n_positive - fires_positive) AS iou_firing,
     top_positive / nullif(top_n, 0) AS top_precision,
     top_positive / nullif(top_n, 0) / (n_positive / n) AS top_lift,
     p_fisher,

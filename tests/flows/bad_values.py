@@ -70,6 +70,14 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("n=", "''"),
             ("=n", "is no name for a label"),
         ),
+        "spans": (
+            ("nothing", "no record of"),
+            ("a/b=n", "is no name for a label"),
+            ("n", "is a int, not spans; give a list of {start, stop, value}"),
+            ("id", "is text, not spans"),
+            ("n=", "no record of"),
+            ("", "is no name for a label"),
+        ),
         "metadata": (("{folder}/names.csv", "go together"),),
         "metadata_key": (("id", "go together"),),
         "where": (

@@ -12,7 +12,7 @@ from actlake import sql
 from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.train import train
-from actlake.storage.corpora import Document
+from actlake.storage.corpora import Document, Span
 from actlake.storage.fields import TABLES, arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
@@ -35,7 +35,10 @@ def documents() -> list[Document]:
         words = [*random.choice(WORDS, 2 + index % 4), own_word(index)]
         note = f"label of {own_word(index)}"
         labels: dict[str, str | int | float | bool | None] = {"year": 1900 + index, "note": note}
-        found.append(Document(f"id{index}", " ".join(random.permutation(words)), labels))
+        text = " ".join(random.permutation(words))
+        at = text.index(own_word(index))
+        span = Span(at, at + len(own_word(index)), own_word(index))
+        found.append(Document(f"id{index}", text, labels, {"said": [span], "unsaid": []}))
     return found
 
 

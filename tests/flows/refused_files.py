@@ -77,6 +77,13 @@ _SOURCE: Rows = (
     ("part-saved", "cannot be read as arrow"),
     ("split-saved", "holds several splits"),
 )
+_SPANS: Rows = (
+    ("far-spans.jsonl", "the span from 3 to 9 of the label 'ner' is not in document"),
+    ("back-spans.jsonl", "the span from 2 to 1 of the label 'ner' is not in document"),
+    ("pair-spans.jsonl", "span 1 of the label 'ner' of document 'pair-spans#1'"),
+    ("open-spans.jsonl", "has nothing for 'stop', which is a whole number; give a list"),
+    ("text-spans.csv", "the label 'ner' of document 'text-spans#1'"),
+)
 _METADATA: Rows = (
     ("none.csv", "no file or folder"),
     ("", "holds files of the formats"),
@@ -177,6 +184,7 @@ FILES: Mapping[str, Rows] = {
         *_MODEL,
         *_WEIGHTS,
     ),
+    "ingest {file} --corpus new --spans ner": _SPANS,
     "summarize d@c --token-sets {file}": _SETS,
     "pipeline {file}": _PIPELINE,
 }

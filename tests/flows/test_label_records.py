@@ -51,6 +51,7 @@ def test_label_scores__are_those_of_scipy(record_lake: Lake) -> None:
         }
         spread = np.sqrt((a[y].var() * y.sum() + a[~y].var() * (~y).sum()) / (len(y) - 2))
         right["cohen_d"] = (a[y].mean() - a[~y].mean()) / spread
+        right["hedges_g"] = right["cohen_d"] * (1 - 3 / (4 * (len(y) - 2) - 1))
         if 0 < fires.sum() < len(fires):
             table = np.array(
                 [[(fires & y).sum(), (fires & ~y).sum()], [(~fires & y).sum(), (~fires & ~y).sum()]]

@@ -120,7 +120,7 @@ def test_withdraw__records_why_what_went_and_what_is_stale(lake: Lake) -> None:
     assert done.withdrawal is not None
     assert (done.withdrawal.removed, done.withdrawal.stale) == (removed, stale)
     assert removed["documents"] == 2
-    assert removed["labels"] == 4
+    assert removed["labels"] == 8  # two of the document, a span, and a label without one
     rowset = lake.rowset(ROWSET).column("document")
     assert removed["tokens"] == np.isin(rowset, (GONE, 7)).sum() + 2
     assert removed["summaries"] == [f"{CODES} under all"]

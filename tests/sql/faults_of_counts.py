@@ -170,6 +170,23 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             "tiny, label party",
             "3 spans",
         ),
+        (
+            "UPDATE labels SET char_start = 0, char_stop = 0 WHERE label = 'party'",
+            "tiny, label party",
+            "3 spans",
+        ),
+        (
+            "UPDATE labels SET char_start = 2, char_stop = 2, value_text = NULL "
+            "WHERE label = 'party'",
+            "tiny, label party",
+            "3 spans",
+        ),
+        (
+            "UPDATE labels SET char_start = 0, char_stop = 1, value_text = NULL "
+            "WHERE label = 'party'",
+            "tiny, label party",
+            "3 spans",
+        ),
     ],
     "statistics_disagree": [
         (

@@ -6,7 +6,12 @@ import scipy.sparse
 import statsmodels.api as sm
 from numpy.typing import NDArray
 
-from actlake.analytics.features.clustered_rates import LEAST_DOCUMENTS, RateSums, rate_difference
+from actlake.analytics.features.clustered_rates import (
+    LEAST_DOCUMENTS,
+    RateSums,
+    rate_difference,
+    rate_difference_within,
+)
 
 Counts = NDArray[np.int64]
 
@@ -75,3 +80,53 @@ def test_sums__leave_out_documents_without_rows() -> None:
     assert found.rate().tolist() == [3 / 9, 3 / 9]
     assert found.firing.tolist() == [2, 1]
     assert np.isnan(sums(fires[:1], rows[:1]).variance()).all()
+
+
+def within(
+    fires_a: Counts, rows_a: Counts, fires_b: Counts, rows_b: Counts
+) -> tuple[NDArray[np.float64], ...]:
+    a, b = (scipy.sparse.csr_array(one.astype(float)) for one in (fires_a, fires_b))
+    return rate_difference_within(a, rows_a, b, rows_b)
+
+
+def test_within__is_a_clustered_regression_of_parts_of_the_same_documents() -> None:
+    rng = np.random.default_rng(3)
+    rate = rng.beta(0.5, 2, 40)
+    rows_a, rows_b = rng.integers(5, 40, 40), rng.integers(0, 6, 40)
+    fires_a, fires_b = rng.binomial(rows_a, rate), rng.binomial(rows_b, np.sqrt(rate))
+    document = np.concatenate((np.repeat(np.arange(40), rows_a), np.repeat(np.arange(40), rows_b)))
+    fired = np.concatenate(
+        [
+            np.arange(r) < f
+            for fires, rows in ((fires_a, rows_a), (fires_b, rows_b))
+            for r, f in zip(rows, fires, strict=True)
+        ]
+    )
+    in_b = (np.arange(len(document)) >= rows_a.sum()).astype(float)
+    fit = sm.OLS(fired.astype(float), sm.add_constant(in_b)).fit(
+        cov_type="cluster", cov_kwds={"groups": document, "use_correction": False}
+    )
+    difference, error, _ = within(fires_a[:, None], rows_a, fires_b[:, None], rows_b)
+    n = np.count_nonzero(rows_b)
+    assert difference[0] == pytest.approx(fit.params[1])
+    assert error[0] == pytest.approx(fit.bse[1] * np.sqrt(n / (n - 1)))
+
+
+def test_within__p_is_uniform_where_documents_differ_and_parts_do_not() -> None:
+    rng = np.random.default_rng(4)
+    rate = rng.beta(0.5, 4.5, (80, 3000))
+    rows_a, rows_b = rng.integers(20, 60, 80), rng.integers(1, 9, 80)
+    sides = [rng.binomial(rows[:, None], rate) for rows in (rows_a, rows_b)]
+    p = within(sides[0], rows_a, sides[1], rows_b)[2]
+    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.02)
+
+
+def test_within__what_is_exact_has_the_p_of_its_signs() -> None:
+    rows_a, rows_b = np.full(12, 20), np.repeat([3, 0], 6)
+    exact, few, none = rows_b, np.where(np.arange(12) < LEAST_DOCUMENTS - 1, rows_b, 0), 0 * rows_b
+    fires_b = np.stack((exact, few, none, rows_b), axis=1)
+    fires_a = np.stack((none, none, none, rows_a), axis=1)
+    difference, error, p = within(fires_a, rows_a, fires_b, rows_b)
+    assert difference.tolist() == [1, 4 / 6, 0, 0]
+    assert (error[0], p[0]) == (0, 2**-5)
+    assert np.isnan(p[1:]).all()  # in too few documents; nowhere; everywhere

@@ -113,3 +113,28 @@ def test_scores__refuse_a_class_of_none_or_all() -> None:
     for y in (np.zeros((5, 1), np.bool_), np.ones((5, 1), np.bool_)):
         with pytest.raises(InputError, match="no unit has, or all"):
             scores(np.ones((5, 2)), y)
+
+
+def iou(found: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of the strongest 0.5 % of units and the units of the class, shape (features,)."""
+    top, both, has = (found[name][:, 0] for name in ("top_n", "top_positive", "n_positive"))
+    return both / (top + has - both)
+
+
+def test_iou__is_1_on_the_planted_units_and_that_of_chance_on_any_others() -> None:
+    """analytics.C15: q π / (q + π - q π), where both are independent."""
+    rng = np.random.default_rng(6)
+    n, features, q, share = 200_000, 8, TOP_SHARE, 0.2
+    y = rng.random(n) < share
+    x = rng.random((n, features)) * (rng.random((n, features)) < 2 * q)
+    found = scores(x, y[:, None])
+    assert set(found["top_n"][:, 0]) == {int(q * n)}
+    # The mean of eight, of which each has a deviation of √(q π (1 - π) n) units in both.
+    error = np.sqrt(q * share * (1 - share) / n / features) / share
+    chance = q * share / (q + share - q * share)
+    assert abs(iou(found).mean() - chance) < 5 * error
+    rare = rng.random(n) < 0.8 * q
+    planted = np.stack((rare * rng.lognormal(0, 1, n), rare, rare & (rng.random(n) < 0.5)), axis=1)
+    whole, binary, half = iou(scores(planted.astype(float), rare[:, None]))
+    assert (whole, binary) == (1, 1)
+    assert half == pytest.approx(0.5, abs=5 * np.sqrt(0.25 / rare.sum()))

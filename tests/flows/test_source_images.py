@@ -180,7 +180,8 @@ def test_bad_images__are_refused_by_name_in_one_line(name: str, tmp_path: Path) 
 def test_what_goes_with_text_alone__is_refused(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets", draw(1))
     path = str(folder)
-    for source in (Source(path=path, unit="line"), Source(path=path, min_words=2)):
+    for more in ({"unit": "line"}, {"min_words": 2}, {"spans": ("ner",)}):
+        source = Source(path=path, **more)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="holds images, which have no paragraphs, lines"):
             list(read(source))
     (folder / "note.txt").write_text("text")

@@ -19,6 +19,7 @@ from actlake.flows.gc import gc
 from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
 from actlake.flows.withdraw import withdraw
+from actlake.storage import claims
 from actlake.storage.backup import back_up, backups
 from actlake.storage.catalog import Catalog
 from actlake.storage.errors import BusyError, InputError, NotFoundError
@@ -253,8 +254,11 @@ def test_withdraw__killed_is_finished_by_the_next(
         assert lake.table("withdrawals").collect()["purged"].null_count() == 0
 
 
-def test_withdraw__ends_a_run_that_is_only_asleep(lake: Lake) -> None:
+def test_withdraw__ends_a_run_that_is_only_asleep(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Which would wake and commit files that are gone."""
+    monkeypatch.setattr(claims, "HEARTBEAT_SECONDS", 3600.0)  # or it wakes during the withdrawal
     with ExitStack() as stack:
         # Also for what the run would write of its own end.
         stack.enter_context(pytest.raises(BusyError, match="took over"))

@@ -181,7 +181,7 @@ def test_what_goes_with_text_alone__is_refused(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets", draw(1))
     path = str(folder)
     for more in ({"unit": "line"}, {"min_words": 2}, {"spans": ("ner",)}):
-        source = Source(path=path, **more)  # type: ignore[arg-type]
+        source = Source(path=path, **more)
         with pytest.raises(InputError, match="holds images, which have no paragraphs, lines"):
             list(read(source))
     (folder / "note.txt").write_text("text")

@@ -116,8 +116,8 @@ def _draw_tokens(
     query = """
         SELECT v.text, CASE $kind WHEN 'lift' THEN t.lift ELSE t."count" END AS size
         FROM feature_tokens AS t
-        JOIN codes AS c USING (codes) JOIN rowsets AS r USING (rowset)
-        JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
+        JOIN codes_and_sets AS c USING (codes)
+        JOIN vocabulary AS v ON v.tokenizer = c.tokenizer AND v.token_id = t.token_id
         WHERE t.codes = $codes AND t.mask = $mask AND t.feature = $feature AND t.kind = $kind
             AND t.rank <= $most
         ORDER BY t.rank

@@ -52,9 +52,8 @@ def print_feature(
             """
             SELECT v.text, t.count, t.mean
             FROM feature_tokens AS t
-            JOIN codes AS c USING (codes)
-            JOIN rowsets AS r USING (rowset)
-            JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
+            JOIN codes_and_sets AS c USING (codes)
+            JOIN vocabulary AS v ON v.tokenizer = c.tokenizer AND v.token_id = t.token_id
             WHERE t.codes = $codes AND t.mask = $mask AND t.feature = $feature AND t.kind = $kind
             ORDER BY t.rank LIMIT 10
             """,
@@ -93,7 +92,8 @@ def _statistics(lake: Lake, codes: str, feature: int, mask: str | None) -> dict[
 
 def _context(context: Context) -> Text:
     """One line; the row's own token stands in «», since colours go where there is no screen."""
-    line = Text(f"{context.value:9.3f}  {visible(context.source_id)}  ")
+    of = "" if context.member is None else f"{context.member}  "
+    line = Text(f"{context.value:9.3f}  {of}{visible(context.source_id)}  ")
     strongest = max((span.value for span in context.spans), default=context.value)
     shades = {
         (span.start, span.stop): SHADES[min(3, 1 + int(2 * span.value / strongest))]

@@ -21,7 +21,12 @@ from actlake.flows.command import (
     store_option,
     workers_options,
 )
-from actlake.flows.record_commands import diff_corpora, summarize_labels, summarize_pairs
+from actlake.flows.record_commands import (
+    diff_corpora,
+    summarize,
+    summarize_labels,
+    summarize_pairs,
+)
 
 if TYPE_CHECKING:
     from actlake.storage.lake import Lake
@@ -232,42 +237,6 @@ def encode(path: Path, runner: str, **options: Any) -> None:
     from actlake.flows.execution import execute
 
     click.echo(execute(runner, "encode", open_lake(path), options))
-
-
-@click.command(cls=LakeCommand)
-@click.argument("codes")
-@lake_option
-@runner_option
-@workers_options
-@click.option("--mask", default="all", show_default=True, help="Rows that count.")
-@click.option(
-    "--examples", type=COUNT, default=20, show_default=True, help="Strongest rows a feature."
-)
-@click.option(
-    "--tokens", type=COUNT, default=20, show_default=True, help="Tokens a feature and ranking."
-)
-@click.option(
-    "--source", help="Label of documents to say over which of its values a feature fires."
-)
-@click.option("--weights", is_flag=True, help="Also of the dictionary's weights and logit effects.")
-@click.option(
-    "--token-sets",
-    type=click.Path(path_type=Path),
-    help="With --weights: file of token sets that features may raise, beside the usual ones.",
-)
-def summarize(
-    path: Path, runner: str, weights: bool, token_sets: Path | None, **options: Any
-) -> None:
-    """Compute the statistics of every feature of CODES."""
-    from actlake.flows.execution import execute
-    from actlake.flows.token_sets import read_token_sets
-
-    lake = open_lake(path)
-    if weights or token_sets is not None:
-        sets = {} if token_sets is None else {"token_sets": read_token_sets(token_sets)}
-        asked: dict[str, Any] = {"dictionary": lake.codes(options["codes"]).dictionary}
-        execute(runner, "summarize_weights", lake, asked | sets)
-    execute(runner, "summarize", lake, options)
 
 
 @click.command(cls=LakeCommand)

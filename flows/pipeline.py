@@ -53,6 +53,8 @@ def pipeline(
     if asked.summary is not None:
         for name in codes.values():
             _summarize(lake, asked.summary, call, name)
+        for one in asked.sets:
+            _summarize(lake, asked.summary, call, [codes.get(of, of) for of in one.codes], one.name)
         named = asked.summary.records
         told = codes.values() if named is None else [codes.get(name, name) for name in named]
         record(lake, asked.summary, call, [*dict.fromkeys(told)], sets)
@@ -174,10 +176,14 @@ def _ask(lake: Lake, asked: PipelineFile, call: Call, known: Mapping[str, str]) 
         call("hypothesize", lake, one.model_dump() | {"codes": known.get(one.codes, one.codes)})
 
 
-def _summarize(lake: Lake, asked: Summary, call: Call, codes: str) -> None:
-    kept = {name: getattr(asked, name) for name in ("examples", "tokens", "source")}
-    for mask in _masks(lake, asked, codes):
-        call("summarize", lake, {"codes": codes, "mask": mask} | kept)
+def _summarize(
+    lake: Lake, asked: Summary, call: Call, codes: str | list[str], name: str | None = None
+) -> None:
+    given = {one: getattr(asked, one) for one in ("examples", "tokens", "source")}
+    if name is not None:
+        given["name"] = name
+    for mask in _masks(lake, asked, codes if isinstance(codes, str) else codes[0]):
+        call("summarize", lake, {"codes": codes, "mask": mask} | given)
 
 
 def _masks(lake: Lake, asked: Summary, codes: str) -> tuple[str, ...]:

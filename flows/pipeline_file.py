@@ -17,6 +17,7 @@ from actlake.flows.packages import PACKAGE
 from actlake.flows.pipeline_faults import fault, lower
 from actlake.flows.pipeline_tables import (
     Codes,
+    CodesSet,
     Comparison,
     Corpus,
     Dictionary,
@@ -47,6 +48,7 @@ class PipelineFile(Table):
     dictionaries: tuple[Dictionary, ...] = ()
     codes: tuple[Codes, ...] | None = None
     summary: Summary | None = None
+    sets: tuple[CodesSet, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     hypotheses: tuple[Hypotheses, ...] = ()
     export: Export | None = None
@@ -78,8 +80,19 @@ class PipelineFile(Table):
                 raise InputError(f"summary.masks: no mask {mask!r}; {nearest(mask, masks)}")
         for name in (self.summary.records or ()) if self.summary else ():
             self._check_side("summary.records", name, tensors=False)
+        self._check_sets()
         self._check_findings(masks)
         return self
+
+    def _check_sets(self) -> None:
+        if self.sets and self.summary is None:
+            raise InputError("sets: nothing tells of them; add the table [summary]")
+        _refuse_twice("sets", [one.name for one in self.sets])
+        for one in self.sets:
+            _check_name(f"sets.{one.name}.name", "set of codes", one.name)
+            _refuse_twice(f"sets.{one.name}.codes", one.codes)
+            for name in one.codes:
+                self._check_side(f"sets.{one.name}.codes", name, tensors=False)
 
     def _check_findings(self, masks: list[str]) -> None:
         used: list[tuple[str, Comparison | Hypotheses]] = [

@@ -13,6 +13,7 @@ from actlake.storage.shards import WIDTH_HINT
 __all__ = [
     "Autoencoder",
     "Codes",
+    "CodesSet",
     "Corpus",
     "Dictionary",
     "Documents",
@@ -204,6 +205,15 @@ class Summary(Table):
     """Another label: the same again within the documents of each of its values."""
     records: tuple[str, ...] | None = None
     """Codes that weights, pairs and labels are told of: names as in `[[comparisons]]`; or all."""
+
+
+class CodesSet(Table):
+    """Codes of one dictionary over several corpora, which `[summary]` also tells of together."""
+
+    name: str
+    """What the set is called where tables name codes."""
+    codes: Annotated[tuple[str, ...], Field(min_length=1)]
+    """A dictionary's name in this file, or full names of codes that earlier files made."""
 
 
 class Comparison(Table):

@@ -24,6 +24,8 @@ LISTS = {
     "masks": "SELECT mask, predicate FROM masks ORDER BY mask",
     "summaries": "SELECT codes, mask, count(*) AS features, any_value(n_rows) AS n_rows "
     "FROM feature_statistics GROUP BY codes, mask ORDER BY codes, mask",
+    "sets": "SELECT codes, mask, list(member ORDER BY place) AS members FROM codes_sets "
+    "GROUP BY codes, mask ORDER BY codes, mask",
     "hypotheses": "SELECT target, codes, mask, count(*) AS hypotheses, run FROM hypotheses "
     "GROUP BY target, codes, mask, run ORDER BY run, target, codes, mask",
     "withdrawals": 'SELECT corpus, document, source_id, "at", reason, stale, purged '

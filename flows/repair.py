@@ -201,7 +201,7 @@ def _partial(lake: Lake, file: CommittedFile) -> bytes:
     """
     for name, mask, statistic, shard, examples, source in lake.sql(query, path=file.path).rows():
         codes, label = lake.codes(str(name)), None if source is None else str(source)
-        numbers = None if label is None else sources_of(lake, codes, label)
+        numbers = None if label is None else sources_of(lake, codes, label).of_document
         block = block_of(lake, codes, lake.mask(str(mask)), int(str(shard)), numbers)
         state = statistics_of(int(str(examples)), label)[str(statistic)](block)
         return partial_bytes(state.arrays())

@@ -49,12 +49,14 @@ class Score:
 def summaries(lake: Lake, codes: str | None = None, mask: str | None = None) -> list[Summary]:
     """The summaries of ``codes`` (or of all) under ``mask``, or under each one's newest mask.
 
-    By name of the codes. InputError if there is none.
+    By name of the codes; a set of codes is only told of where it is asked for. InputError if there
+    is none.
     """
     found = lake.sql(
         """
         SELECT codes, mask, max(n_rows) AS n_rows, count(*) AS n_features FROM feature_statistics
-        WHERE codes = coalesce($codes, codes) AND mask = coalesce($mask, mask)
+        WHERE mask = coalesce($mask, mask)
+            AND (codes = $codes OR ($codes IS NULL AND codes IN (SELECT codes FROM codes)))
         GROUP BY codes, mask ORDER BY codes, max(run), mask
         """,
         codes=codes,
@@ -63,7 +65,8 @@ def summaries(lake: Lake, codes: str | None = None, mask: str | None = None) -> 
     rows = [Summary(**row) for row in found.arrow().to_pylist()]
     newest = {summary.codes: summary for summary in rows}  # the last of each is the newest
     if not newest:
-        if codes is not None:
+        known = "SELECT codes FROM codes_sets WHERE codes = $codes"
+        if codes is not None and not lake.sql(known, codes=codes).rows():
             lake.codes(codes)  # NotFoundError where the name itself is wrong
         what = "no codes are" if codes is None else f"codes {codes} are not"
         where = "" if mask is None else f" under the mask {mask}"

@@ -2,18 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 
-import numpy as np
-from numpy.typing import NDArray
-
+from actlake.flows.codes_blocks import require_rows
+from actlake.flows.codes_sets import members_of, refuse_name, set_table
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.runners import TURN, Runner, Threads
-from actlake.flows.summary_states import blocks_of, sources_of, statistics_of, versions_of
-from actlake.flows.summary_tables import Merging, tables_of
+from actlake.flows.summary_merging import Merging
+from actlake.flows.summary_states import (
+    Sources,
+    blocks_of,
+    sources_of,
+    statistics_of,
+    versions_of,
+)
+from actlake.flows.summary_tables import tables_of
 from actlake.storage.codes import Codes
-from actlake.storage.errors import IncompleteError, InputError
+from actlake.storage.durable import Digest
+from actlake.storage.errors import InputError
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
@@ -35,7 +44,8 @@ TABLES_VERSION = 4
 def summarize(
     lake: Lake,
     *,
-    codes: str,
+    codes: str | Sequence[str],
+    name: str | None = None,
     mask: str = "all",
     examples: int = 20,
     tokens: int = 20,
@@ -47,101 +57,121 @@ def summarize(
     What an earlier summary of the codes under the mask left there is replaced. States of shards
     that it computed are merged again and not computed, unless the code of one has changed since.
 
+    codes
+        Of one dictionary and tokenizer, over several corpora: a set, which is told of as one
+        corpus of all their rows, in that order, would be, without rows on which features are
+        silent. Its codes are read for those states alone that they lack.
+    name
+        What a set is called where tables name codes. One of other codes before it is replaced.
     examples, tokens
         Rows of each kind, and tokens by count, by lift and by mean, to keep of each feature.
     source
         A label of documents, such as their author, over whose values ``gini_sources`` is taken.
 
-    Rows outside ``mask`` count neither as firing nor as silent. InputError if no row is under it.
+    Rows outside ``mask`` count neither as firing nor as silent. InputError if no row of some codes
+    is under it, and for codes that make no set (``codes_sets.members_of``).
     """
-    reader = lake.codes(codes)
-    if missing := reader.missing():
-        raise IncompleteError(
-            f"codes {codes} lack {len(missing)} of {len(reader.grid)} shards; "
-            "finish encoding them first"
-        )
+    members = members_of(lake, codes, name)
+    called = members[0].name if name is None else name
     if examples < 1 or tokens < 1:
         raise InputError(
             "a summary without examples or tokens tells nothing; give 1 or more of each"
         )
     rule = lake.mask(mask)
     parameters: dict[str, Json] = {
-        "codes": codes,
+        "codes": called if name is None else [one.name for one in members],
         "mask": mask,
         "examples": examples,
         "tokens": tokens,
         "source": source,
     }
-    of_document = None if source is None else sources_of(lake, reader, source)
-    versions = versions_of(examples, source)
-    version = fingerprint(TABLES_VERSION, *sorted(versions.values()))
-    inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "version": version}
-    same = {"codes": codes, "mask": mask}
+    inputs = {"codes": members[0].fingerprint, "mask": rule.fingerprint}
+    if name is not None:
+        parameters["name"] = name
+        inputs = {f"codes {one.name}": one.fingerprint for one in members} | {
+            "mask": rule.fingerprint
+        }
+    sources = [] if source is None else [sources_of(lake, one, source) for one in members]
+    works = [
+        _Work(lake, one, rule, examples, of_one) for one, of_one in zip_longest(members, sources)
+    ]
+    versions = {version for one in works for version in one.versions.values()}
+    inputs["version"] = fingerprint(TABLES_VERSION, *sorted(versions))
+    same = {"codes": called, "mask": mask}
     inputs["replaces"] = replaced(lake, "feature_statistics", same, parameters, inputs)
-    grid = reader.grid
-    under = (lake.mask_rows(rule, reader.rowset, *grid.span(shard)) for shard in range(len(grid)))
-    if not any(kept.any() for kept in under):
-        raise InputError(
-            f"no row of {reader.rowset.name} is under the mask {mask}, so nothing is counted; "
-            "choose another mask"
-        )
+    for one in members:
+        require_rows(lake, one, rule)
     with lake.run("summarize", parameters, inputs) as run:
         if run.done:
-            say(f"summarize: {codes} under {mask} found complete")
+            say(f"summarize: {called} under {mask} found complete")
             return
-        stored = lake.partials(codes, mask, [*versions.values()])
-        lacking = {
-            shard: [statistic for statistic in versions if (statistic, shard) not in stored]
-            for shard in range(len(grid))
-        }
-        todo = [shard for shard, statistics in lacking.items() if statistics]
-
-        step = partial(
-            _write_states,
-            lake=lake,
-            run=run,
-            codes=reader,
-            mask=rule,
-            examples=examples,
-            source=source,
-            of_document=of_document,
-            lacking=lacking,
-        )
-        total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
-        most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
-        groups = _groups(todo, max(most, 1))
-        steps = (runner or Threads()).map("summarize shards", step, groups)
-        with closing(steps), progress(f"summarize {codes} under {mask}", total) as advance:
-            for shards, rows in zip(groups, steps, strict=True):
-                what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
-                commit_partials(run, rows, f"{what} of {codes} under {mask}")
-                advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
-        partials = lake.partials(codes, mask, [*versions.values()])
-        merging = Merging(lake, reader, mask, partials)
-        tables = tables_of(merging, run.run, examples, tokens, with_sources=source is not None)
+        for work in works:
+            _complete(work, run, runner or Threads())
+        partials = [one.stored() for one in works]
+        merging = Merging(lake, called, members, mask, partials, sources)
+        tables = tables_of(merging, run.run, examples, tokens)
+        if name is not None:
+            tables["codes_sets"] = set_table(name, mask, members, run.run)
 
         def replace(transaction: Transaction) -> None:
+            if name is not None:  # which codes may have taken meanwhile
+                refuse_name(transaction.rows, name, members[0])
             # An earlier summary, of other parameters or of a run that died before its end.
             for table in tables:
                 deletion(transaction, table, same)
 
-        run.append(tables, f"statistics of {codes} under {mask}", check=replace)
+        run.append(tables, f"statistics of {called} under {mask}", check=replace)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The states of some codes that a summary is made of."""
+
+    lake: Lake
+    codes: Codes
+    mask: Mask
+    examples: int
+    sources: Sources | None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return versions_of(self.examples, self.sources)
+
+    def stored(self) -> dict[tuple[str, int], tuple[str, Digest]]:
+        """Path and digest of those that are there, by statistic and shard."""
+        return self.lake.partials(self.codes.name, self.mask.name, [*self.versions.values()])
+
+
+def _complete(work: _Work, run: Run, runner: Runner) -> None:
+    """Compute and commit the states that are not there yet."""
+    grid, versions, stored = work.codes.grid, work.versions, work.stored()
+    lacking = {
+        shard: [statistic for statistic in versions if (statistic, shard) not in stored]
+        for shard in range(len(grid))
+    }
+    todo = [shard for shard, statistics in lacking.items() if statistics]
+    if not todo:
+        return
+    step = partial(_write_states, work=work, run=run, lacking=lacking)
+    total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
+    most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
+    groups = _groups(todo, max(most, 1))
+    of = f"{work.codes.name} under {work.mask.name}"
+    steps = runner.map("summarize shards", step, groups)
+    with closing(steps), progress(f"summarize {of}", total) as advance:
+        for shards, rows in zip(groups, steps, strict=True):
+            what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
+            commit_partials(run, rows, f"{what} of {of}")
+            advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
 
 
 def _write_states(
-    shards: Sequence[int],
-    *,
-    lake: Lake,
-    run: Run,
-    codes: Codes,
-    mask: Mask,
-    examples: int,
-    source: str | None,
-    of_document: NDArray[np.int64] | None,
-    lacking: Mapping[int, Sequence[str]],
+    shards: Sequence[int], *, work: _Work, run: Run, lacking: Mapping[int, Sequence[str]]
 ) -> list[dict[str, object]]:
     """Write the states of consecutive ``shards`` that are ``lacking``; rows of ``partials``."""
-    make, versions = statistics_of(examples, source), versions_of(examples, source)
+    lake, codes, mask, sources = work.lake, work.codes, work.mask, work.sources
+    label, of_document = (sources.label, sources.of_document) if sources else (None, None)
+    make, versions = statistics_of(work.examples, label), work.versions
     blocks = blocks_of(lake, codes, mask, shards, of_document)
     rows = []
     for shard, block in zip(shards, blocks, strict=True):

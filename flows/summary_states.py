@@ -33,6 +33,7 @@ from actlake.storage.rowsets import Rowset
 
 __all__ = [
     "Block",
+    "Sources",
     "block_of",
     "blocks_of",
     "contexts_of",
@@ -61,7 +62,7 @@ VERSIONS_OF_ROWS = {
     "token_rows": 2,
 }
 """The same, of states that keep as many rows as are asked for."""
-VERSION_OF_SOURCES = 1
+VERSION_OF_SOURCES = 2
 """The same, of the state of a label's values; there is none without a label."""
 FIRING_SEED, SILENT_SEED = 1, 2
 SILENT_SAMPLE, TOKEN_SAMPLE = 16, 2
@@ -94,10 +95,21 @@ class Block:
         return Postings.of(self.codes, self.mask)
 
 
-def sources_of(lake: Lake, codes: Codes, label: str) -> NDArray[np.int64]:
-    """A number for the value of ``label`` of each document of the codes' corpus; -1 for none."""
-    documents = documents_of(lake, codes)
-    return numbers_of(document_label(lake, codes.rowset.corpus, label, documents))[0]
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The values of a label of the documents of a corpus, as numbers."""
+
+    label: str
+    of_document: NDArray[np.int64]
+    """Shape (documents,); -1 for one without a value."""
+    values: list[str]
+    """By number."""
+
+
+def sources_of(lake: Lake, codes: Codes, label: str) -> Sources:
+    """The values of ``label`` of each document of the codes' corpus."""
+    values = document_label(lake, codes.rowset.corpus, label, documents_of(lake, codes))
+    return Sources(label, *numbers_of(values))
 
 
 def block_of(
@@ -212,15 +224,19 @@ def statistics_of(examples: int, source: str | None) -> dict[str, Callable[[Bloc
     }
 
 
-def versions_of(examples: int, source: str | None) -> dict[str, str]:
-    """The ``code_version`` of each statistic's partials."""
+def versions_of(examples: int, sources: Sources | None) -> dict[str, str]:
+    """The ``code_version`` of each statistic's partials.
+
+    That of sources knows all values: when one is gone, others have its number.
+    """
     plain = {name: fingerprint(name, version) for name, version in VERSIONS.items()}
     kept = {
         name: fingerprint(name, version, examples) for name, version in VERSIONS_OF_ROWS.items()
     }
-    if source is None:
+    if sources is None:
         return plain | kept
-    return plain | kept | {"sources": fingerprint("sources", VERSION_OF_SOURCES, source)}
+    of_values = fingerprint("sources", VERSION_OF_SOURCES, sources.label, sources.values)
+    return plain | kept | {"sources": of_values}
 
 
 def _sample(block: Block, group: NDArray[np.int64], k: int) -> BottomRows:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from actlake.storage.arrays import TRAILER_BYTES, Chunk, create_array, publish_chunk
 from actlake.storage.csr import INDPTR, Csr, fault_of, index_dtype
 from actlake.storage.durable import Digest, digest
-from actlake.storage.errors import InputError, PrecisionError
+from actlake.storage.errors import InputError, NameTakenError, PrecisionError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
 from actlake.storage.postings import encode_postings, postings_of
@@ -108,9 +108,16 @@ def plan_codes(run: Run, plan: CodesPlan) -> str:
         "state": "planned",
         "run": run.run,
     }
+
+    def check(transaction: Transaction) -> None:
+        query = "SELECT codes FROM codes_sets WHERE codes = $name"
+        if transaction.rows(query, name=plan.name):
+            raise NameTakenError(f"a set of codes is called {plan.name}; choose another name")
+
     run.append(
         {"codes": pa.Table.from_pylist([row], arrow_schema("codes"))},
         f"planned codes {plan.name}",
+        check=check,
         folders=[folder],
         files={f"codes/{codes_id}/zarr.json": written},
     )

@@ -7,10 +7,10 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.codes import Codes
+from actlake.storage.codes import Codes, codes_named
 from actlake.storage.csr import ranges
-from actlake.storage.errors import InputError
-from actlake.storage.example_rows import example_rows
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.example_rows import Example, example_rows, members_of_set, rows_of_set
 from actlake.storage.reading import Reading
 
 __all__ = ["Context", "Shown", "Span", "contexts_of"]
@@ -65,11 +65,13 @@ class Context:
     """Where the feature fires in ``text``, in order."""
     n_alike: int | None = None
     """Rows with the same tokens on and around them, itself counted; None where none were."""
+    member: str | None = None
+    """Codes that the row is of, where a set of codes was asked for."""
 
 
 def contexts_of(
     reading: Reading,
-    codes: Codes,
+    name: str,
     features: Sequence[int],
     *,
     mask: str = "all",
@@ -78,12 +80,44 @@ def contexts_of(
     after: int = 12,
     kind: str = "top",
 ) -> dict[int, list[Context]]:
-    """The contexts of each feature, as ``Shown`` says, in the order of the examples.
+    """The contexts of each feature of the codes, or of the set of codes, of that name, as ``Shown``
+    says, in the order of the examples.
 
     A row of a document rowset is its whole text, and of an image those patches are shown on which
     the feature fires. InputError for a kind that is none, and for a mask that was not summarized.
     """
-    examples = example_rows(reading, codes, features, mask, limit, kind)
+    reach = {"before": before, "after": after}
+    try:
+        codes = codes_named(reading, name)
+    except NotFoundError:
+        if not (members := members_of_set(reading, name, mask)):
+            raise
+    else:
+        rows = example_rows(reading, codes, features, mask, limit, kind)
+        return _of_codes(reading, codes, rows, **reach)
+    found = [codes_named(reading, member) for member in members]
+    of_set = rows_of_set(reading, name, found[0], features, mask, limit, kind)
+    ranked: dict[int, dict[int, Context]] = {feature: {} for feature in features}
+    for codes in found:
+        mine: dict[int, dict[int, Example]] = {}
+        for member, feature, rank, example in of_set:
+            if member == codes.name:
+                mine.setdefault(feature, {})[rank] = example
+        rows = {feature: [*of.values()] for feature, of in mine.items()}
+        for feature, contexts in _of_codes(reading, codes, rows, **reach).items():
+            for rank, context in zip(mine[feature], contexts, strict=True):
+                ranked[feature][rank] = replace(context, member=codes.name)
+    return {feature: [of[rank] for rank in sorted(of)] for feature, of in ranked.items()}
+
+
+def _of_codes(
+    reading: Reading,
+    codes: Codes,
+    examples: Mapping[int, Sequence[Example]],
+    *,
+    before: int,
+    after: int,
+) -> dict[int, list[Context]]:
     if before < 0 or after < 0:
         raise InputError(
             "contexts cannot reach fewer than no rows; give 0 or more before and after"

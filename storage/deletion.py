@@ -71,8 +71,9 @@ _OF_PAIRS = "comparisons feature_matches feature_changes"
 _OF_MASK = (
     "partials feature_statistics feature_profiles feature_histograms feature_positions "
     "feature_examples feature_tokens feature_pairs feature_families feature_labels "
-    "feature_changes evaluations comparisons feature_matches similarities hypotheses"
+    "feature_changes evaluations comparisons feature_matches similarities hypotheses codes_sets"
 )
+_OF_SET = "codes IN (SELECT codes FROM codes_sets AS s WHERE s.member IN (SELECT unnest($names)))"
 _BOTH_CODES = "codes_a IN (SELECT unnest($names)) OR codes_b IN (SELECT unnest($names))"
 _BOTH_TENSORS = "tensor_a IN (SELECT unnest($names)) OR tensor_b IN (SELECT unnest($names))"
 _HYPOTHESES = "run IN (SELECT run FROM hypotheses AS h WHERE h.mask IN (SELECT unnest($names)))"
@@ -83,8 +84,9 @@ FOUND: dict[str, dict[str, str]] = {
         "similarities": _BOTH_TENSORS,
     },
     "codes": {
-        **dict.fromkeys(_OF_CODES.split(), "codes IN (SELECT unnest($names))"),
+        **dict.fromkeys(_OF_CODES.split(), f"codes IN (SELECT unnest($names)) OR {_OF_SET}"),
         **dict.fromkeys(_OF_PAIRS.split(), _BOTH_CODES),
+        "codes_sets": _OF_SET,  # after what is found by it
     },
     "mask": {
         # Before hypotheses, by which they are found.

@@ -32,6 +32,7 @@ SUMMARIES = (
     "feature_pairs",
     "feature_families",
     "feature_labels",
+    "codes_sets",
 )
 
 
@@ -65,16 +66,19 @@ def rules(
     documents: Sequence[int],
     rowsets: Sequence[str],
     codes: Mapping[str, tuple[NDArray[np.int64], Sequence[int]]],
+    sets: Sequence[str],
 ) -> list[Rule]:
     """Every table that shows documents of a corpus, or counts them.
 
     codes
         Rows, and the shards that hold them, by the name of codes over one of ``rowsets``.
+    sets
+        Names of sets that some of the codes are in.
     """
     of_corpus = "corpus = $corpus AND document IN (SELECT unnest($documents))"
     of_codes = "codes IN (SELECT unnest($codes))"
     numbers = {"corpus": corpus, "documents": list(documents)}
-    names = {"codes": list(codes)}
+    names = {"codes": [*codes, *sets]}
     posted, parted = [], []
     of_postings: dict[str, object] = {}
     of_partials: dict[str, object] = {}

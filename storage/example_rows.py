@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from actlake.storage.codes import Codes
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.handle import first_row
+from actlake.storage.keys import sought
 from actlake.storage.reading import Bounds, Reading
 
-__all__ = ["KINDS", "Example", "example_rows"]
+__all__ = ["KINDS", "Example", "example_rows", "members_of_set", "rows_of_set"]
 
 KINDS = ("top", "quantile", "random", "silent", "negative")
 """Of examples: the strongest rows; some of each tenth by value; some on which the feature fires;
@@ -25,15 +26,7 @@ def example_rows(
 
     Without a summary the strongest come from postings where the mask is all; InputError otherwise.
     """
-    if kind not in KINDS:
-        raise InputError(f"no examples of the kind {kind!r}; choose one of {', '.join(KINDS)}")
-    if limit < 1:
-        raise InputError(f"{limit} contexts cannot be shown; ask for 1 or more")
-    for feature in features:
-        if not 0 <= feature < codes.n_features:
-            raise NotFoundError(
-                f"codes {codes.name} have no feature {feature}; choose 0 to {codes.n_features - 1}"
-            )
+    _check(codes, features, limit, kind)
     found: dict[int, list[Example]] = {feature: [] for feature in features}
     if not found:
         return found
@@ -73,3 +66,55 @@ def example_rows(
     for feature, *example in rows:
         found[feature].append((*example,))
     return found
+
+
+def rows_of_set(
+    reading: Reading,
+    name: str,
+    member: Codes,
+    features: Sequence[int],
+    mask: str,
+    limit: int,
+    kind: str,
+) -> list[tuple[str, int, int, Example]]:
+    """Of the examples of a kind of a set, of which ``member`` is one: the codes that the row is of,
+    feature, rank, and the example."""
+    _check(member, features, limit, kind)
+    query = """
+        SELECT member, feature, rank, "row", value, n_alike FROM feature_examples
+        WHERE codes = $codes AND mask = $mask AND feature IN (SELECT unnest($features))
+            AND kind = $kind
+        QUALIFY row_number() OVER (PARTITION BY feature ORDER BY rank) <= $limit
+    """
+    reading.table("feature_examples", codes=(name, name))
+    asked = {"codes": name, "mask": mask, "features": [*features], "kind": kind, "limit": limit}
+    found = reading.connection().execute(query, asked).fetchall()
+    return [(of, feature, rank, (*example,)) for of, feature, rank, *example in found]
+
+
+def members_of_set(reading: Reading, name: str, mask: str) -> list[str]:
+    """The codes of the set of that name; none if it is none. InputError under another mask."""
+    if ("codes_sets",) not in reading.connection().execute("SHOW TABLES").fetchall():
+        return []  # at a snapshot from before there were any
+    reading.table("codes_sets")
+    query = "SELECT mask, member FROM codes_sets WHERE codes = $name ORDER BY mask, place"
+    found = reading.connection().execute(query, {"name": sought(name)}).fetchall()
+    members = [str(member) for under, member in found if under == mask]
+    if found and not members:
+        raise InputError(
+            f"the set {name} is not summarized under the mask {mask}; run `actlake summarize` "
+            "first, or use another mask"
+        )
+    return members
+
+
+def _check(codes: Codes, features: Sequence[int], limit: int, kind: str) -> None:
+    if kind not in KINDS:
+        raise InputError(f"no examples of the kind {kind!r}; choose one of {', '.join(KINDS)}")
+    if limit < 1:
+        raise InputError(f"{limit} contexts cannot be shown; ask for 1 or more")
+    for feature in features:
+        if not 0 <= feature < codes.n_features:
+            raise NotFoundError(
+                f"codes {codes.name} have no feature {feature}; choose 0 to {codes.n_features - 1}"
+            )

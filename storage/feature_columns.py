@@ -82,6 +82,7 @@ FEATURE_COLUMNS = {
         row BIGINT index in the rowset
         value FLOAT stored value on that row; 0 where it is silent
         n_alike BIGINT? rows under the mask with the same tokens up to 8 away, of which one is shown
+        member VARCHAR? codes that the row is of, where codes name a set; else NULL
     """,
     "feature_tokens": """
         codes VARCHAR name of the codes
@@ -93,6 +94,13 @@ FEATURE_COLUMNS = {
         count BIGINT firing rows of this token
         mean DOUBLE mean value over them
         lift DOUBLE share of the token among firing rows over its share among all rows
+    """,
+    "codes_sets": """
+        codes VARCHAR name of the set, which stands for codes in the tables of its statistics
+        mask VARCHAR name of the mask that they are under
+        place BIGINT from 1: rows of a set are those of its first codes, then of its second, …
+        member VARCHAR name of codes that the set is made of
+        run VARCHAR run that wrote this row
     """,
     "features": """
         dictionary VARCHAR name of the dictionary

@@ -180,9 +180,10 @@ class Lake:
     def contexts_of(
         self, codes: str, features: Iterable[int], **shown: Unpack[Shown]
     ) -> dict[int, list[Context]]:
-        """``contexts`` of many features, which are read together."""
+        """``contexts`` of many features, which are read together; of codes, or of a set of them that
+        was summarized."""
         with self.reading.standing():
-            return contexts_of(self.reading, self.codes(codes), [*map(int, features)], **shown)
+            return contexts_of(self.reading, codes, [*map(int, features)], **shown)
 
     def sql(self, select: str, *, seconds: float = QUERY_SECONDS, **parameters: Any) -> Result:
         """The result of one SELECT over the lake's tables and views.

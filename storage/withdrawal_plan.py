@@ -103,9 +103,11 @@ def prepare(
                 shards = np.unique(here // codes.grid.shard_rows).tolist()
                 of_codes[codes.name] = here, shards
                 add(codes_without(run, codes, here), codes.rowset)
-        summaries = _summaries(rows, list(of_codes))
+        of_sets = "SELECT DISTINCT codes FROM codes_sets WHERE member IN (SELECT unnest($codes))"
+        sets = sorted(str(name) for (name,) in rows(of_sets, codes=list(of_codes)))
+        summaries = _summaries(rows, [*of_codes, *sets])
         tables: list[Emptied] = []
-        for rule in rules(corpus, documents, rowsets, of_codes):
+        for rule in rules(corpus, documents, rowsets, of_codes, sets):
             one = emptied(run, connection, rule, staged.append)
             if one is None:
                 continue

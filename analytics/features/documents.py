@@ -132,6 +132,13 @@ class FeatureDocuments:
             self.open_fires[~done],
         )
 
+    def closed(self) -> Self:
+        """The same, with every document counted as it is, so that none is known by its number.
+
+        Documents of another corpus, which has the same numbers, can be merged with those then.
+        """
+        return self._closed(np.ones(len(self.open_document), np.bool_))
+
     def finish(self) -> dict[str, NDArray[Any]]:
         """Columns of feature_statistics, each of shape (n_features,).
 
@@ -142,7 +149,7 @@ class FeatureDocuments:
 
         Source: Gini (1912), "Variabilità e mutabilità".
         """
-        state = self._closed(np.ones(len(self.open_document), np.bool_))
+        state = self.closed()
         fired = _per_feature(state, state.documents)
         rows = _per_feature(state, state.fires * state.documents)
         # Documents in order of their firing rows, silent ones first: the places of each group.

@@ -71,6 +71,10 @@ class FeatureGaps:
             square,
         )
 
+    def after(self, rows: int) -> Self:
+        """The same, of rows that come after ``rows`` others, as those of a second rowset do."""
+        return replace(self, start=self.start + rows, stop=self.stop + rows)
+
     def merge(self, other: Self) -> Self:
         """Of rows that are in one of the two alone; InputError if a row is in both."""
         require_same("n_features", self.n_features, other.n_features)

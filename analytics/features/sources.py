@@ -54,6 +54,19 @@ class FeatureSources:
         )
         return type(self)(self.n_features, keys // WIDEST, keys % WIDEST, count, seen, rows)
 
+    def renumbered(self, number: Ints) -> Self:
+        """The same, with ``number[i]`` in the place of source i; no two get the same one."""
+        pairs, seen = number[self.source], number[self.seen]
+        order, of_seen = np.lexsort((pairs, self.feature)), np.argsort(seen)
+        return type(self)(
+            self.n_features,
+            self.feature[order],
+            pairs[order],
+            self.count[order],
+            seen[of_seen],
+            self.seen_rows[of_seen],
+        )
+
     def _keys(self) -> Ints:
         return self.feature * WIDEST + self.source
 

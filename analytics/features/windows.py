@@ -38,5 +38,21 @@ def windows(
         inside = (at == rows + offset) & (document[at] == document[own])
         torn |= inside & (position[at] - position[own] != offset)
         found = found * STEP + np.where(inside, mixed[at], EDGE)
-    alone = splitmix64(row_start + np.arange(len(rows)), 4)
-    return np.where(torn, alone, splitmix64(found)).view(np.int64)
+    alone = _alone(row_start + np.arange(len(rows)))
+    return np.where(torn, alone, splitmix64(found).view(np.int64))
+
+
+def apart(context: NDArray[np.int64], row: NDArray[np.int64], other: int) -> NDArray[np.int64]:
+    """``context`` of each ``row``, shapes (n,), beside the contexts of ``other`` earlier rowsets.
+
+    What says of its row alone which one it is, as of a document or a patch, is another number than
+    for the same row of another rowset; what stands for tokens stays.
+    """
+    if other == 0:
+        return context
+    own = (context == row) | (context == _alone(row))
+    return np.where(own, splitmix64(context, 4 + other).view(np.int64), context)
+
+
+def _alone(row: NDArray[np.int64]) -> NDArray[np.int64]:
+    return splitmix64(row, 4).view(np.int64)

@@ -18,7 +18,9 @@ WITH compared AS (
         ) AS stronger
     FROM feature_examples AS e
     LEFT JOIN postings AS p
-        ON p.codes = e.codes AND p.feature = e.feature AND p."row" = e."row"
+        ON
+            p.codes = coalesce(e.member, e.codes)
+            AND p.feature = e.feature AND p."row" = e."row"
     LEFT JOIN feature_statistics AS s
         ON s.codes = e.codes AND s.mask = e.mask AND s.feature = e.feature
 ),

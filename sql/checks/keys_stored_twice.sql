@@ -1,5 +1,5 @@
 -- keys_stored_twice: tables in which a key that should name one row names several.
--- in:  feature_statistics, feature_profiles, feature_positions, features, feature_logits, feature_token_sets, feature_histograms, feature_examples, feature_tokens, feature_pairs, feature_families, feature_labels, feature_changes, evaluations, partials, vocabulary, training_logs, training_shards, feature_matches, similarities, hypotheses, hypothesis_exemplars
+-- in:  feature_statistics, feature_profiles, feature_positions, features, feature_logits, feature_token_sets, feature_histograms, feature_examples, codes_sets, feature_tokens, feature_pairs, feature_families, feature_labels, feature_changes, evaluations, partials, vocabulary, training_logs, training_shards, feature_matches, similarities, hypotheses, hypothesis_exemplars
 -- out: owner (codes, tokenizer, dictionary or tensor), what is wrong; one row a table and owner
 WITH repeated AS (
     SELECT
@@ -64,6 +64,22 @@ WITH repeated AS (
         count(*)
     FROM feature_examples
     GROUP BY codes, mask, feature, kind, rank
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'codes_sets',
+        codes,
+        count(*)
+    FROM codes_sets
+    GROUP BY codes, mask, member
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'codes_sets',
+        codes,
+        count(*)
+    FROM codes_sets
+    GROUP BY codes, mask, place
     HAVING count(*) > 1
     UNION ALL
     SELECT

@@ -1,5 +1,5 @@
 -- names_taken_twice: names, ids of files, and ids of runs that stand for more than one thing.
--- in:  models, corpora, rowsets, tensors, dictionaries, codes, masks, runs
+-- in:  models, corpora, rowsets, tensors, dictionaries, codes, codes_sets, masks, runs
 -- out: owner (the name or id), what is wrong
 WITH names AS (
     SELECT
@@ -31,6 +31,11 @@ WITH names AS (
         'codes',
         codes
     FROM codes
+    UNION ALL
+    SELECT DISTINCT
+        'codes',
+        codes
+    FROM codes_sets
     UNION ALL
     SELECT
         'mask',

@@ -181,6 +181,28 @@ WITH named AS (
     FROM feature_tokens
     UNION ALL
     SELECT DISTINCT
+        'codes_sets',
+        codes,
+        'codes',
+        member
+    FROM codes_sets
+    UNION ALL
+    SELECT DISTINCT
+        'feature_examples',
+        codes,
+        'codes',
+        member
+    FROM feature_examples
+    WHERE member IS NOT NULL
+    UNION ALL
+    SELECT DISTINCT
+        'codes_sets',
+        codes,
+        'mask',
+        mask
+    FROM codes_sets
+    UNION ALL
+    SELECT DISTINCT
         'partials',
         codes,
         'mask',
@@ -400,6 +422,11 @@ known AS (
         'codes',
         codes
     FROM codes
+    UNION
+    SELECT
+        'codes',
+        codes
+    FROM codes_sets
     UNION ALL
     SELECT
         'mask',

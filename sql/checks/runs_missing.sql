@@ -63,6 +63,12 @@ WITH written AS (
     FROM partials
     UNION ALL
     SELECT DISTINCT
+        'codes_sets',
+        codes,
+        run
+    FROM codes_sets
+    UNION ALL
+    SELECT DISTINCT
         'feature_statistics',
         codes,
         run

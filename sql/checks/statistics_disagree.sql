@@ -1,5 +1,5 @@
 -- statistics_disagree: feature_statistics and feature_histograms and feature_positions that do not add up to the postings, to each other, or to the number of features.
--- in:  feature_statistics, feature_histograms, feature_positions, postings, codes
+-- in:  feature_statistics, feature_histograms, feature_positions, postings, codes, codes_sets
 -- out: owner (codes and mask), what is wrong
 WITH posted AS (
     SELECT
@@ -8,6 +8,40 @@ WITH posted AS (
         count(*) AS n
     FROM postings
     GROUP BY codes, feature
+),
+
+-- Of a set the codes that it is made of, and of codes themselves.
+members AS (
+    SELECT DISTINCT
+        s.codes,
+        s.mask,
+        c.codes AS member,
+        c.rows,
+        c.n_features
+    FROM feature_statistics AS s
+    LEFT JOIN codes_sets AS m USING (codes, mask)
+    INNER JOIN codes AS c ON c.codes = coalesce(m.member, s.codes)
+),
+
+sizes AS (
+    SELECT
+        codes,
+        mask,
+        sum(rows) AS rows,
+        any_value(n_features) AS n_features
+    FROM members
+    GROUP BY codes, mask
+),
+
+posted_of_all AS (
+    SELECT
+        m.codes,
+        m.mask,
+        p.feature,
+        sum(p.n) AS n
+    FROM members AS m
+    INNER JOIN posted AS p ON p.codes = m.member
+    GROUP BY m.codes, m.mask, p.feature
 ),
 
 binned AS (
@@ -47,8 +81,9 @@ compared AS (
         s.n_documents_fires,
         l.n AS n_placed
     FROM feature_statistics AS s
-    INNER JOIN codes AS c USING (codes)
-    LEFT JOIN posted AS p ON p.codes = s.codes AND p.feature = s.feature
+    INNER JOIN sizes AS c USING (codes, mask)
+    LEFT JOIN posted_of_all AS p
+        ON p.codes = s.codes AND p.mask = s.mask AND p.feature = s.feature
     LEFT JOIN binned AS b ON b.codes = s.codes AND b.mask = s.mask AND b.feature = s.feature
     LEFT JOIN placed AS l ON l.codes = s.codes AND l.mask = s.mask AND l.feature = s.feature
 ),

@@ -1,5 +1,5 @@
 -- characteristic_features: features worth showing of one codes: often enough to trust, rarely enough to mean something, on tokens or documents that they pick.
--- in:  feature_statistics, feature_tokens, codes, rowsets, vocabulary; $codes, $mask text; $limit
+-- in:  feature_statistics, feature_tokens, codes_and_sets, vocabulary; $codes, $mask text; $limit
 -- out: feature, profile, score, n_fires, density, max_active, selectivity_bits, token_bits, top_share (of firings on the top token), tokens (up to ten, by count)
 --
 -- A firing tells something about the row. How many bits is the divergence of the firing rows from
@@ -16,10 +16,9 @@
 WITH asked AS (
     SELECT
         c.codes,
-        r.tokenizer,
-        r.kind = 'document' AS is_document
-    FROM codes AS c
-    INNER JOIN rowsets AS r USING (rowset)
+        c.tokenizer,
+        c.kind = 'document' AS is_document
+    FROM codes_and_sets AS c
     WHERE c.codes = $codes
 ),
 

@@ -1,12 +1,13 @@
 -- contexts_of_feature: the examples of a feature of one kind with the text around them.
 -- in:  feature_examples, codes, tokens, tokens_text, documents; $codes, $mask text; $feature; $kind text: top (the strongest rows), quantile (of each tenth by value), random (it fires), silent, or negative (silent on a token of its own); $limit; $before and $after, rows of the same document
--- out: rank (1 = strongest where kind is top or quantile), row, value (0 where silent), n_alike (rows under the mask with the same tokens on and around them, of which this one stands for all), document, source_id, before, token, after (text; a document row is all token)
+-- out: rank (1 = strongest where kind is top or quantile), row, value (0 where silent), n_alike (rows under the mask with the same tokens on and around them, of which this one stands for all), document, source_id, before, token, after (text; a document row is all token), member (codes that the row is of, where $codes are a set; else NULL)
 WITH examples AS (
     SELECT
         e.rank,
         e."row",
         e.value,
         e.n_alike,
+        e.member,
         t.rowset,
         t.corpus,
         t.document,
@@ -16,7 +17,7 @@ WITH examples AS (
         t.char_stop,
         t.text
     FROM feature_examples AS e
-    INNER JOIN codes AS c USING (codes)
+    INNER JOIN codes AS c ON c.codes = coalesce(e.member, e.codes)
     INNER JOIN tokens_text AS t ON t.rowset = c.rowset AND t."row" = e."row"
     WHERE
         e.codes = $codes
@@ -55,6 +56,7 @@ placed AS (
         x."row",
         x.value,
         x.n_alike,
+        x.member,
         x.document,
         x.source_id,
         x.text AS token,
@@ -81,6 +83,7 @@ SELECT
         whole,
         coalesce(own_stop, first_char) + 1,
         last_char - coalesce(own_stop, first_char)
-    ) AS after
+    ) AS after,
+    member
 FROM placed
 ORDER BY rank;

@@ -1,5 +1,5 @@
 -- description_of_feature: what a feature does, and how sure that is, as one fact a row.
--- in:  feature_summary, feature_tokens, feature_logits, codes, rowsets, vocabulary, run_log; $codes, $mask text; $feature
+-- in:  feature_summary, feature_tokens, feature_logits, codes_and_sets, vocabulary, run_log; $codes, $mask text; $feature
 -- out: place (order to read in), fact, value (text): what the feature is made of, its flags, how often and how strongly it fires, its tokens, what it does to logits, and what the numbers rest on; facts that are not known have no row
 WITH one AS (
     SELECT
@@ -56,9 +56,8 @@ tokens AS (
             '  ' ORDER BY t.rank
         ) AS shown
     FROM feature_tokens AS t
-    INNER JOIN codes AS c USING (codes)
-    INNER JOIN rowsets AS r USING (rowset)
-    INNER JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
+    INNER JOIN codes_and_sets AS c USING (codes)
+    INNER JOIN vocabulary AS v ON v.tokenizer = c.tokenizer AND v.token_id = t.token_id
     WHERE t.codes = $codes AND t.mask = $mask AND t.feature = $feature AND t.rank <= 8
     GROUP BY t.kind
 ),
@@ -68,9 +67,8 @@ effects AS (
         l.kind,
         string_agg(replace(v.text, ' ', '␣'), '  ' ORDER BY l.rank) AS shown
     FROM feature_logits AS l
-    INNER JOIN codes AS c USING (dictionary)
-    INNER JOIN rowsets AS r USING (rowset)
-    INNER JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = l.token_id
+    INNER JOIN codes_and_sets AS c USING (dictionary)
+    INNER JOIN vocabulary AS v ON v.tokenizer = c.tokenizer AND v.token_id = l.token_id
     WHERE c.codes = $codes AND l.feature = $feature AND l.rank <= 8
     GROUP BY l.kind
 ),
@@ -79,7 +77,8 @@ facts AS (
     SELECT
         1 AS place,
         'made of' AS fact,
-        dictionary || ' (' || method || ') of ' || tensor AS value
+        dictionary || ' (' || method || ')' || coalesce(' of ' || tensor, ', over a set of codes')
+        AS value
     FROM one
     UNION ALL
     SELECT

@@ -1,12 +1,11 @@
 -- features_of_token: features that have a token among those they fire on most, or most selectively.
--- in:  feature_tokens, codes, rowsets, vocabulary, feature_statistics; $codes, $mask, $text text: the token as in vocabulary, or without its leading space
+-- in:  feature_tokens, codes_and_sets, vocabulary, feature_statistics; $codes, $mask, $text text: the token as in vocabulary, or without its leading space
 -- out: feature, token_id, token, count (firings on it), share (of the feature's firings, in [0, 1]), mean (value on it), lift (share over the token's share of all rows), count_rank, lift_rank and mean_rank among the feature's tokens (NULL if not kept in that ranking; by lift and mean, only with 5 firings on it); largest lift first
 WITH wanted AS (
     SELECT
         v.token_id,
         v.text
-    FROM codes AS c
-    INNER JOIN rowsets AS r USING (rowset)
+    FROM codes_and_sets AS c
     INNER JOIN vocabulary AS v USING (tokenizer)
     WHERE c.codes = $codes AND (v.text = $text OR ltrim(v.text) = $text)
 ),

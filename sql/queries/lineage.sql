@@ -1,9 +1,10 @@
 -- lineage: where a row of feature_statistics comes from: each thing it rests on, and the run that made it.
--- in:  feature_statistics, masks, codes, dictionaries, tensors, models, rowsets, corpora, runs; $codes, $mask text; $feature
--- out: step (1 = the row itself), kind, name, fingerprint (NULL for the row), run, flow, state, started (UTC), inputs (JSON: names and fingerprints that the run read), snapshot_before, snapshot_after, code_version; two tensors where the dictionary was fitted on another one than was encoded
+-- in:  feature_statistics, masks, codes, codes_sets, dictionaries, tensors, models, rowsets, corpora, runs; $codes, $mask text; $feature
+-- out: step (1 = the row itself), kind, name, fingerprint (NULL for the row), run, flow, state, started (UTC), inputs (JSON: names and fingerprints that the run read), snapshot_before, snapshot_after, code_version; two tensors where the dictionary was fitted on another one than was encoded; several codes, tensors, rowsets and corpora of a set
 WITH asked AS (
     SELECT
         s.run,
+        s.codes AS summarized,
         s.mask,
         s.feature,
         c.codes,
@@ -11,7 +12,8 @@ WITH asked AS (
         c.tensor,
         c.rowset
     FROM feature_statistics AS s
-    LEFT JOIN codes AS c USING (codes)
+    LEFT JOIN codes_sets AS m USING (codes, mask)
+    LEFT JOIN codes AS c ON c.codes = coalesce(m.member, s.codes)
     WHERE s.codes = $codes AND s.mask = $mask AND s.feature = $feature
 ),
 
@@ -34,15 +36,15 @@ used_rowsets AS (
 ),
 
 chain AS (
-    SELECT
+    SELECT DISTINCT
         1 AS step,
         'feature_statistics' AS kind,
-        codes || ', ' || mask || ', ' || feature AS name,
+        summarized || ', ' || mask || ', ' || feature AS name,
         NULL AS fingerprint,
         run
     FROM asked
     UNION ALL
-    SELECT
+    SELECT DISTINCT
         2,
         'mask',
         m.mask,
@@ -60,7 +62,7 @@ chain AS (
     FROM asked AS a
     INNER JOIN codes AS c USING (codes)
     UNION ALL
-    SELECT
+    SELECT DISTINCT
         4,
         'dictionary',
         d.dictionary,

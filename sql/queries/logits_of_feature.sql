@@ -1,5 +1,5 @@
 -- logits_of_feature: the tokens that a feature's decoder direction raises and lowers most.
--- in:  feature_logits, features, codes, rowsets, vocabulary, feature_tokens; $codes, $mask text; $feature
+-- in:  feature_logits, features, codes_and_sets, vocabulary, feature_tokens; $codes, $mask text; $feature
 -- out: kind (top: raised, bottom: lowered), rank, token, effect (on the logit at a value of 1, less the mean over tokens), spreads (effect over the standard deviation over tokens), fires_on (firings on this token where it is among the kept ones, else NULL: a feature that raises what it fires on repeats it)
 SELECT
     l.kind,
@@ -8,11 +8,10 @@ SELECT
     l.effect,
     l.effect / nullif(f.logit_std, 0) AS spreads,
     t.count AS fires_on
-FROM codes AS c
-INNER JOIN rowsets AS r USING (rowset)
+FROM codes_and_sets AS c
 INNER JOIN feature_logits AS l USING (dictionary)
 INNER JOIN features AS f ON f.dictionary = c.dictionary AND f.feature = l.feature
-LEFT JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = l.token_id
+LEFT JOIN vocabulary AS v ON v.tokenizer = c.tokenizer AND v.token_id = l.token_id
 LEFT JOIN feature_tokens AS t
     ON
         t.codes = $codes

@@ -1,6 +1,6 @@
 -- feature_summary: what is known of each feature under each mask, in one row; the thresholds of every flag stand here and nowhere else.
--- in:  feature_statistics, feature_profiles, density_clusters, features, feature_tokens, codes, rowsets, dictionaries, tensors, vocabulary
--- out: the key codes, mask, feature; the columns of feature_statistics; log10_density (NULL if dead); document_density, and consistent_activation = firing rows a document that fires; is_dead (never fires), is_rare (fires, on fewer than 1 row in 10,000), is_dense (on more than 1 in 10), is_always_on (on more than 1 in 2), is_ultra_low_density (in the lower of two groups of densities that stand apart, as density_clusters has them), is_single_token (more than 9 in 10 firings on one token), is_positional (more than 9 in 10 firings in one bin of positions, and twice what its rows let expect), is_duplicate (cosine above 0.9 with the decoder direction of another feature; NULL without weights); the columns of feature_profiles and of features that say most; top_token by count and lift_token by lift as text, each with its count and lift (NULL without tokens); what the codes were made of
+-- in:  feature_statistics, feature_profiles, density_clusters, features, feature_tokens, codes_and_sets, dictionaries, tensors, vocabulary
+-- out: the key codes, mask, feature; the columns of feature_statistics; log10_density (NULL if dead); document_density, and consistent_activation = firing rows a document that fires; is_dead (never fires), is_rare (fires, on fewer than 1 row in 10,000), is_dense (on more than 1 in 10), is_always_on (on more than 1 in 2), is_ultra_low_density (in the lower of two groups of densities that stand apart, as density_clusters has them), is_single_token (more than 9 in 10 firings on one token), is_positional (more than 9 in 10 firings in one bin of positions, and twice what its rows let expect), is_duplicate (cosine above 0.9 with the decoder direction of another feature; NULL without weights); the columns of feature_profiles and of features that say most; top_token by count and lift_token by lift as text, each with its count and lift (NULL without tokens); what the codes were made of (no tensor and rowset of a set)
 CREATE OR REPLACE VIEW feature_summary AS
 WITH first_tokens AS (
     SELECT
@@ -105,12 +105,11 @@ FROM feature_statistics AS s
 LEFT JOIN feature_profiles AS p USING (codes, mask, feature)
 LEFT JOIN density_clusters AS k USING (codes, mask)
 LEFT JOIN first_tokens AS t USING (codes, mask, feature)
-LEFT JOIN codes AS c USING (codes)
+LEFT JOIN codes_and_sets AS c USING (codes)
 LEFT JOIN features AS w ON w.dictionary = c.dictionary AND w.feature = s.feature
 LEFT JOIN dictionaries AS d ON d.dictionary = c.dictionary
 LEFT JOIN tensors AS a ON a.tensor = c.tensor
-LEFT JOIN rowsets AS r ON r.rowset = c.rowset
 LEFT JOIN vocabulary AS by_count
-    ON by_count.tokenizer = r.tokenizer AND by_count.token_id = t.top_token_id
+    ON by_count.tokenizer = c.tokenizer AND by_count.token_id = t.top_token_id
 LEFT JOIN vocabulary AS by_lift
-    ON by_lift.tokenizer = r.tokenizer AND by_lift.token_id = t.lift_token_id;
+    ON by_lift.tokenizer = c.tokenizer AND by_lift.token_id = t.lift_token_id;

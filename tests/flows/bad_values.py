@@ -153,6 +153,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
     "summarize": {
         "scheduler": _SCHEDULER,
         "codes": _CODES,
+        "name": (*NO_NAME, ("", "is no name for a"), ("d@c", "codes are called d@c")),
         "mask": (*_MASK, ("nobody", "no row of")),
         "source": (("nothing", "no label 'nothing'"), ("", "no label ''")),
         "token_sets": (("nothing.toml", "no token sets in nothing.toml"), ("", "no token sets in")),

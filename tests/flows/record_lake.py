@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from actlake.flows.diff_corpora import diff_corpora
+from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Document, Lake, Rowset
@@ -81,6 +82,7 @@ def record(lake: Lake) -> None:
     summarize_labels(lake, codes=now, label="side", subset_by="party")
     summarize_labels(lake, codes=now, label="side", level="token")
     diff_corpora(lake, a=now, b=codes_of(THEN))
+    summarize(lake, codes=[now, codes_of(THEN)], name="both", mask=MASK, examples=2, tokens=2)
 
 
 def _fill(lake: Lake, corpus: str, documents: int) -> None:

@@ -18,8 +18,9 @@ from actlake.analytics.dictionaries.weight_facts import weight_facts
 from actlake.analytics.statistic import Arrays
 from actlake.flows.feature_table import feature_table
 from actlake.flows.summarize_weights import LOGITS
+from actlake.flows.summary_merging import Merging
 from actlake.flows.summary_states import blocks_of, statistics_of
-from actlake.flows.summary_tables import Merging, tables_of
+from actlake.flows.summary_tables import tables_of
 from actlake.storage import Codes, Csr, Document, Lake, Rowset
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -289,14 +290,15 @@ def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
 
 
 def _summarize(lake: Lake, run: Run, codes: Codes) -> None:
-    whole = _Whole(lake, codes, MASK, {})
-    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS, with_sources=False)
+    whole = _Whole(lake, codes.name, [codes], MASK, [{}])
+    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS)
     run.append(tables, f"summary of {codes.name}")
 
 
 class _Whole(Merging):
     """The states of a summary that keeps no partials."""
 
-    def states(self, name: str, from_arrays: Callable[[Arrays], Any]) -> Iterator[Any]:
-        make, shards = statistics_of(SHOWN_TOKENS, None)[name], range(len(self.codes.grid))
-        return map(make, blocks_of(self.lake, self.codes, self.lake.mask(self.mask), shards))
+    def states(self, at: int, name: str, from_arrays: Callable[[Arrays], Any]) -> Iterator[Any]:
+        codes, make = self.members[at], statistics_of(SHOWN_TOKENS, None)[name]
+        shards = range(len(codes.grid))
+        return map(make, blocks_of(self.lake, codes, self.lake.mask(self.mask), shards))

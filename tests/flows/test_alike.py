@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
 from actlake.flows.summarize import summarize
@@ -32,7 +31,7 @@ def test_examples__show_each_context_once_and_say_how_often_it_comes(
     distinct = sorted(set(near))
     context = np.tile([distinct.index(one) for one in near], DOCUMENTS[NOW])
     alike = np.bincount(context)
-    found = lake.table("feature_examples").filter(pl.col("mask") == MASK).collect()
+    found = lake.table("feature_examples").filter(codes=CODES, mask=MASK).collect()
     values = by_row().reshape(-1, FEATURES)
     for (feature, kind), held in found.group_by("feature", "kind"):
         row = held.sort("rank")["row"].to_numpy()

@@ -212,6 +212,23 @@ def test_read__two_dictionaries_of_one_default_name_are_refused(tmp_path: Path) 
             ": hypotheses.#1.codes: 'other:embed' is not in this file",
         ),
         (
+            '[[sets]]\nname = "a/b"\ncodes = ["units"]',
+            ": sets.a/b.name: 'a/b' is no name for a set of codes",
+        ),
+        (
+            '[[sets]]\nname = "s"\ncodes = ["units", "x@y", "units"]',
+            ": sets.s.codes: 'units' is there twice",
+        ),
+        (
+            '[[sets]]\nname = "s"\ncodes = ["other:embed"]',
+            ": sets.s.codes: 'other:embed' is not in this file",
+        ),
+        (
+            '[[sets]]\nname = "s"\ncodes = ["x@y"]\n' * 2,
+            ": sets: 's' is there twice",
+        ),
+        ('[[sets]]\nname = "s"', ": sets.s.codes: it is missing; add it"),
+        (
             '[[codes]]\ndictionary = "units"\n[[codes]]\ndictionary = "units"\ntensor = "m:e@s"',
             ": codes: 'units' is there twice; give each a name of its own",
         ),

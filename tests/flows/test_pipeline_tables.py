@@ -107,6 +107,7 @@ TABLES = {
     "Identity": "[[dictionaries]] with method = identity",
     "Codes": "[[codes]]",
     "Summary": "[summary]",
+    "CodesSet": "[[sets]]",
     "Comparison": "[[comparisons]]",
     "Hypotheses": "[[hypotheses]]",
     "Export": "[export]",

@@ -145,6 +145,7 @@ def test_examples__of_the_document_are_what_is_printed(record_lake: Lake, cli: C
         "features_of_label",
         "interaction_of_features",
         "changes_between_corpora",
+        "top_features",
     }
     for command, shown in blocks:
         printed = ok(cli(record_lake.root, *shlex.split(command)))

@@ -190,6 +190,14 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "statistics_disagree": [
         (
+            f"INSERT INTO codes_sets VALUES ('s', 'all', 1, '{CODES}', ''); "
+            "INSERT INTO feature_statistics "
+            "SELECT * REPLACE ('s' AS codes, n_fires - 1 AS n_fires) FROM feature_statistics "
+            f"WHERE codes = '{CODES}' AND mask = 'all' AND n_fires > 1",
+            "s, mask all",
+            "4 features have n_fires that their postings do not give",
+        ),
+        (
             "DELETE FROM postings WHERE feature = 2",
             ALL,
             "1 features have n_fires that their postings do not give",

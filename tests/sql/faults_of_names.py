@@ -65,6 +65,10 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "in training_shards",
         ),
         *(
+            (f"INSERT INTO codes_sets VALUES ('s', 'all', 1, 'c', ''), {again}", "s", "codes_sets")
+            for again in ("('s', 'all', 1, 'other', '')", "('s', 'all', 2, 'c', '')")
+        ),
+        *(
             (f"INSERT INTO {name} VALUES ({row}), ({row})", "gone", f"several rows in {name}")
             for name, row in FINDINGS.items()
             if name != "comparisons"
@@ -92,6 +96,11 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
     ]
     + [
         ("UPDATE tensors SET id = 'same'", "same", "2 things as a id"),
+        (
+            f"INSERT INTO codes_sets VALUES ('{CODES}', 'all', 1, '{CODES}', '')",
+            CODES,
+            "stands for 2 things as a codes",
+        ),
         ("UPDATE runs SET run = 'same'", "same", "8 things as a run"),
     ],
     "references_dangling": [
@@ -145,6 +154,19 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "INSERT INTO training_shards VALUES ('gone', 0, 10, 0, '')",
             "gone",
             "training_shards name the dictionary gone",
+        ),
+        *(
+            (
+                "INSERT INTO codes_sets VALUES ('s', 'gone', 1, 'gone', '')",
+                "s",
+                f"codes_sets name the {kind} gone",
+            )
+            for kind in ("codes", "mask")
+        ),
+        (
+            "UPDATE feature_examples SET member = 'gone'",
+            CODES,
+            "feature_examples name the codes gone",
         ),
         *(
             (
@@ -270,6 +292,7 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "d",
             "rows of training_shards",
         ),
+        ("INSERT INTO codes_sets VALUES ('s', 'all', 1, 'c', 'gone')", "s", "rows of codes_sets"),
         *(
             (f"INSERT INTO {name} VALUES ({row})", "gone", f"rows of {name}")
             for name, row in (FINDINGS | RECORDS).items()

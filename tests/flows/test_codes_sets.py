@@ -1,0 +1,287 @@
+"""A set of codes: what is said of it is what is said of one corpus that holds all."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from actlake.flows.delete import delete
+from actlake.flows.diff_corpora import diff_corpora
+from actlake.flows.summarize import summarize
+from actlake.flows.withdraw import withdraw
+from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
+from actlake.storage.errors import InputError, LakeError, NameTakenError
+from actlake.storage.lake import Lake
+from tests.flows.set_lake import (
+    DICTIONARY,
+    DOCUMENTS,
+    EXAMPLES,
+    FEATURES,
+    OTHERS,
+    PARTS,
+    SET,
+    TOKENS,
+    WHOLE,
+    add,
+    codes_of,
+    encoded,
+    planted,
+)
+from tests.flows.set_lake import shared_set_lake as shared_set_lake
+from tests.flows.tiny import state
+
+TABLES = {
+    "feature_statistics": ["feature"],
+    "feature_profiles": ["feature"],
+    "feature_histograms": ["feature", "bin"],
+    "feature_positions": ["feature", "position_start"],
+    "feature_tokens": ["feature", "kind", "rank"],
+}
+MASK = "no_special"
+OPTIONS: dict[str, Any] = {"examples": EXAMPLES, "tokens": TOKENS, "mask": MASK}
+
+
+@pytest.fixture
+def lake(set_lake: Lake, tmp_path: Path) -> Iterator[Lake]:
+    copied = Lake.open(shutil.copytree(set_lake.root, tmp_path / "lake"))
+    yield copied
+    copied.close()
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The codes of each shard that is read, in order."""
+    found: list[str] = []
+    real = Codes.shard
+
+    def counted(codes: Codes, shard: int) -> Csr:
+        found.append(codes.name)
+        return real(codes, shard)
+
+    monkeypatch.setattr(Codes, "shard", counted)
+    return found
+
+
+def rows(lake: Lake, table: str, codes: str, mask: str = MASK) -> pl.DataFrame:
+    return lake.table(table).filter(codes=codes, mask=mask).collect().drop("codes")
+
+
+def require_alike(lake: Lake, one: str, other: str, mask: str = MASK) -> None:
+    """Every number of the tables of ``one`` is that of ``other``, whole ones to the last bit."""
+    for table, key in TABLES.items():
+        found, right = (rows(lake, table, name, mask).sort(key) for name in (one, other))
+        assert len(found) == len(right) > 0
+        for name in set(found.columns) - {"run"}:
+            mine, theirs = found[name], right[name]
+            assert mine.is_null().to_list() == theirs.is_null().to_list(), (table, name)
+            if mine.dtype.is_float():
+                close = np.isclose(mine.fill_null(0), theirs.fill_null(0), rtol=1e-9, atol=1e-9)
+                assert close.all(), (table, name)
+            else:
+                assert mine.to_list() == theirs.to_list(), (table, name)
+
+
+@pytest.mark.parametrize("mask", ["all", "late"])
+def test_set__is_told_of_as_one_corpus_of_all(lake: Lake, mask: str) -> None:
+    lake.create_mask("late", "position > 5")
+    given = OPTIONS | {"mask": mask, "source": "author"}
+    summarize(lake, codes=SET, name="three", **given)
+    summarize(lake, codes=codes_of(WHOLE), **given)
+    require_alike(lake, "three", codes_of(WHOLE), mask)
+    found = rows(lake, "feature_statistics", "three", mask).sort("feature")
+    assert found["n_sources"][0] == 7
+    x = planted(WHOLE)
+    if mask == "all":  # counted here as well
+        assert found["n_rows"].to_list() == [len(x)] * FEATURES
+        assert found["n_fires"].to_list() == (x > 0).sum(axis=0).tolist()
+        assert np.allclose(found["mean_all"], x.mean(axis=0, dtype=float))
+    members = lake.table("codes_sets").filter(codes="three", mask=mask).collect().sort("place")
+    assert members["member"].to_list() == SET
+    assert [str(fault) for fault in lake.verify()] == []
+
+
+def contexts(lake: Lake, corpus: str) -> NDArray[np.int64]:
+    """A number for what stands up to 8 tokens before and behind each row, in its document."""
+    rowset = lake.codes(codes_of(corpus)).rowset
+    token, document = rowset.column("token_id").tolist(), rowset.column("document").tolist()
+    seen: dict[tuple[int | None, ...], int] = {}
+    found = []
+    for row in range(len(token)):
+        around = range(row - 8, row + 9)
+        inside = [0 <= at < len(token) and document[at] == document[row] for at in around]
+        held = tuple(token[at] if ok else None for at, ok in zip(around, inside, strict=True))
+        found.append(seen.setdefault(held, len(seen)))
+    return np.array(found)
+
+
+def test_examples_of_a_set__name_the_codes_that_each_row_is_of(lake: Lake) -> None:
+    summarize(lake, codes=SET, name="three", **OPTIONS)
+    summarize(lake, codes=codes_of(WHOLE), **OPTIONS)
+    found = rows(lake, "feature_examples", "three")
+    right = rows(lake, "feature_examples", codes_of(WHOLE))
+    assert set(right["member"]) == {None}
+    assert set(found["member"]) == set(SET)
+    assert set(found["kind"]) == {"top", "quantile", "random"}
+    starts = np.cumsum([0, *(len(planted(part)) for part in PARTS)])
+    of = np.array([SET.index(one) for one in found["member"]])
+    place = starts[of] + found["row"].to_numpy()  # in the corpus of all
+    feature = found["feature"].to_numpy()
+    assert found["value"].to_list() == planted(WHOLE)[place, feature].tolist()
+    kept = ~lake.codes(codes_of(WHOLE)).rowset.column("is_special")
+    assert kept[place].all()
+    context = contexts(lake, WHOLE)
+    alike = np.bincount(context[kept], minlength=context.max() + 1)
+    assert found["n_alike"].to_list() == alike[context[place]].tolist()
+    assert found["n_alike"].max() > max(10, 3)
+    shown = found.with_columns(context=pl.Series(context[place]))
+    for (_, kind), mine in shown.group_by("feature", "kind"):
+        assert mine["context"].n_unique() == len(mine), kind
+    order = ["feature", "rank"]
+    for kind in ("top", "random"):
+        mine = found.filter(kind=kind).sort(order)
+        theirs = right.filter(kind=kind).sort(order)
+        assert mine.select(order).rows() == theirs.select(order).rows()
+        if kind == "top":  # which of equal ones is first, a hash of the row says
+            assert mine["value"].to_list() == theirs["value"].to_list()
+    asked = {"codes": "three", "mask": MASK, "feature": 1, "kind": "top", "limit": 3}
+    told = lake.query("contexts_of_feature", **asked, before=3, after=3).pl()
+    assert told["token"].to_list() == ["the"] * 3
+    assert set(told["member"]) <= set(SET)
+    own = lake.contexts("three", 1, mask=MASK, limit=3, before=3, after=3)
+    assert [(one.row, one.member, one.source_id) for one in own] == [
+        *told.select("row", "member", "source_id").rows()
+    ]
+
+
+def test_codes_that_join_a_set__are_the_only_ones_that_are_read(
+    lake: Lake, reads: list[str]
+) -> None:
+    summarize(lake, codes=SET[0], **OPTIONS)
+    reads.clear()
+    summarize(lake, codes=SET[:2], name="growing", **OPTIONS)
+    assert set(reads) == {SET[1]}
+    assert len(reads) == len(lake.codes(SET[1]).grid)
+    reads.clear()
+    summarize(lake, codes=SET, name="growing", **OPTIONS)
+    assert set(reads) == {SET[2]}
+    reads.clear()
+    summarize(lake, codes=SET[::-1], name="backwards", **OPTIONS)
+    summarize(lake, codes=SET[:2], name="growing", **OPTIONS)
+    newest = lake.newest_snapshot()
+    summarize(lake, codes=SET[:2], name="growing", **OPTIONS)
+    assert reads == []
+    assert lake.newest_snapshot() == newest
+    summarize(lake, codes=SET, name="growing", **OPTIONS)
+    summarize(lake, codes=codes_of(WHOLE), **OPTIONS)
+    require_alike(lake, "growing", codes_of(WHOLE))
+    assert [str(fault) for fault in lake.verify()] == []
+
+
+def made(lake: Lake) -> dict[tuple[str, str, int], str]:
+    """The file of each partial, by codes, statistic and shard."""
+    found = lake.sql("SELECT codes, statistic, shard, path FROM partials").rows()
+    return {(str(codes), str(one), int(str(at))): str(path) for codes, one, at, path in found}
+
+
+def test_withdrawal__leaves_partials_of_other_shards_and_takes_the_set(
+    lake: Lake, reads: list[str]
+) -> None:
+    given = OPTIONS | {"source": "author"}
+    summarize(lake, codes=SET, name="three", **given)
+    summarize(lake, codes=SET[:1], name="apart", **given)
+    before, gone = made(lake), 4
+    codes = lake.codes(SET[0])
+    of_gone = np.flatnonzero(codes.rowset.column("document") == gone)
+    touched = set((of_gone // codes.grid.shard_rows).tolist())
+    assert 0 < len(touched) < len(codes.grid)
+    withdraw(lake, corpus=PARTS[0], documents=[gone], reason="asked")
+    for table in (*TABLES, "feature_examples", "codes_sets"):
+        assert len(lake.table(table).collect()) == 0
+    reads.clear()
+    summarize(lake, codes=SET, name="three", **given)
+    after = made(lake)
+    assert after.keys() == before.keys()
+    changed = {key for key, path in after.items() if path != before[key]}
+    assert {(name, shard) for name, _, shard in changed} == {(SET[0], one) for one in touched}
+    assert {one for _, one, _ in changed} == {one for _, one, _ in before}
+    assert reads == [SET[0]] * len(touched)
+    special = sum(DOCUMENTS.values()) - 1
+    left = len(planted(WHOLE)) - len(of_gone) - special
+    assert set(rows(lake, "feature_statistics", "three")["n_rows"]) == {left}
+
+
+def test_withdrawal_of_all_that_one_source_said__numbers_the_others_anew(
+    lake: Lake, tmp_path: Path
+) -> None:
+    """Of labels that are numbered in their order, all behind one that is gone move up."""
+    given = OPTIONS | {"source": "author"}
+    summarize(lake, codes=SET[0], **given)
+    withdraw(lake, corpus=PARTS[0], documents=[0], reason="asked")
+    fresh = Lake.open(shutil.copytree(lake.root, tmp_path / "fresh"))
+    with fresh.run("test", {}, {}) as run:
+        run.commit(lambda now: now.execute("DELETE FROM partials"), "none is kept")
+    for one in (lake, fresh):
+        summarize(one, codes=SET[0], **given)
+    found, right = (
+        rows(one, "feature_statistics", SET[0]).sort("feature").drop("run") for one in (lake, fresh)
+    )
+    assert found["n_sources"][0] == 2
+    assert found.rows() == right.rows()
+
+
+def test_set__that_means_nothing_is_refused_and_leaves_no_trace(lake: Lake) -> None:
+    encoded(lake, PARTS[0], DICTIONARY, "again@first")
+    add(lake, "cut", tokenizer="letters")
+    lake.create_mask("far", "position > 39")
+    lake.create_mask("never", "position < 0")
+    summarize(lake, codes=SET[:2], name="taken", **OPTIONS)
+    before = state(lake)
+
+    def refused(said: str, codes: Any, name: str | None = "set", **more: Any) -> None:
+        with pytest.raises(LakeError, match=said) as raised:
+            summarize(lake, codes=codes, name=name, **(OPTIONS | more))
+        assert "\n" not in str(raised.value)
+        assert state(lake) == before, said
+
+    refused("are of the dictionaries topk:toy:resid and other:toy:resid", [SET[1], OTHERS])
+    refused("codes topk:toy:resid@first are given twice", [SET[0], SET[1], SET[0]])
+    refused("both over the corpus first", [SET[0], "again@first"])
+    refused("the tokenizer words and those of topk:toy:resid@cut", [SET[0], codes_of("cut")])
+    refused("no codes 'nothing'", [SET[0], "nothing"])
+    refused("no codes 'taken'", "taken", None)
+    refused("no row of second@words is under the mask far", SET, mask="far")
+    refused("no row of first@words is under the mask never", SET, mask="never")
+    refused("no mask", SET, mask="nothing")
+    refused("no codes are named", [])
+    refused("3 codes are summarized as a set, which has no name yet", SET, None)
+    refused("codes are called topk:toy:resid@first", SET, SET[0])
+    refused("the set taken is of the dictionary topk", [OTHERS], "taken")
+    refused("the set taken is of the dictionary topk", [codes_of("cut")], "taken", mask="all")
+    refused("is no name for a set of codes", SET, "a/b")
+    refused("no label 'nothing'", SET, source="nothing")
+    with pytest.raises(NameTakenError, match="a set of codes is called taken"):
+        encoded(lake, PARTS[2], DICTIONARY, "taken")
+
+
+def test_diff_corpora__of_two_dictionaries_is_refused(set_lake: Lake) -> None:
+    newest = set_lake.newest_snapshot()
+    with pytest.raises(InputError, match="of the dictionaries topk:toy:resid and other:toy:resid"):
+        diff_corpora(set_lake, a=SET[1], b=OTHERS)
+    assert set_lake.newest_snapshot() == newest
+
+
+def test_codes_that_are_deleted__take_the_sets_that_they_are_in(lake: Lake) -> None:
+    summarize(lake, codes=SET[:2], name="two", **OPTIONS)
+    summarize(lake, codes=SET[1:], name="rest", **OPTIONS)
+    with pytest.raises(LakeError, match="rows of feature_statistics"):
+        delete(lake, kind="codes", name=SET[0])
+    delete(lake, kind="codes", name=SET[0], cascade=True)
+    assert set(lake.table("codes_sets").collect()["codes"]) == {"rest"}
+    assert set(lake.table("feature_statistics").collect()["codes"]) == {"rest"}
+    assert [str(fault) for fault in lake.verify()] == []

@@ -67,7 +67,7 @@ def _sources(merging: Merging) -> Columns:
         numbers = [
             np.array([number[value] for value in one.values], np.int64) for one in merging.sources
         ]
-        states = merging.merged(
+        states: FeatureSources = merging.merged(
             "sources", FeatureSources.from_arrays, lambda at, one: one.renumbered(numbers[at])
         )
         return states.finish()

@@ -95,9 +95,12 @@ def add(lake: Lake, corpus: str, tokenizer: str = "words", name: str | None = No
     return encoded(lake, corpus, DICTIONARY, name or codes_of(corpus))
 
 
-def encoded(lake: Lake, corpus: str, dictionary: str, name: str) -> str:
-    """Codes of a corpus that has its tensor."""
-    tensor = f"toy:resid@{corpus}"
+def encoded(
+    lake: Lake, corpus: str, dictionary: str, name: str, *, tensor: str | None = None
+) -> str:
+    """Codes of a corpus that has its tensor; of another ``tensor`` its own rows."""
+    x = planted(corpus) if tensor is None else lake.tensor(tensor)[:]
+    tensor = tensor or f"toy:resid@{corpus}"
     with lake.run("test", {"codes": name}, {}) as run:
         if not lake.sql("SELECT 1 FROM dictionaries WHERE dictionary = $d", d=dictionary).rows():
             write_dictionary(
@@ -122,7 +125,7 @@ def encoded(lake: Lake, corpus: str, dictionary: str, name: str) -> str:
             rowset=lake.tensor(tensor).rowset,
             dtype="float16",
         )
-        encode(run, lake, plan, planted(corpus))
+        encode(run, lake, plan, x)
     return name
 
 

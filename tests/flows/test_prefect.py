@@ -54,8 +54,11 @@ def test_payloads__are_those_of_the_inline_flows(
     assert names == [f"tiny-llama:{site}@c"]
     codes = flows["encode"](lake=str(other), dictionary="d")
     flows["summarize"](lake=str(other), codes=codes)
+    flows["summarize"](lake=str(other), codes=[codes], name="alone")
+    assert len(Lake.open(other).table("codes_sets").collect()) == 1
     found = Lake.open(other)
     assert payloads(found) == payloads(inline)
+    summarize(inline, codes=[codes], name="alone")
     for table in ("postings", "feature_statistics", "feature_examples", "feature_tokens"):
         assert table_rows(found, table) == table_rows(inline, table)
     assert [str(fault) for fault in found.verify()] == []

@@ -75,3 +75,20 @@ def test_state__keeps_only_the_documents_of_its_edges() -> None:
     whole = merge_in_order([ends[1], inside, ends[0]])  # in any order
     assert len(whole.open_document) == len(whole.open_feature) == 0
     assert whole.n_documents == 50
+
+
+def test_closed__counts_what_is_open_so_that_another_corpus_can_be_merged() -> None:
+    rng = np.random.default_rng(2)
+    document = np.repeat(np.arange(6), 5)
+    block = (rng.random((60, 4)) < [0.9, 0.3, 0.1, 0]).astype(np.float32)
+    mask = rng.random(60) < 0.8
+    # The last document of the first corpus lacks rows, and has a number that the second has, too.
+    first = state(block[:30], mask[:30], document, slice(0, 28))
+    second = state(block[30:], mask[30:], document, slice(0, 30))
+    found = first.closed().merge(second.closed()).finish()
+    twice = np.concatenate((document[:28], document + 6))
+    rows, kept = np.delete(block, [28, 29], axis=0), np.delete(mask, [28, 29])
+    right = state(rows, kept, twice, slice(None)).finish()
+    for name, values in right.items():
+        np.testing.assert_array_equal(found[name], values)
+    assert first.finish()["n_documents"].tolist() == first.closed().finish()["n_documents"].tolist()

@@ -75,3 +75,14 @@ def test_gaps__pass_over_rows_that_were_not_seen() -> None:
     beside = np.concatenate((block[:5_000], block[9_000:]))
     right = state(beside, np.ones(len(beside), np.bool_)).finish()["burstiness"]
     np.testing.assert_array_equal(ends.finish()["burstiness"], right)
+
+
+def test_after__is_a_second_rowset_behind_the_first() -> None:
+    block, mask = planted()
+    mask[::3] = False
+    first, second = (state(block[part], mask[part]) for part in np.split(np.arange(ROWS), [7_001]))
+    with pytest.raises(InputError, match="the same rows"):
+        first.merge(second)
+    found, right = second.after(7_001).merge(first), state(block, mask)
+    for name, values in right.arrays().items():
+        np.testing.assert_array_equal(found.arrays()[name], values)

@@ -33,3 +33,15 @@ def test_gini__is_that_of_rates_each_as_often_as_its_source_has_rows() -> None:
         each = held[source[mask]]
         right = np.abs(each[:, None] - each).mean() / 2 / each.mean()
         assert found == pytest.approx(right, abs=1e-12)
+
+
+def test_renumbered__is_the_state_of_other_numbers() -> None:
+    rng = np.random.default_rng(1)
+    source, number = rng.integers(-1, 6, 500), np.array([9, 4, 0, 7, 2, 5])
+    block = (rng.random((500, 3)) < 0.2).astype(np.float32)
+    block[source == 3] = 0  # a source in which nothing fires
+    postings = Postings.of(csr_from_dense(block), np.ones(500, np.bool_))
+    found = FeatureSources.of(postings, source=source).renumbered(number)
+    right = FeatureSources.of(postings, source=np.where(source < 0, -1, number[source]))
+    for name, values in right.arrays().items():
+        np.testing.assert_array_equal(found.arrays()[name], values)

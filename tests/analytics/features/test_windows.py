@@ -6,7 +6,7 @@ import pytest
 from actlake.analytics.features.bottom_rows import BottomRows
 from actlake.analytics.features.postings import Postings
 from actlake.analytics.features.top_rows import TopRows
-from actlake.analytics.features.windows import REACH, windows
+from actlake.analytics.features.windows import REACH, apart, windows
 from actlake.analytics.splitmix import splitmix64
 from actlake.storage.csr import csr_from_dense
 
@@ -43,6 +43,20 @@ def test_windows__are_those_of_one_pass_where_rows_are_cut() -> None:
         seen = slice(first, last)
         part = windows(token[seen], document[seen], position[seen], own, start)
         np.testing.assert_array_equal(part, whole[start:stop])
+
+
+def test_apart__tells_rows_of_two_rowsets_apart_and_keeps_tokens() -> None:
+    rows = np.arange(100)
+    token = np.where(rows % 2, 1, -1)  # every second row has none
+    found = windows(token, np.zeros(100, int), rows, slice(0, 100), 0)
+    here, there, third = (apart(found, rows, number) for number in range(3))
+    alone = token < 0
+    np.testing.assert_array_equal(here, found)
+    np.testing.assert_array_equal(there[~alone], found[~alone])
+    several = np.concatenate([one[alone] for one in (here, there, third)])
+    assert len(np.unique(several)) == 3 * alone.sum()
+    patches = np.concatenate([apart(rows, rows, number) for number in range(3)])
+    assert len(np.unique(patches)) == 300
 
 
 @pytest.mark.parametrize("contexts", [3, 40, 100_000])

@@ -2,13 +2,16 @@
 
 ``WHOLE`` has the documents of ``PARTS`` one after the other, so what is said of its codes is what
 must be said of the set of theirs. A test module that imports ``shared_set_lake`` has the lake as
-the fixture ``set_lake``.
+the fixture ``set_lake``, and with ``copied_set_lake`` a copy as ``lake``.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from numpy.typing import NDArray
 
@@ -26,7 +29,16 @@ AUTHORS = {"first": "zoe amy".split(), "second": ["bob"], "third": "amy carl bob
 WORDS = "<s> the of and to we our in that war peace law free".split()
 REPEATED = 6
 """Of the documents of each corpus every sixth has one text, so contexts come in all of them."""
-EXAMPLES, TOKENS = 5, 4
+EXAMPLES, TOKENS, MASK = 5, 4, "no_special"
+OPTIONS: dict[str, Any] = {"examples": EXAMPLES, "tokens": TOKENS, "mask": MASK}
+TABLES = {
+    "feature_statistics": ["feature"],
+    "feature_profiles": ["feature"],
+    "feature_histograms": ["feature", "bin"],
+    "feature_positions": ["feature", "position_start"],
+    "feature_tokens": ["feature", "kind", "rank"],
+}
+"""Of statistics, and what names a row of one feature or more."""
 
 
 def codes_of(corpus: str) -> str:
@@ -165,3 +177,30 @@ def _columns(said: list[list[int]]) -> dict[str, NDArray[np.int64]]:
             start += len(WORDS[token]) + 1
     names = ("document", "token_id", "char_start", "char_stop", "is_special")
     return dict(zip(names, map(np.array, zip(*rows, strict=True)), strict=True))
+
+
+@pytest.fixture(name="lake")
+def copied_set_lake(set_lake: Lake, tmp_path: Path) -> Iterator[Lake]:
+    """A copy of it, to write into."""
+    copied = Lake.open(shutil.copytree(set_lake.root, tmp_path / "lake"))
+    yield copied
+    copied.close()
+
+
+def rows(lake: Lake, table: str, codes: str, mask: str = MASK) -> pl.DataFrame:
+    return lake.table(table).filter(codes=codes, mask=mask).collect().drop("codes")
+
+
+def require_alike(lake: Lake, one: str, other: str, mask: str = MASK) -> None:
+    """Every number of the tables of ``one`` is that of ``other``, whole ones to the last bit."""
+    for table, key in TABLES.items():
+        found, right = (rows(lake, table, name, mask).sort(key) for name in (one, other))
+        assert len(found) == len(right) > 0
+        for name in set(found.columns) - {"run"}:
+            mine, theirs = found[name], right[name]
+            assert mine.is_null().to_list() == theirs.is_null().to_list(), (table, name)
+            if mine.dtype.is_float():
+                close = np.isclose(mine.fill_null(0), theirs.fill_null(0), rtol=1e-9, atol=1e-9)
+                assert close.all(), (table, name)
+            else:
+                assert mine.to_list() == theirs.to_list(), (table, name)

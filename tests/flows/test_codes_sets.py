@@ -1,7 +1,6 @@
 """A set of codes: what is said of it is what is said of one corpus that holds all."""
 
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,10 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from actlake.flows.delete import delete
 from actlake.flows.diff_corpora import diff_corpora
 from actlake.flows.pipeline import pipeline
 from actlake.flows.summaries import summaries
 from actlake.flows.summarize import summarize
-from actlake.flows.withdraw import withdraw
-from actlake.storage.codes import Codes
-from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError, LakeError, NameTakenError, NotFoundError
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok
@@ -26,68 +21,22 @@ from tests.flows.set_lake import (
     DOCUMENTS,
     EXAMPLES,
     FEATURES,
+    MASK,
+    OPTIONS,
     OTHERS,
     PARTS,
     SET,
-    TOKENS,
     WHOLE,
     add,
     codes_of,
     encoded,
     planted,
+    require_alike,
+    rows,
 )
+from tests.flows.set_lake import copied_set_lake as copied_set_lake
 from tests.flows.set_lake import shared_set_lake as shared_set_lake
 from tests.flows.tiny import state
-
-TABLES = {
-    "feature_statistics": ["feature"],
-    "feature_profiles": ["feature"],
-    "feature_histograms": ["feature", "bin"],
-    "feature_positions": ["feature", "position_start"],
-    "feature_tokens": ["feature", "kind", "rank"],
-}
-MASK = "no_special"
-OPTIONS: dict[str, Any] = {"examples": EXAMPLES, "tokens": TOKENS, "mask": MASK}
-
-
-@pytest.fixture
-def lake(set_lake: Lake, tmp_path: Path) -> Iterator[Lake]:
-    copied = Lake.open(shutil.copytree(set_lake.root, tmp_path / "lake"))
-    yield copied
-    copied.close()
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The codes of each shard that is read, in order."""
-    found: list[str] = []
-    real = Codes.shard
-
-    def counted(codes: Codes, shard: int) -> Csr:
-        found.append(codes.name)
-        return real(codes, shard)
-
-    monkeypatch.setattr(Codes, "shard", counted)
-    return found
-
-
-def rows(lake: Lake, table: str, codes: str, mask: str = MASK) -> pl.DataFrame:
-    return lake.table(table).filter(codes=codes, mask=mask).collect().drop("codes")
-
-
-def require_alike(lake: Lake, one: str, other: str, mask: str = MASK) -> None:
-    """Every number of the tables of ``one`` is that of ``other``, whole ones to the last bit."""
-    for table, key in TABLES.items():
-        found, right = (rows(lake, table, name, mask).sort(key) for name in (one, other))
-        assert len(found) == len(right) > 0
-        for name in set(found.columns) - {"run"}:
-            mine, theirs = found[name], right[name]
-            assert mine.is_null().to_list() == theirs.is_null().to_list(), (table, name)
-            if mine.dtype.is_float():
-                close = np.isclose(mine.fill_null(0), theirs.fill_null(0), rtol=1e-9, atol=1e-9)
-                assert close.all(), (table, name)
-            else:
-                assert mine.to_list() == theirs.to_list(), (table, name)
 
 
 @pytest.mark.parametrize("mask", ["all", "late"])
@@ -194,82 +143,6 @@ def test_documents__are_rows_of_their_own_in_each_corpus(lake: Lake) -> None:
     assert [str(fault) for fault in lake.verify()] == []
 
 
-def test_codes_that_join_a_set__are_the_only_ones_that_are_read(
-    lake: Lake, reads: list[str]
-) -> None:
-    summarize(lake, codes=SET[0], **OPTIONS)
-    reads.clear()
-    summarize(lake, codes=SET[:2], name="growing", **OPTIONS)
-    assert set(reads) == {SET[1]}
-    assert len(reads) == len(lake.codes(SET[1]).grid)
-    reads.clear()
-    summarize(lake, codes=SET, name="growing", **OPTIONS)
-    assert set(reads) == {SET[2]}
-    reads.clear()
-    summarize(lake, codes=SET[::-1], name="backwards", **OPTIONS)
-    summarize(lake, codes=SET[:2], name="growing", **OPTIONS)
-    newest = lake.newest_snapshot()
-    summarize(lake, codes=SET[:2], name="growing", **OPTIONS)
-    assert reads == []
-    assert lake.newest_snapshot() == newest
-    summarize(lake, codes=SET, name="growing", **OPTIONS)
-    summarize(lake, codes=codes_of(WHOLE), **OPTIONS)
-    require_alike(lake, "growing", codes_of(WHOLE))
-    assert [str(fault) for fault in lake.verify()] == []
-
-
-def made(lake: Lake) -> dict[tuple[str, str, int], str]:
-    """The file of each partial, by codes, statistic and shard."""
-    found = lake.sql("SELECT codes, statistic, shard, path FROM partials").rows()
-    return {(str(codes), str(one), int(str(at))): str(path) for codes, one, at, path in found}
-
-
-def test_withdrawal__leaves_partials_of_other_shards_and_takes_the_set(
-    lake: Lake, reads: list[str]
-) -> None:
-    given = OPTIONS | {"source": "author"}
-    summarize(lake, codes=SET, name="three", **given)
-    summarize(lake, codes=SET[:1], name="apart", **given)
-    before, gone = made(lake), 4
-    codes = lake.codes(SET[0])
-    of_gone = np.flatnonzero(codes.rowset.column("document") == gone)
-    touched = set((of_gone // codes.grid.shard_rows).tolist())
-    assert 0 < len(touched) < len(codes.grid)
-    withdraw(lake, corpus=PARTS[0], documents=[gone], reason="asked")
-    for table in (*TABLES, "feature_examples", "codes_sets"):
-        assert len(lake.table(table).collect()) == 0
-    reads.clear()
-    summarize(lake, codes=SET, name="three", **given)
-    after = made(lake)
-    assert after.keys() == before.keys()
-    changed = {key for key, path in after.items() if path != before[key]}
-    assert {(name, shard) for name, _, shard in changed} == {(SET[0], one) for one in touched}
-    assert {one for _, one, _ in changed} == {one for _, one, _ in before}
-    assert reads == [SET[0]] * len(touched)
-    special = sum(DOCUMENTS.values()) - 1
-    left = len(planted(WHOLE)) - len(of_gone) - special
-    assert set(rows(lake, "feature_statistics", "three")["n_rows"]) == {left}
-
-
-def test_withdrawal_of_all_that_one_source_said__numbers_the_others_anew(
-    lake: Lake, tmp_path: Path
-) -> None:
-    """Of labels that are numbered in their order, all behind one that is gone move up."""
-    given = OPTIONS | {"source": "author"}
-    summarize(lake, codes=SET[0], **given)
-    withdraw(lake, corpus=PARTS[0], documents=[0], reason="asked")
-    fresh = Lake.open(shutil.copytree(lake.root, tmp_path / "fresh"))
-    with fresh.run("test", {}, {}) as run:
-        run.commit(lambda now: now.execute("DELETE FROM partials"), "none is kept")
-    for one in (lake, fresh):
-        summarize(one, codes=SET[0], **given)
-    found, right = (
-        rows(one, "feature_statistics", SET[0]).sort("feature").drop("run") for one in (lake, fresh)
-    )
-    assert found["n_sources"][0] == 2
-    assert found.rows() == right.rows()
-
-
 def test_set__that_means_nothing_is_refused_and_leaves_no_trace(lake: Lake) -> None:
     encoded(lake, PARTS[0], DICTIONARY, "again@first")
     add(lake, "cut", tokenizer="letters")
@@ -361,14 +234,3 @@ def test_pipeline__tells_of_its_sets_under_each_mask(lake: Lake, tmp_path: Path)
         {"codes": [SET[1], SET[0]], "name": "two", "mask": mask} | kept
         for mask in ("all", "no_special")
     ]
-
-
-def test_codes_that_are_deleted__take_the_sets_that_they_are_in(lake: Lake) -> None:
-    summarize(lake, codes=SET[:2], name="two", **OPTIONS)
-    summarize(lake, codes=SET[1:], name="rest", **OPTIONS)
-    with pytest.raises(LakeError, match="rows of feature_statistics"):
-        delete(lake, kind="codes", name=SET[0])
-    delete(lake, kind="codes", name=SET[0], cascade=True)
-    assert set(lake.table("codes_sets").collect()["codes"]) == {"rest"}
-    assert set(lake.table("feature_statistics").collect()["codes"]) == {"rest"}
-    assert [str(fault) for fault in lake.verify()] == []

@@ -47,7 +47,7 @@ def asking(sizes: Sizes, folder: Path) -> Benchmark:
 def _shown(lake: Lake, codes: Codes, work: str, sizes: Sizes, delphi: Peer | None) -> Benchmark:
     def some(number: int, count: int) -> list[int]:
         random = np.random.default_rng(number)
-        return random.integers(0, codes.n_features, count).tolist()
+        return [int(one) for one in random.integers(0, codes.n_features, count)]
 
     def each(number: int, ask: Callable[[int], object]) -> float:
         features = some(number, CALLS)

@@ -180,8 +180,7 @@ class Lake:
     def contexts_of(
         self, codes: str, features: Iterable[int], **shown: Unpack[Shown]
     ) -> dict[int, list[Context]]:
-        """``contexts`` of many features, which are read together; of codes, or of a set of them that
-        was summarized."""
+        """``contexts`` of many features, read together; of codes, or of a set of them."""
         with self.reading.standing():
             return contexts_of(self.reading, codes, [*map(int, features)], **shown)
 

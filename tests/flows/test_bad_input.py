@@ -23,12 +23,13 @@ from actlake.flows.summarize import summarize
 from actlake.flows.visible import LONGEST_LINE
 from actlake.storage.lake import Lake
 from tests.flows.bad_files import write_bad_files
-from tests.flows.bad_values import BAD, MAY_BE, NUMBERS, WITHOUT, is_text, unusable
+from tests.flows.bad_values import BAD, MAY_BE, NUMBERS, WITHOUT
 from tests.flows.commands import Cli, ok
 from tests.flows.good_lines import LINES, commands, lacking, line, parameters, usable, without
 from tests.flows.refused_files import FILES, LOCKED, OF_LAKE
 from tests.flows.stale_lines import STALE
 from tests.flows.tiny import hashes, state
+from tests.flows.unusable_values import is_text, unusable
 
 TENSOR = "tiny-llama:resid_post.1@c"
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from distributed import LocalCluster
 
@@ -218,9 +219,10 @@ def test_interrupted__extraction_stops_between_passes(
 def test_worker__refuses_another_dictionary(dictionary_lake: Path) -> None:
     lake = Lake.open(dictionary_lake)
     found = lake.dictionary("d")
-    assert _encoder(lake, "d", found.fingerprint).n_features == found.n_features
+    rows = np.zeros((1, found.width), np.float32)
+    assert _encoder(lake, "d", found.fingerprint, "").encode(rows).n_features == found.n_features
     with pytest.raises(BusyError, match="dictionary d is another one by now"):
-        _encoder(lake, "d", "another")
+        _encoder(lake, "d", "another", "")
 
 
 def test_device_with_a_number__is_refused_for_workers(tiny: Callable[[str], Path]) -> None:

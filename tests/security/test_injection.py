@@ -6,7 +6,7 @@ The parameters come from the signatures, so that a new one is tried as soon as i
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from inspect import Parameter, signature
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ GOOD: Mapping[str, Mapping[str, Any]] = {
     "mask": {"name": "all"},
     "partials": {"codes": "d@c", "mask": "all", "code_version": "1"},
     "contexts": {"codes": "d@c", "feature": 0, "mask": "all"},
+    "contexts_of": {"codes": "d@c", "features": [0, 1], "mask": "all"},
     "query": {"name": "lineage"},
     "table": {"name": "tokens"},
     "committed_shards": {"owner": "x"},
@@ -67,6 +68,9 @@ def takers() -> Iterator[tuple[str, str]]:
         for one in signature(getattr(Lake, name)).parameters.values():
             if one.annotation in (str, "str", "str | None", str | None):
                 yield name, one.name
+            for options in get_args(one.annotation) if one.kind == Parameter.VAR_KEYWORD else ():
+                kinds = get_type_hints(options)
+                yield from ((name, option) for option, kind in kinds.items() if kind is str)
 
 
 PAIRS = [pair for pair in takers() if pair[0] not in OTHER]

@@ -19,6 +19,10 @@ __all__ = ["Forecast", "Passes", "forecast"]
 
 SAMPLED_SHARDS = 8
 SAMPLED_DOCUMENTS = 64
+KEPT_BYTES = {"float16": 2, "bfloat16": 2, "float32": 4, "int8": 5}
+"""A value of a shard in memory; in int8 it is float32 until its row is whole."""
+POOLED_BYTES = 24
+"""A value of the last hidden state of a document: a sum in float64, and four in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,9 @@ class Passes:
     """Share of the computed tokens that is padding; None where it was not looked at."""
     sampled: bool
     """Whether this is counted over some shards or documents and scaled up."""
+    held_bytes: int
+    """Of activations in memory at once, at most: those of a shard that is computed and of one that
+    is written. The model, and what a pass makes, come on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,8 @@ def _passes(lake: Lake, request: Request, todo: list[int], budget: int) -> Passe
     name = request.rowset.name
     if request.rowset.kind == "document":
         tokens = _tokens_of_documents(lake, request, todo)
-        return Passes(name, max(1, -(-tokens // budget)), budget, None, sampled=True)
+        count = max(1, -(-tokens // budget))
+        return Passes(name, count, budget, None, sampled=True, held_bytes=_held(request))
     picked = np.unique(np.linspace(0, len(todo) - 1, SAMPLED_SHARDS).astype(int))
     count, computed, held = 0, 0.0, 0
     for shard in (todo[index] for index in picked):
@@ -116,7 +124,17 @@ def _passes(lake: Lake, request: Request, todo: list[int], budget: int) -> Passe
         held += int(lengths.sum())
         computed += int(lengths.sum()) / (1 - padding_share(lengths, batches))
     scaled = round(count * len(todo) / len(picked))
-    return Passes(name, scaled, budget, 1 - held / computed, sampled=len(picked) < len(todo))
+    padding, sampled = 1 - held / computed, len(picked) < len(todo)
+    return Passes(name, scaled, budget, padding, sampled=sampled, held_bytes=_held(request))
+
+
+def _held(request: Request) -> int:
+    """As ``Passes`` has it, where two shards are under way."""
+    if request.rowset.kind == "document":  # all four are made, whichever are asked for
+        a_row = POOLED_BYTES * max(plan.width for plan in request.plans)
+    else:
+        a_row = sum(KEPT_BYTES[plan.dtype] * plan.width for plan in request.plans)
+    return 2 * request.rowset.shard_rows * a_row
 
 
 def _lengths(request: Request, shard: int) -> NDArray[np.int64]:

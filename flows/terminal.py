@@ -92,7 +92,8 @@ def print_forecast(found: Forecast) -> None:
         screen.print(
             Text(
                 f"{about}{one.passes:,} forward passes of at most {one.token_budget:,} tokens over "
-                f"{visible(one.rowset)}{padding}"
+                f"{visible(one.rowset)}{padding}; {one.held_bytes / 2**20:,.0f} MiB of "
+                "activations in memory"
             )
         )
     screen.print(

@@ -1,17 +1,20 @@
 """extract --plan: what it says is what extract then writes, and it writes nothing itself."""
 
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from actlake.flows.extract import extract
 from actlake.flows.extract_plan import forecast
 from actlake.flows.extraction import capture
 from actlake.flows.extraction.forward import forward
+from actlake.flows.extraction.kept_rows import KeptRows
 from actlake.flows.ingest import ingest_documents
 from actlake.storage.errors import InputError, NameTakenError
 from actlake.storage.lake import Lake
@@ -74,6 +77,37 @@ def test_forecast__is_what_is_then_written(
     assert np.sum(again.tensors["rows"].to_numpy()) == 0
     with pytest.raises(NameTakenError, match="is taken"):
         forecast(lake, price=0.5, **asked(model, dtype="float32"))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_forecast__tells_how_much_memory_activations_take(
+    dtype: str, lake: Lake, tiny: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = asked(tiny("llama"), sites=["resid_post.1", "mlp_act.0[0:8]"], dtype=dtype)
+    live, most = 0, 0
+    array = KeptRows.array
+
+    def counted(rows: KeptRows) -> NDArray[np.floating[Any]]:
+        nonlocal live, most
+        found = array(rows)
+        live += found.nbytes
+        most = max(most, live)
+        weakref.finalize(found, freed, found.nbytes)
+        return found
+
+    def freed(size: int) -> None:
+        nonlocal live
+        live -= size
+
+    monkeypatch.setattr(KeptRows, "array", counted)
+    [passes] = forecast(lake, price=0, **given).passes
+
+    extract(lake, **given)
+
+    size = np.dtype(dtype).itemsize * (16 + 8)
+    assert passes.held_bytes == 2 * lake.rowset(passes.rowset).shard_rows * size
+    assert passes.held_bytes / 2 <= most <= passes.held_bytes
+    assert live == 0
 
 
 def test_command__prints_it_and_writes_nothing(

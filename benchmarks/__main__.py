@@ -13,6 +13,7 @@ from benchmarks.features import asking
 from benchmarks.machine import machine_facts
 from benchmarks.measure import Benchmark, Fact, Ratio, measure
 from benchmarks.report import ratio_line, write
+from benchmarks.several import several
 from benchmarks.sizes import FULL, SMALL, Sizes
 from benchmarks.tensors import tensors
 
@@ -23,6 +24,7 @@ GROUPS: dict[str, Callable[[Sizes, Path], Benchmark]] = {
     "encode": encoding,
     "summarize": summarizing,
     "asking": asking,
+    "several": several,
 }
 RESULTS = Path(__file__).parent / "results"
 

@@ -14,7 +14,7 @@ from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.summary_states import blocks_of, statistics_of
 from actlake.storage import Codes, Document, Lake
-from benchmarks.feature_lake import feature_lake, write_dictionary_of
+from benchmarks.feature_lake import Masks, feature_lake, write_dictionary_of
 from benchmarks.measure import Benchmark, Case, Fact, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -95,10 +95,10 @@ def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
     )
     codes = lake.codes("codes")
     postings = sum(codes.values_of_shard.values())
-    masks = _Masks(lake)
+    masks = Masks(lake)
 
-    def ours(number: int) -> float:
-        mask = masks.name(number)
+    def ours(_number: int) -> float:
+        mask = masks.new()
         return timed(lambda: summarize(lake, codes="codes", mask=mask))
 
     def duckdb(_number: int) -> float:
@@ -140,16 +140,6 @@ def _encoders(
         f"{name}, nothing stored": peer.side(name.lower(), arrays=str(arrays), k=k)
         for name in ("SAELens", "sparsify")
     }
-
-
-class _Masks:
-    """A mask of a new name for each round: a summary that exists is not made again."""
-
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
-
-    def name(self, number: int) -> str:
-        return self._lake.create_mask(f"round-{number}", "NOT is_special").name
 
 
 def _lake(folder: Path, columns: Mapping[str, NDArray[np.generic]], width: int) -> Lake:

@@ -64,6 +64,17 @@ def write_dictionary_of(lake: Lake, learned: Dictionary) -> None:
         )
 
 
+class Masks:
+    """Masks of new names that mean the same: what exists under one is not made again."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake, self._made = lake, 0
+
+    def new(self) -> str:
+        self._made += 1
+        return self._lake.create_mask(f"round-{self._made}", "NOT is_special").name
+
+
 def zipf(random: np.random.Generator, things: int, count: int) -> NDArray[np.int64]:
     """Ranks, of which the lower ones come more often."""
     weight = np.cumsum(1 / (10.0 + np.arange(things)))

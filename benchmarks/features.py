@@ -12,7 +12,7 @@ from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Codes, Lake
-from benchmarks.feature_lake import DOCUMENT_ROWS, feature_lake
+from benchmarks.feature_lake import DOCUMENT_ROWS, Masks, feature_lake
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -91,20 +91,20 @@ def _shown(lake: Lake, codes: Codes, work: str, sizes: Sizes, delphi: Peer | Non
 
 
 def _counted(lake: Lake, codes: Codes, work: str) -> Benchmark:
-    masks = [lake.create_mask(f"round-{number}", "true").name for number in range(64)]
+    masks = Masks(lake)
 
-    def pairs(number: int) -> float:
-        return timed(lambda: summarize_pairs(lake, codes="codes", mask=masks[number]))
+    def pairs(_number: int) -> float:
+        return timed(lambda: summarize_pairs(lake, codes="codes", mask=masks.new()))
 
     def labels(level: str) -> Side:
-        def side(number: int) -> float:
+        def side(_number: int) -> float:
             return timed(
                 lambda: summarize_labels(
                     lake,
                     codes="codes",
                     label="topic",
                     level=level,
-                    mask=masks[number],
+                    mask=masks.new(),
                     min_fires=1,
                 )
             )

@@ -21,6 +21,8 @@ class Sizes:
     summary_features: int
     summary_tokens: int
     """Size of the vocabulary."""
+    several_rows: int
+    """Of the codes that one process and two summarize."""
     asked_features: int
     """Of which examples are asked for together."""
     model_width: int
@@ -46,6 +48,7 @@ FULL = Sizes(
     summary_fires=33,
     summary_features=1 << 14,
     summary_tokens=1 << 15,
+    several_rows=1 << 18,
     asked_features=1000,
     model_width=512,
     model_rows=1 << 18,
@@ -67,6 +70,7 @@ SMALL = Sizes(
     summary_fires=33,
     summary_features=1 << 12,
     summary_tokens=1 << 13,
+    several_rows=1 << 14,
     asked_features=100,
     model_width=384,
     model_rows=1 << 12,

@@ -27,6 +27,7 @@ TINY = Sizes(  # a shard a row, as every shard costs a commit
     summary_fires=4,
     summary_features=16,
     summary_tokens=50,
+    several_rows=64,
     asked_features=3,
     model_width=32,
     model_rows=2,
@@ -59,6 +60,7 @@ CASES = {
             "the same answers in SQL, without histograms",
         ]
     },
+    "several": {"summarize by two processes": ["actlake, 2 workers"]},
     "asking": {
         "contexts of a feature": ["actlake"],
         "examples of 3 features": ["actlake"],

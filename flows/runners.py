@@ -51,7 +51,10 @@ hooks. What a step has made is written without it, as the next one computes."""
 
 
 class Threads(Runner):
-    """Two steps at a time in this process, of which one computes while the other writes."""
+    """Two steps at a time in this process, of which one computes while the other writes.
+
+    What a third has made may wait to be committed meanwhile, of which only receipts are held.
+    """
 
     def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         """What ``step`` returns for each item, in order, as soon as it is there."""
@@ -61,7 +64,7 @@ class Threads(Runner):
                 return pool.submit(step, item)
 
             try:
-                yield from in_order(submit, items, ahead=1, settle=settled, stop=INTERRUPTED.set)
+                yield from in_order(submit, items, ahead=2, settle=settled, stop=INTERRUPTED.set)
             finally:
                 INTERRUPTED.clear()
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.torch_encoder import TorchEncoder
 from actlake.flows.encode import encode
 from actlake.flows.extract import extract
 from actlake.flows.ingest import ingest_documents
@@ -221,15 +221,15 @@ def test_codes__that_overflow_leave_no_trace(
 ) -> None:
     copied = Lake.open(shutil.copytree(lake.root, tmp_path / "lake"))
     before = state(copied)
-    encoded, calls = Dictionary.encode, []
+    encoded, calls = TorchEncoder.encode, []
 
-    def overflows(self: Dictionary, rows: NDArray[Any], dtype: str = "float32") -> Any:
+    def overflows(self: TorchEncoder, rows: NDArray[Any], dtype: str = "float32") -> Any:
         calls.append(len(rows))
         if len(calls) == 3:  # two shards are committed by then
             rows = rows * np.float32(1e6)
         return encoded(self, rows, dtype)
 
-    monkeypatch.setattr(Dictionary, "encode", overflows)
+    monkeypatch.setattr(TorchEncoder, "encode", overflows)
     with pytest.raises(PrecisionError, match=r"codes big@c, rows .* float32"):
         encode(copied, dictionary="d", codes="big@c")
     monkeypatch.undo()

@@ -124,17 +124,17 @@ def test_flow__without_steps_that_fails_once_is_tried_again(
 def test_step__that_cannot_pass_is_not_tried_again(
     dictionary_lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from actlake.analytics.dictionaries.dictionary import Dictionary
+    from actlake.analytics.dictionaries.torch_encoder import TorchEncoder
 
     path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
     before = state(Lake.open(path))
     tried: list[int] = []
 
-    def refuses(self: Dictionary, block: Any, dtype: str = "float32") -> Any:
+    def refuses(self: TorchEncoder, block: Any, dtype: str = "float32") -> Any:
         tried.append(len(block))
         raise InputError("these rows cannot be")
 
-    monkeypatch.setattr(Dictionary, "encode", refuses)
+    monkeypatch.setattr(TorchEncoder, "encode", refuses)
     with pytest.raises(InputError, match="these rows cannot be"):
         FLOWS["encode"](lake=str(path), dictionary="d")
     assert len(tried) <= 1 + prefect_flows.AHEAD

@@ -59,7 +59,7 @@ STEPS = {
     # What costs: a document cut into rows, a shard captured, encoded, summarized, a batch learned.
     "spool": ("actlake.storage.spool", "_contents"),
     "capture": ("actlake.flows.shard_capture", "capture_shard"),
-    "encode": ("actlake.analytics.dictionaries.dictionary:Dictionary", "encode"),
+    "encode": ("actlake.flows.encode", "encode_shard"),
     "summarize": ("actlake.flows.summary_states", "_block"),
     "train": ("actlake.analytics.dictionaries.topk:Trainer", "step"),
 }

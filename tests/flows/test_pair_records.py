@@ -1,22 +1,32 @@
 """Pairs and families of a lake: planted truths, numpy and scipy beside the SQL."""
 
+import shutil
+from itertools import combinations
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
+from actlake.flows.summarize_pairs import summarize_pairs
+from actlake.storage.codes_writer import CodesPlan
 from actlake.storage.lake import Lake
 from tests.flows.record_lake import (
     CHILDREN,
     CODES,
+    DICTIONARY,
+    FEATURES,
     MASK,
     PARENT,
     TWINS,
+    WORDS,
     ask,
     rows,
     shared_record_lake,  # noqa: F401  # a fixture
     units,
 )
+from tests.sql.conftest import encode
 
 
 @pytest.mark.parametrize("level", ["token", "document"])
@@ -107,3 +117,42 @@ def test_families_of_codes__are_the_planted_one(record_lake: Lake) -> None:
     assert family["cohesion"] is None  # children that never meet
     assert family["root_fires"] == (units("token")[:, PARENT] > 0).sum()
     assert family["mean_share"] > 0.9
+
+
+def test_cohesion__is_above_1_where_children_meet_less_than_their_parent(
+    record_lake: Lake, tmp_path: Path
+) -> None:
+    """analytics.B10: R of a planted parent and children that fire inside it, by numpy."""
+    lake = Lake.open(shutil.copytree(record_lake.root, tmp_path / "lake"))
+    rng = np.random.default_rng(4)
+    rows = lake.rowset("now@words").rows
+    children, other = (3, 4, 5, 6), 9
+    fires = np.zeros((rows, FEATURES), np.bool_)
+    fires[:, PARENT] = rng.random(rows) < 0.15
+    for child in children:
+        fires[:, child] = fires[:, PARENT] & (rng.random(rows) < 0.5)
+    fires[:, other] = rng.random(rows) < 0.1
+    plan = CodesPlan(
+        name="family@now",
+        dictionary=DICTIONARY,
+        dictionary_fingerprint="known",
+        n_features=FEATURES,
+        tensor="toy:resid@now",
+        tensor_fingerprint="known",
+        rowset=lake.rowset("now@words"),
+        dtype="float16",
+    )
+    with lake.run("test", {"codes": plan.name}, {}) as run:
+        encode(run, lake, plan, fires.astype(np.float32))
+    summarize_pairs(lake, codes=plan.name, min_fires=10)
+    [family] = ask(
+        lake, "families_of_codes", codes=plan.name, mask=MASK, level="token", limit=9
+    ).to_dicts()
+    assert (family["root"], sorted(family["features"])) == (PARENT, [PARENT, *children])
+    kept = fires.reshape(-1, WORDS + 1, FEATURES)[:, 1:].reshape(-1, FEATURES).astype(int)
+    joint, alone = kept.T @ kept, kept.sum(axis=0)
+    overlap = joint / np.maximum(np.minimum(alone[:, None], alone), 1)
+    down = np.mean([overlap[PARENT, child] for child in children])
+    across = np.mean([overlap[pair] for pair in combinations(children, 2)])
+    assert family["cohesion"] == pytest.approx(down / across)
+    assert 1.6 < family["cohesion"] < 2.2  # planted: 1 over a half

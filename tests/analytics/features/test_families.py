@@ -72,6 +72,17 @@ def test_redundancy__is_ridge_regression_on_all_others() -> None:
     assert (answer.weights.diagonal() == 0).all()
 
 
+def test_redundancy__of_an_endless_penalty_is_nothing() -> None:
+    """dictionaries.B9: weights go to 0 as the penalty grows, and fall as its inverse."""
+    x = np.maximum(np.random.default_rng(3).normal(size=(200, 12)), 0)
+    gram = x.T @ x
+    largest = [np.abs(redundancy(gram, ridge=ridge).weights).max() for ridge in (1.0, 1e3, 1e6)]
+    assert largest[0] > 0.05
+    assert largest[2] < 1e-5
+    assert largest[1] / largest[2] == pytest.approx(1e3, rel=0.02)
+    assert redundancy(gram, ridge=1e6).explained == pytest.approx(np.zeros(12), abs=1e-4)
+
+
 def test_redundancy__finds_the_copy() -> None:
     rng = np.random.default_rng(2)
     x = rng.random((300, 5)) * (rng.random((300, 5)) < 0.2)

@@ -54,6 +54,22 @@ def test_feature_moments__recover_planted_exponential_times_bernoulli() -> None:
     assert abs(found["std_all"][0] ** 2 - variance) < 5 * np.sqrt(24 * p / n)
 
 
+def test_feature_moments__have_the_third_and_fourth_moments_of_the_planted_law() -> None:
+    """analytics.D2: raw moments k!·p, here from what is stored: mean, std, skew and kurtosis."""
+    rng = np.random.default_rng(2)
+    p, n = 0.2, 400_000
+    block = rng.exponential(1, (n, 1)) * (rng.random((n, 1)) < p)
+    found = FeatureMoments.of(csr_from_dense(block), np.ones(n, np.bool_)).finish()
+    mean, std = found["mean_all"][0], found["std_all"][0]
+    third = found["skew_all"][0] * std**3
+    fourth = (found["kurtosis_all"][0] + 3) * std**4
+    raw_third = third + 3 * mean * std**2 + mean**3
+    raw_fourth = fourth + 4 * mean * third + 6 * mean**2 * std**2 + mean**4
+    # Five standard errors; the variance of x^k is the moment (2k)!·p less the square of k!·p.
+    for raw, moment, spread in ((raw_third, 6 * p, 720 * p), (raw_fourth, 24 * p, 40_320 * p)):
+        assert abs(raw - moment) < 5 * np.sqrt((spread - moment**2) / n)
+
+
 def test_feature_moments__of_a_dead_feature_are_nan_where_undefined() -> None:
     block = np.zeros((10, 2), np.float32)
     block[:, 1] = 2

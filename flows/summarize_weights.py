@@ -26,12 +26,13 @@ if TYPE_CHECKING:  # torch takes seconds to import, so only a run that computes 
 
 __all__ = ["summarize_weights"]
 
-VERSION = "2"
+VERSION = "3"
 RESIDUAL = ("resid_pre", "attn_out", "resid_mid", "mlp_out", "resid_post")
 """Sites that the unembedding can read: they are, or are added to, the residual stream."""
 LOGITS = ("mean", "std", "skew", "kurtosis", "max", "entropy")
 DIRECTIONS, BELOW, SEED = 400, 0.99, 0
 """Random directions that scores of token sets are held against, and the share to be above."""
+FILLED = ("features", "feature_neighbours", "feature_logits", "feature_token_sets")
 Columns = Mapping[str, NDArray[Any]]
 Tables = dict[str, pa.Table]
 
@@ -41,14 +42,17 @@ def summarize_weights(
     *,
     dictionary: str,
     tokens: int = 10,
+    neighbours: int = 10,
     token_sets: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
-    """Fill features, feature_logits and feature_token_sets of a dictionary.
+    """Fill features, feature_neighbours, feature_logits and feature_token_sets of a dictionary.
 
     What was there of it is replaced.
 
     tokens
         To keep of each feature, raised most and lowered most.
+    neighbours
+        Features to keep of each, those of the nearest decoder directions.
     token_sets
         Texts of tokens by the name of a set, beside those of ``token_sets.LOOKS``.
 
@@ -58,6 +62,8 @@ def summarize_weights(
     """
     if tokens < 1:
         raise InputError("a summary without tokens tells nothing; give 1 or more")
+    if neighbours < 1:
+        raise InputError("the nearest feature is always told; give 1 neighbour or more")
     file = lake.dictionary(dictionary)
     facts = _model(lake, file)
     given = token_sets or {}
@@ -68,6 +74,7 @@ def summarize_weights(
     parameters: dict[str, Json] = {
         "dictionary": dictionary,
         "tokens": tokens,
+        "neighbours": neighbours,
         "token_sets": {name: [*texts] for name, texts in given.items()},
     }
     inputs = {
@@ -81,10 +88,10 @@ def summarize_weights(
         if run.done:
             say(f"summarize: weights of {dictionary} found complete")
             return
-        tables = _tables(file, facts, sets, run.run, tokens)
+        tables = _tables(file, facts, sets, run.run, tokens, neighbours)
 
         def replace(transaction: Transaction) -> None:
-            for table in ("features", "feature_logits", "feature_token_sets"):
+            for table in FILLED:
                 deletion(transaction, table, same)
 
         run.append(tables, f"weights of {dictionary}", check=replace)
@@ -108,20 +115,30 @@ def _model(lake: Lake, file: DictionaryFile) -> "ModelFacts | None":
 
 
 def _tables(
-    file: DictionaryFile, facts: "ModelFacts | None", sets: NamedSets, run: str, k: int
+    file: DictionaryFile,
+    facts: "ModelFacts | None",
+    sets: NamedSets,
+    run: str,
+    k: int,
+    neighbours: int,
 ) -> Tables:
     # Torch and the tiles of a large dictionary, only where they are wanted.
     from actlake.analytics.dictionaries.logit_effects import logit_effects
+    from actlake.analytics.dictionaries.neighbours import nearest
     from actlake.analytics.dictionaries.weight_facts import weight_facts
     from actlake.flows.extraction.unembedding import load_unembedding
 
-    columns = weight_facts(Dictionary(file.method, file.config, file.arrays))
-    nearest = columns["nearest_decoder"].astype(np.float64)
-    columns["nearest_decoder"] = np.where(nearest < 0, np.nan, nearest)
+    near = nearest(file.arrays["W_dec"], neighbours) if "W_dec" in file.arrays else None
+    columns = weight_facts(Dictionary(file.method, file.config, file.arrays), near)
+    first = columns["nearest_decoder"].astype(np.float64)
+    columns["nearest_decoder"] = np.where(first < 0, np.nan, first)
     columns |= {f"logit_{name}": np.full(file.n_features, np.nan) for name in LOGITS}
     key = {"dictionary": file.name, "run": run}
+    found: Tables = {}
+    if near is not None:
+        found["feature_neighbours"] = feature_table("feature_neighbours", near.table(), key)
     if facts is None:
-        return {"features": feature_table("features", columns, key)}
+        return found | {"features": feature_table("features", columns, key)}
     unembedding = load_unembedding(facts)
     asked = sets.among(len(unembedding.weight))
     decoder = file.arrays.get("W_dec", np.eye(file.width, dtype=np.float32))
@@ -134,10 +151,8 @@ def _tables(
             extremes.append(feature_table("feature_logits", block.tokens, key))
             scores.append(block.scores)
             advance(len(here))
-    found = {
-        "features": feature_table("features", columns, key),
-        "feature_logits": pa.concat_tables(extremes),
-    }
+    found["features"] = feature_table("features", columns, key)
+    found["feature_logits"] = pa.concat_tables(extremes)
     if asked is not None:
         enriched = _enriched(np.concatenate(scores), unembedding, asked)
         enriched["token_set"] = np.tile(np.array(sets.names, object), file.n_features)

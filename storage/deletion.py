@@ -54,6 +54,7 @@ PARTS: dict[str, dict[str, str]] = {
         "training_shards": "dictionary",
         "evaluations": "dictionary",
         "features": "dictionary",
+        "feature_neighbours": "dictionary",
         "feature_logits": "dictionary",
         "feature_token_sets": "dictionary",
     },

@@ -124,6 +124,15 @@ FEATURE_COLUMNS = {
         logit_entropy DOUBLE? bits of the distribution over tokens at a value of 1 alone
         run VARCHAR run that wrote this row
     """,
+    "feature_neighbours": """
+        dictionary VARCHAR name of the dictionary
+        feature INTEGER feature in [0, n_features)
+        rank BIGINT of the neighbour among those of the feature, from 1, nearest first
+        neighbour INTEGER feature of the same dictionary
+        cosine DOUBLE of the two decoder directions, in [-1, 1]
+        p DOUBLE? chance that the best of as many random directions is as near; NULL for width 1
+        run VARCHAR run that wrote this row
+    """,
     "feature_logits": """
         dictionary VARCHAR name of the dictionary
         feature INTEGER feature in [0, n_features)

@@ -6,15 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
-from actlake.analytics.similarity.random_maximum import maximum_tail
+from actlake.analytics.dictionaries.neighbours import Neighbours, nearest
 
 Floats = NDArray[np.float64]
-TILE_BYTES = 64 << 20
 OUTLIER_SHARE = 0.01
 """Of the dimensions: those that the decoder directions together put the most weight on."""
 
 
-def weight_facts(dictionary: Dictionary) -> dict[str, NDArray[Any]]:
+def weight_facts(
+    dictionary: Dictionary, neighbours: Neighbours | None = None
+) -> dict[str, NDArray[Any]]:
     """Columns of features, each of shape (n_features,); NaN, or nearest -1, where there is none.
 
     Norms and cosines of the encoder and decoder directions; the bias and threshold of the encoder;
@@ -22,9 +23,8 @@ def weight_facts(dictionary: Dictionary) -> dict[str, NDArray[Any]]:
     random directions is as near; ``participation_ratio`` (Σw²)²/Σw⁴, from 1 for an axis to the
     width for an even spread; ``outlier_share`` of the squared norm in the 1 % of dimensions (one
     at least) that all directions share most. Without arrays, as of the identity, feature j is
-    unit j. A direction of norm 0 has no cosines.
-
-    Time is quadratic in the features; memory is one float32 copy of the decoder and 64 MiB.
+    unit j. A direction of norm 0 has no cosines. ``neighbours`` of the decoder directions are
+    found if they are not given; time and memory are theirs, and one float64 copy of the decoder.
     """
     n, width = dictionary.n_features, dictionary.width
     nothing = np.full(n, np.nan)
@@ -58,16 +58,15 @@ def weight_facts(dictionary: Dictionary) -> dict[str, NDArray[Any]]:
     found["encoder_bias"] = arrays["b_enc"].astype(np.float64)
     if "threshold" in arrays:
         found["threshold"] = np.full(n, float(arrays["threshold"][0]))
-    nearest, cosine = _nearest(unit)
-    p = nothing if n < 2 or width < 2 else maximum_tail(cosine, n - 1, width)
+    near = nearest(decoder, 1) if neighbours is None else neighbours
     return found | {
         "decoder_norm": norm,
         "encoder_norm": encoder_norm,
         "encoder_decoder_cosine": dot / _positive(norm * encoder_norm),
         "decoder_bias_cosine": unit @ bias / _positive(np.array(np.linalg.norm(bias))),
-        "nearest_decoder": nearest,
-        "nearest_decoder_cosine": cosine,
-        "nearest_decoder_p": p,
+        "nearest_decoder": near.neighbour[:, 0],
+        "nearest_decoder_cosine": near.cosine[:, 0],
+        "nearest_decoder_p": near.p[:, 0],
         "participation_ratio": 1 / np.square(squares).sum(axis=1),
         "outlier_share": squares[:, outliers].sum(axis=1),
     }
@@ -80,21 +79,3 @@ def _norms(rows: NDArray[Any]) -> Floats:
 
 def _positive(norm: Floats) -> Floats:
     return np.where(norm > 0, norm, np.nan)
-
-
-def _nearest(unit: NDArray[np.float32]) -> tuple[NDArray[np.int64], Floats]:
-    """The other row of the largest cosine, and that cosine; -1 and NaN where there is none."""
-    n = len(unit)
-    nearest, best = np.full(n, -1), np.full(n, np.nan)
-    safe = np.nan_to_num(unit)
-    is_there = ~np.isnan(unit[:, 0])
-    tile = max(TILE_BYTES // (4 * n), 1)
-    for start in range(0, n, tile):
-        stop = min(start + tile, n)
-        cosine = safe[start:stop] @ safe.T
-        cosine[:, ~is_there] = -np.inf
-        cosine[np.arange(stop - start), np.arange(start, stop)] = -np.inf
-        nearest[start:stop] = cosine.argmax(axis=1)
-        best[start:stop] = cosine[np.arange(stop - start), nearest[start:stop]]
-    alone = ~is_there | ~np.isfinite(best)
-    return np.where(alone, -1, nearest), np.where(alone, np.nan, np.clip(best, -1, 1))

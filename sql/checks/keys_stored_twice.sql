@@ -1,5 +1,5 @@
 -- keys_stored_twice: tables in which a key that should name one row names several.
--- in:  feature_statistics, feature_profiles, feature_positions, features, feature_logits, feature_token_sets, feature_histograms, feature_examples, codes_sets, feature_tokens, feature_pairs, feature_families, feature_labels, feature_changes, evaluations, partials, vocabulary, training_logs, training_shards, feature_matches, similarities, hypotheses, hypothesis_exemplars
+-- in:  feature_statistics, feature_profiles, feature_positions, features, feature_neighbours, feature_logits, feature_token_sets, feature_histograms, feature_examples, codes_sets, feature_tokens, feature_pairs, feature_families, feature_labels, feature_changes, evaluations, partials, vocabulary, training_logs, training_shards, feature_matches, similarities, hypotheses, hypothesis_exemplars
 -- out: owner (codes, tokenizer, dictionary or tensor), what is wrong; one row a table and owner
 WITH repeated AS (
     SELECT
@@ -32,6 +32,14 @@ WITH repeated AS (
         count(*)
     FROM features
     GROUP BY dictionary, feature
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        'feature_neighbours',
+        dictionary,
+        count(*)
+    FROM feature_neighbours
+    GROUP BY dictionary, feature, rank
     HAVING count(*) > 1
     UNION ALL
     SELECT

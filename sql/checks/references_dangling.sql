@@ -90,6 +90,13 @@ WITH named AS (
     FROM features
     UNION ALL
     SELECT DISTINCT
+        'feature_neighbours',
+        dictionary,
+        'dictionary',
+        dictionary
+    FROM feature_neighbours
+    UNION ALL
+    SELECT DISTINCT
         'feature_logits',
         dictionary,
         'dictionary',

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
+from actlake.analytics.dictionaries.neighbours import nearest
 from actlake.analytics.dictionaries.weight_facts import weight_facts
 from actlake.analytics.statistic import Arrays
 from actlake.flows.feature_table import feature_table
@@ -243,10 +244,10 @@ def _weights(name: str, run: str) -> dict[str, pa.Table]:
     }
     config = {"n_features": FEATURES, "width": FEATURES, "k": 3}
     facts = weight_facts(Dictionary("topk", config, arrays))
-    nearest = facts["nearest_decoder"].astype(float)
+    first = facts["nearest_decoder"].astype(float)
     shape = {f"logit_{one}": np.full(FEATURES, np.nan) for one in LOGITS}
     shape["logit_std"] = np.full(FEATURES, 0.5)
-    facts |= {"nearest_decoder": nearest, **shape}
+    facts |= {"nearest_decoder": first, **shape}
     words = [
         {"dictionary": name, "feature": feature, "kind": kind, "rank": 1}
         | {"token_id": VOCABULARY.index(one), "effect": sign * 2.0}
@@ -263,6 +264,9 @@ def _weights(name: str, run: str) -> dict[str, pa.Table]:
     sets = pa.Table.from_pylist(rows, arrow_schema("feature_token_sets"))
     return {
         "feature_token_sets": sets,
+        "feature_neighbours": feature_table(
+            "feature_neighbours", nearest(decoder, 3).table(), {"dictionary": name, "run": run}
+        ),
         "features": feature_table("features", facts, {"dictionary": name, "run": run}),
         "feature_logits": pa.Table.from_pylist(words, arrow_schema("feature_logits")),
     }

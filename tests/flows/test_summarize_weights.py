@@ -31,6 +31,8 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
         summarize_weights(lake, dictionary="nobody")
     with pytest.raises(InputError, match="give 1 or more"):
         summarize_weights(lake, dictionary="d", tokens=0)
+    with pytest.raises(InputError, match="give 1 neighbour or more"):
+        summarize_weights(lake, dictionary="d", neighbours=0)
 
     summarize_weights(lake, dictionary="d")  # the checkpoint has no head
     decoder = lake.dictionary("d").arrays["W_dec"].astype(float)
@@ -40,6 +42,17 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
     assert plain["logit_std"].null_count() == len(decoder)
     assert plain["nearest_decoder"].null_count() == 0
     assert lake.table("feature_logits").collect().is_empty()
+    unit = decoder / np.linalg.norm(decoder, axis=1, keepdims=True)
+    cosine = unit @ unit.T - 9 * np.eye(len(unit))
+    near = lake.table("feature_neighbours").sort("feature", "rank").collect()
+    order = np.argsort(-cosine, axis=1)[:, :10]
+    assert near["rank"].to_list() == [*range(1, 11)] * len(decoder)
+    assert near["neighbour"].to_numpy().reshape(-1, 10).tolist() == order.tolist()
+    right = np.take_along_axis(cosine, order, axis=1).ravel()
+    assert near["cosine"].to_numpy() == pytest.approx(right, abs=1e-6)
+    firsts = near.filter(rank=1)
+    for one, column in (("neighbour", "nearest_decoder"), ("p", "nearest_decoder_p")):
+        assert firsts[one].to_list() == plain[column].to_list()
     newest = lake.newest_snapshot()
     summarize_weights(lake, dictionary="d")
     assert lake.newest_snapshot() == newest
@@ -59,7 +72,8 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
         summarize_weights(lake, dictionary="d", token_sets={"space": [" a"]})
     with pytest.raises(InputError, match="none of the 1 entries of the token set 'x'"):
         summarize_weights(lake, dictionary="d", token_sets={"x": ["no token"]})
-    summarize_weights(lake, dictionary="d", tokens=3, token_sets=mine)
+    summarize_weights(lake, dictionary="d", tokens=3, neighbours=2, token_sets=mine)
+    assert len(lake.table("feature_neighbours").collect()) == 2 * len(decoder)
     assert "token set some: 1 of 5 entries are no token: 'no token'" in capsys.readouterr().err
     found = features(lake)
     assert len(found) == len(decoder)  # replaced, not added

@@ -33,6 +33,7 @@ from tests.sql.tiny import (
     FEATURES,
     LABELS,
     N_FEATURES,
+    NEIGHBOURS,
     ROWS,
     START,
     TEXTS,
@@ -182,6 +183,11 @@ def build(path: Path) -> Lake:
     merged["features"] = [
         {"dictionary": "topk:toy:resid", "feature": feature, "run": ""} | facts
         for feature, facts in enumerate(FEATURES)
+    ]
+    merged["feature_neighbours"] = [
+        {"dictionary": "topk:toy:resid", "feature": feature, "rank": rank, "run": ""}
+        | {"neighbour": neighbour, "cosine": cosine, "p": p}
+        for feature, rank, neighbour, cosine, p in NEIGHBOURS
     ]
     merged["feature_logits"] = [
         {

@@ -38,6 +38,7 @@ FAULTS_OF_NAMES: dict[str, list[tuple[str, str, str]]] = {
             "feature_histograms": CODES,
             "feature_positions": CODES,
             "features": "topk:toy:resid",
+            "feature_neighbours": "topk:toy:resid",
             "feature_logits": "topk:toy:resid",
             "feature_token_sets": "topk:toy:resid",
             "feature_examples": CODES,

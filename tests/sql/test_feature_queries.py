@@ -123,8 +123,13 @@ def test_token_features__are_those_of_one_token(tiny: Lake) -> None:
 
 def test_duplicate_features__name_a_mutual_pair_once(tiny: Lake) -> None:
     found = ask(tiny, "duplicate_features", limit=9, **GIVEN)
-    pairs = [(one["feature"], one["twin"], one["is_mutual"], one["is_duplicate"]) for one in found]
-    assert pairs == [(THE, CAT, True, True), (LONE, DEAD, True, False)]
+    keys = ("feature", "twin", "rank", "is_mutual", "is_duplicate")
+    assert [tuple(one[key] for key in keys) for one in found] == [
+        (THE, CAT, 1, True, True),
+        (LONE, DEAD, 1, True, False),
+        (THE, DEAD, 2, False, True),
+        (LONE, CAT, 2, False, False),
+    ]
     assert found[0]["twin_fires"] == np.count_nonzero(DENSE[:, CAT])
     assert found[0]["p"] == 0.001
 
@@ -142,6 +147,14 @@ def test_health_of_codes__adds_up(tiny: Lake) -> None:
     assert found["duplicate"]["n_features"] == 2
     assert "none" not in found
     assert "rare" not in found
+
+
+def test_duplicate_features__of_a_lake_without_neighbours_are_the_nearest(copied: Lake) -> None:
+    with copied.run("test", {"key": "older"}, {}) as run:
+        emptied = "DELETE FROM feature_neighbours"
+        run.append({}, "older", check=lambda transaction: transaction.execute(emptied))
+    found = ask(copied, "duplicate_features", limit=9, **GIVEN)
+    assert [(one["feature"], one["twin"]) for one in found] == [(THE, CAT), (LONE, DEAD)]
 
 
 def test_interval__covers_the_true_density_in_95_of_100_corpora(copied: Lake) -> None:

@@ -95,6 +95,14 @@ FEATURES: tuple[dict[str, float | int], ...] = tuple(
     )
 )
 """Weight facts of the features: THE and CAT point almost the same way."""
+NEIGHBOURS = (
+    *((THE, 1, CAT, 0.95, 0.001), (CAT, 1, THE, 0.95, 0.001)),
+    *((LONE, 1, DEAD, 0.5, 0.02), (DEAD, 1, LONE, 0.5, 0.02)),
+    *((WORDS, 1, SPECIAL, 0.1, 0.9), (SPECIAL, 1, WORDS, 0.1, 0.9)),
+    *((THE, 2, DEAD, 0.45, 0.03), (DEAD, 2, THE, 0.45, 0.03), (LONE, 2, CAT, 0.42, 0.04)),
+    (WORDS, 2, LONE, 0.05, 0.99),
+)
+"""Feature, rank, neighbour, cosine and p; CAT is near to no other than THE, by its own list."""
 
 
 def summary(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from actlake.analytics.dictionaries import weight_facts as module
+from actlake.analytics.dictionaries import neighbours as module
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.weight_facts import weight_facts
 from actlake.analytics.similarity.random_maximum import expected_maximum

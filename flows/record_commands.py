@@ -83,7 +83,7 @@ def summarize(
     "--redundancy",
     "with_redundancy",
     is_flag=True,
-    help="Also predict each feature from all others, at most 4,096.",
+    help="Also predict each feature from all others; above 4,096, by blocks.",
 )
 def summarize_pairs(path: Path, runner: str, **options: Any) -> None:
     """Count which features of CODES fire together, and find families."""

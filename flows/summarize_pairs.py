@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
 from actlake.analytics.features.families import Family, families
+from actlake.analytics.features.feature_blocks import feature_blocks
 from actlake.analytics.features.joint_chance import joint_chance
 from actlake.analytics.features.pair_ranking import PairRanking, Partners
-from actlake.analytics.features.redundancy import MOST_FEATURES, Redundancy, redundancy
+from actlake.analytics.features.redundancy import MOST_FEATURES, redundancy
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.analytics.statistic import merge_in_order
 from actlake.flows.codes_blocks import LEVELS, blocks, finished_codes, pooled, require_rows
@@ -62,10 +63,13 @@ def summarize_pairs(
     min_fires, min_joint
         Units on which both features of a pair must fire, each by itself and together.
     with_redundancy
-        Also predict each feature from all others that fire often enough, at most 4,096.
+        Also predict each feature from all others that fire often enough; where those are more
+        than 4,096, from those of its block, of as many, into which partners come together. That
+        is a lower bound of what all others explain, and pairs across blocks have no weight.
 
     Codes of any size: about 600 MB beside 40 bytes a value, of 16 million values at a time; codes
-    with more are read once for every 8 million joint firings. InputError if no row is under the
+    with more are read once for every 8 million joint firings, and once a block, which takes 600 MB
+    at most and seconds. InputError if no row is under the
     mask, or no two features fire often enough.
     """
     reader = finished_codes(lake, codes)
@@ -97,9 +101,6 @@ def summarize_pairs(
                 f"{mask}; give a smaller --min-fires, or more rows"
             )
         often = margins.fires >= min_fires
-        more = None
-        if with_redundancy:
-            more = _redundancy(again, often)
         ranking = PairRanking(margins, top=top, min_fires=min_fires, min_joint=min_joint)
         _count(again, often, ranking, f"{codes} under {mask}")
         best = ranking.finish()
@@ -109,7 +110,13 @@ def summarize_pairs(
         q = _q(best, chance, ranking.n_tests)
         found = families(best.feature, best.partner, best.joint, q, margins.fires, margins.n)
         columns = _columns(best, margins) | {"p": chance, "q": q}
-        columns |= _weights(lake, reader, best, more)
+        columns |= {"decoder_cosine": _cosines(lake, reader, best)}
+        nothing = np.full(len(q), np.nan)
+        columns |= (
+            _redundancy(again, often, margins, best)
+            if with_redundancy
+            else {"weight": nothing, "redundancy_a": nothing}
+        )
         columns["n_tests"] = np.full(len(q), ranking.n_tests)
         key = {**same, "run": run.run}
         tables = {
@@ -191,18 +198,40 @@ def _is_one(again: Blocks) -> bool:
     return next(found, None) is None
 
 
-def _redundancy(again: Blocks, often: NDArray[np.bool_]) -> tuple[Redundancy, NDArray[np.int64]]:
-    """Of the features that fire often, and the place of each feature among them, -1 if none."""
-    number = int(often.sum())
+def _redundancy(
+    again: Blocks, often: NDArray[np.bool_], margins: Margins, best: Partners
+) -> dict[str, NDArray[Any]]:
+    """Weight and redundancy of each pair; no weight across blocks, where there are several."""
+    features = np.flatnonzero(often)
     place = np.full(len(often), -1)
-    place[often] = np.arange(number)
-    if number > MOST_FEATURES:
-        redundancy(np.zeros((number, 0)))  # which says so
-    gram: NDArray[Any] = np.zeros((number, number))
-    for one in again():
-        matrix = Sides(_without(one, often)).features[1][np.flatnonzero(often)]
-        gram = gram + (matrix @ matrix.T).toarray()
-    return redundancy(gram), place
+    place[features] = np.arange(len(features))
+    pair = place[best.feature], place[best.partner]
+    block = feature_blocks(*pair, best.score, len(features), most=MOST_FEATURES)
+    mean_square = float(margins.square[often].mean())
+    weight, explained = np.full(len(best.feature), np.nan), np.full(len(often), np.nan)
+    held = [Sides(_without(one, often)) for one in again()] if _is_one(again) else []
+    count = int(block.max(initial=0)) + 1
+    with progress("redundancy of features", len(features), "features") as advance:
+        for number in range(count):
+            members = features[block == number]
+            gram: NDArray[Any] = np.zeros((len(members), len(members)))
+            for sides in held or (Sides(_without(one, often)) for one in again()):
+                matrix = sides.features[1][members]
+                gram += (matrix @ matrix.T).toarray()
+            found = redundancy(gram, mean_square=mean_square)
+            place[features] = -1
+            place[members] = np.arange(len(members))
+            a, b = place[best.feature], place[best.partner]
+            both = np.flatnonzero((a >= 0) & (b >= 0))
+            weight[both] = found.weights[b[both], a[both]]
+            explained[members] = found.explained
+            advance(len(members))
+    if count > 1:
+        say(
+            f"summarize_pairs: redundancy of {len(features):,} features by {count} blocks of at "
+            f"most {MOST_FEATURES:,}, each a lower bound"
+        )
+    return {"weight": weight, "redundancy_a": explained[best.feature]}
 
 
 def _q(best: Partners, p: NDArray[np.float64], n_tests: int) -> NDArray[np.float64]:
@@ -232,30 +261,19 @@ def _columns(best: Partners, margins: Margins) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _weights(
-    lake: Lake,
-    codes: Codes,
-    best: Partners,
-    more: tuple[Redundancy, NDArray[np.int64]] | None,
-) -> dict[str, NDArray[Any]]:
-    """Columns of what else is known of pairs; NaN where it is not."""
-    nothing = np.full(len(best.feature), np.nan)
-    columns = {"decoder_cosine": nothing, "weight": nothing, "redundancy_a": nothing}
+def _cosines(lake: Lake, codes: Codes, best: Partners) -> NDArray[np.float64]:
+    """Of the decoder directions of each pair; NaN where one is missing."""
+    cosine = np.full(len(best.feature), np.nan)
     directions = lake.dictionary(codes.dictionary).arrays.get("W_dec")
-    if directions is not None:
-        norm = np.linalg.norm(directions.astype(np.float64), axis=1, keepdims=True)
-        with np.errstate(invalid="ignore"):
-            unit = directions / norm
-        cosine = np.empty(len(nothing))
-        for at in range(0, len(cosine), 100_000):
-            some = slice(at, at + 100_000)
-            cosine[some] = (unit[best.feature[some]] * unit[best.partner[some]]).sum(axis=1)
-        columns["decoder_cosine"] = cosine
-    if more is not None:
-        found, place = more
-        columns["weight"] = found.weights[place[best.partner], place[best.feature]]
-        columns["redundancy_a"] = found.explained[place[best.feature]]
-    return columns
+    if directions is None:
+        return cosine
+    norm = np.linalg.norm(directions.astype(np.float64), axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        unit = directions / norm
+    for at in range(0, len(cosine), 100_000):
+        some = slice(at, at + 100_000)
+        cosine[some] = (unit[best.feature[some]] * unit[best.partner[some]]).sum(axis=1)
+    return cosine
 
 
 def _families_table(found: Sequence[Family], margins: Margins, key: dict[str, str]) -> pa.Table:

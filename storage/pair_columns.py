@@ -23,7 +23,7 @@ PAIR_COLUMNS: dict[str, str] = {
         square_b DOUBLE the same of feature_b
         product DOUBLE sum over units of the product of both values
         decoder_cosine DOUBLE? cosine of the two decoder directions; NULL if a direction is missing
-        weight DOUBLE? of feature_b in the ridge regression of feature_a on all others, if asked for
+        weight DOUBLE? of feature_b in ridge regression of feature_a on all others, or on its block
         redundancy_a DOUBLE? share of feature_a's squares that this regression explains, in [0, 1]
         p DOUBLE chance of so many joint firings or more of unrelated features: hypergeometric
         q DOUBLE p after Benjamini-Hochberg over n_tests, where pairs that are not kept count as 1

@@ -7,12 +7,13 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from actlake.storage.errors import InputError
-
 Floats = NDArray[np.float64]
 
 MOST_FEATURES = 4096
-"""Three square matrices are held, and an inverse taken: 400 MB and half a minute at the most."""
+"""To take at once: three square matrices are held, and an inverse taken: 400 MB and half a minute.
+
+More are cut into blocks (``feature_blocks``), each by itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +28,24 @@ class Redundancy:
     [0, 1], NaN for one that never fires. Shape (features,)."""
 
 
-def redundancy(gram: NDArray[Any], *, ridge: float = 1e-3) -> Redundancy:
+def redundancy(
+    gram: NDArray[Any], *, ridge: float = 1e-3, mean_square: float | None = None
+) -> Redundancy:
     """Weights and explained shares from ``gram`` = XᵀX, shape (features, features), not centred.
 
     The penalty is ``ridge`` > 0 times the mean of the diagonal, so that it grows with the rows as
-    the sums do. Two equal features get weights near 1 of each other. Raises InputError above
-    ``MOST_FEATURES``.
+    the sums do. Two equal features get weights near 1 of each other.
+
+    Of a block of a larger Gram matrix, ``mean_square`` is the mean of the whole diagonal. What it
+    explains then is a lower bound of what all features would: these are the same sums at the same
+    penalty, with the weights of all others held at 0. Memory: three matrices like ``gram``.
 
     Source: Steck (2019), "Embarrassingly shallow autoencoders for sparse data", arXiv 1905.03375.
     """
     features = len(gram)
-    if features > MOST_FEATURES:
-        raise InputError(
-            f"redundancy takes at most {MOST_FEATURES:,} features that fire often enough, not "
-            f"{features:,}; raise the least firings, or leave redundancy out"
-        )
     squares = gram.diagonal()
-    penalty = ridge * max(float(squares.mean()) if features else 0.0, np.finfo(np.float64).tiny)
+    mean = mean_square if mean_square is not None else float(squares.mean()) if features else 0.0
+    penalty = ridge * max(mean, np.finfo(np.float64).tiny)
     inverse = scipy.linalg.inv(gram + penalty * np.eye(features), assume_a="pos")
     own = inverse.diagonal()
     weights = -inverse / own

@@ -95,6 +95,46 @@ def test_feature_pairs__know_directions_and_redundancy(record_lake: Lake) -> Non
     assert plain["weight"].null_count() == plain["redundancy_a"].null_count() == len(plain)
 
 
+def test_redundancy__of_more_features_than_a_block_is_told_by_blocks(
+    record_lake: Lake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lake = Lake.open(shutil.copytree(record_lake.root, tmp_path / "lake"))
+    monkeypatch.setattr("actlake.flows.summarize_pairs.MOST_FEATURES", 5)
+    summarize_pairs(lake, codes=CODES, min_fires=10, top=15, min_joint=1, with_redundancy=True)
+    assert "redundancy of 15 features by " in capsys.readouterr().err
+    found = rows(lake, "feature_pairs", level="token")
+    twins = found.filter(feature_a=TWINS[0], feature_b=TWINS[1]).row(0, named=True)
+    assert twins["redundancy_a"] > 0.95
+    assert found["redundancy_a"].null_count() == 0
+    whole = rows(record_lake, "feature_pairs", level="token").unique("feature_a")
+    both = found.unique("feature_a").join(whole, on="feature_a", suffix="_whole")
+    assert (both["redundancy_a"] <= both["redundancy_a_whole"] + 1e-12).all()
+    # Where a pair has a weight, both are of one block, and its regression has no other features.
+    x = units("token")
+    penalty = 1e-3 * (x**2).sum(axis=0)[(x > 0).sum(axis=0) >= 10].mean()
+    near: dict[int, set[int]] = {}
+    told = found.filter(pl.col("weight").is_not_null())
+    for a, b in told[["feature_a", "feature_b"]].rows():
+        near.setdefault(a, {a}).add(b)
+        near.setdefault(b, {b}).add(a)
+    assert found["weight"].null_count() > 0
+    block = near[TWINS[0]]
+    for _ in range(3):  # what is near to those that are near
+        block = {member for one in block for member in near[one]}
+    assert {*TWINS} <= block
+    assert len(block) <= 5
+    others = sorted(block - {TWINS[0]})
+    inner = x[:, others].T @ x[:, others] + penalty * np.eye(len(others))
+    right = np.linalg.solve(inner, x[:, others].T @ x[:, TWINS[0]])
+    for one, weight in zip(others, right, strict=True):
+        mine = told.filter(feature_a=TWINS[0], feature_b=one)
+        if len(mine):
+            assert mine["weight"].item() == pytest.approx(weight, abs=1e-6)
+
+
 def test_partners_of_feature__tell_chance_from_more(record_lake: Lake) -> None:
     given = {"codes": CODES, "mask": MASK, "level": "token"}
     found = ask(record_lake, "partners_of_feature", feature=CHILDREN[0], **given)

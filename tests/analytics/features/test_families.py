@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 
 from actlake.analytics.features.families import Family, families
 from actlake.analytics.features.joint_chance import joint_chance
-from actlake.analytics.features.redundancy import MOST_FEATURES, redundancy
+from actlake.analytics.features.redundancy import redundancy
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
-from actlake.storage.errors import InputError
 
 
 def found(fires: NDArray[np.bool_]) -> list[Family]:
@@ -94,9 +93,5 @@ def test_redundancy__finds_the_copy() -> None:
     assert (answer.explained[1:4] < 0.5).all()
 
 
-def test_redundancy__of_a_silent_feature_is_nan_and_of_too_many_is_refused() -> None:
+def test_redundancy__of_a_silent_feature_is_nan() -> None:
     assert np.isnan(redundancy(np.diag([1.0, 0.0])).explained).tolist() == [False, True]
-    with pytest.raises(
-        InputError, match="at most 4,096 features that fire often enough, not 4,097"
-    ):
-        redundancy(np.broadcast_to(np.zeros(1), (MOST_FEATURES + 1, 1)))

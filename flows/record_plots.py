@@ -26,6 +26,7 @@ NAME_WIDTH, NAME_HEIGHT = 0.09, 0.04
 @styled
 def pairs(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figure:
     """Joint firings of the pairs that were kept against those by chance, a panel a level."""
+    _require(lake, codes)
     rows = lake.sql(
         """
         SELECT codes, mask, level, feature_a, feature_b, n, joint, expected, q, n_tests
@@ -91,6 +92,12 @@ def pairs(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
     return figure
 
 
+def _require(lake: Lake, codes: str | None) -> None:
+    """NotFoundError if there are no such codes: nothing of them is not nothing of any."""
+    if codes is not None:
+        lake.codes(codes)
+
+
 def _apart(best: pl.DataFrame, x: NDArray[Any], y: NDArray[Any]) -> list[int]:
     """The first rows of ``best`` whose names do not lie on one another."""
     wide, high = (max(float(np.ptp(np.log(one))), 1e-9) for one in (x, y))
@@ -110,6 +117,7 @@ def labels(lake: Lake, codes: str | None = None, mask: str | None = None) -> Fig
 
     Of a label of two values the first: the other is its mirror.
     """
+    _require(lake, codes)
     rows = lake.sql(
         """
         WITH asked AS (

@@ -43,7 +43,8 @@ def feature_blocks(
             room.append(most)
         room[number] -= held
         block_of[clusters[at]] = number
-    return block_of[roots]
+    found: Counts = block_of[roots]
+    return found
 
 
 def _root(parent: list[int], one: int) -> int:

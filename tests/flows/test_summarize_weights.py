@@ -48,8 +48,8 @@ def test_weights__are_rows_and_their_logits_come_when_there_is_a_head(
     order = np.argsort(-cosine, axis=1)[:, :10]
     assert near["rank"].to_list() == [*range(1, 11)] * len(decoder)
     assert near["neighbour"].to_numpy().reshape(-1, 10).tolist() == order.tolist()
-    right = np.take_along_axis(cosine, order, axis=1).ravel()
-    assert near["cosine"].to_numpy() == pytest.approx(right, abs=1e-6)
+    cosines = np.take_along_axis(cosine, order, axis=1).ravel()
+    assert near["cosine"].to_numpy() == pytest.approx(cosines, abs=1e-6)
     firsts = near.filter(rank=1)
     for one, column in (("neighbour", "nearest_decoder"), ("p", "nearest_decoder_p")):
         assert firsts[one].to_list() == plain[column].to_list()

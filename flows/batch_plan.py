@@ -56,7 +56,7 @@ def with_batch_plan(plan: TensorPlan, facts: "ModelFacts", budget: int, threads:
         batch_plan["revision"] = facts.revision
     if facts.random_weights is not None:
         batch_plan["random_weights"] = facts.random_weights
-    return replace(plan, batch_plan=tuple(batch_plan.items()))
+    return replace(plan, batch_plan=(*plan.batch_plan, *batch_plan.items()))
 
 
 def within_memory(compute: Callable[[int], None], budget: int, longest: int) -> None:

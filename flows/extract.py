@@ -57,6 +57,7 @@ def extract(
     random_weights: int | None = None,
     trust_remote_code: bool = False,
     images: str | None = None,
+    compiled: bool = False,
     runner: Runner | None = None,
 ) -> list[str]:
     """Names of the tensors, one for each of ``sites`` in that order, complete when this returns.
@@ -81,6 +82,9 @@ def extract(
         Seed of weights drawn anew instead of the checkpoint's: an untrained twin to compare with.
     images
         Of a corpus of images, the folder that they are below now, if not that of ``ingest``.
+    compiled
+        Have torch compile the model, all but modules inside which there is a site: which gives
+        other low bits, so that such rows are another tensor's.
     """
     refuse_device_of_one(runner, device)
     names: dict[str, str] = {}
@@ -101,6 +105,7 @@ def extract(
         random_weights=random_weights,
         trust_remote_code=trust_remote_code,
         images=images,
+        compiled=compiled,
     ):
         try:
             _run(lake, request, token_budget, torch_threads, runner or Threads())

@@ -81,6 +81,10 @@ class Extraction:
             attention=str(attributes["attention"]),
             last_layer=sites.last_layer(resolved),
         )
+        if attributes.get("compiled"):
+            from actlake.flows.extraction.compiled import compile_around
+
+            compile_around(loaded.module, str(attributes["compiled_around"]).split(" "))
         self._loaded = tensor.id, loaded
         return loaded
 

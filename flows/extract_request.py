@@ -48,6 +48,8 @@ class Request:
     """The last block that has to run; None for the whole model."""
     images: str | None
     """Folder of the images, where it is not that of ``ingest``."""
+    compiled: bool = False
+    """Whether torch compiles the model around the sites."""
 
     @property
     def longest(self) -> int:
@@ -73,6 +75,7 @@ def requests(
     random_weights: int | None,
     trust_remote_code: bool,
     images: str | None = None,
+    compiled: bool = False,
 ) -> list[Request]:
     """One request for all token sites, and one for all pooled ones; parameters as of ``extract``.
 
@@ -114,6 +117,10 @@ def requests(
             axis = rowset_of(lake, tokens_rowset, corpus, source, rows)
             refuse_other_tokenizer(lake, axis, facts)
         provenance: tuple[tuple[str, Json], ...] = (("attention", attention),)
+        around: tuple[tuple[str, str], ...] = ()
+        if compiled:
+            provenance += (("compiled", True),)
+            around = (("compiled_around", " ".join(site.module for site in group)),)
         if pooled:
             provenance += (("window", cut), ("tokenizer_fingerprint", facts.tokenizer_fingerprint))
         plans = tuple(
@@ -132,6 +139,7 @@ def requests(
                 compute_dtype=compute_dtype,
                 width=site.width,
                 provenance=provenance + _columns(site),
+                batch_plan=around,
             )
             for site in group
         )
@@ -147,6 +155,7 @@ def requests(
                 window=cut,
                 last_layer=site_table.last_layer(group),
                 images=images,
+                compiled=compiled,
             )
         )
     return found

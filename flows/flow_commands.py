@@ -168,6 +168,7 @@ def ingest(path: Path, runner: str, source: str, **options: Any) -> None:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option("--token-budget", type=COUNT, help="Padded tokens a forward pass.")
 @click.option("--torch-threads", type=COUNT, help="Threads of torch; by default one a core.")
+@click.option("--compile", "compiled", is_flag=True, help="Have torch compile the model.")
 @click.option("--random-weights", type=SEED, help="Seed of an untrained twin, to compare with.")
 @click.option("--trust-remote-code", is_flag=True, help="Run code that comes with the model.")
 @click.option("--images", help="Folder that the images are below now, if not that of ingest.")

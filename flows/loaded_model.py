@@ -28,13 +28,18 @@ def load_model_of(request: Request, threads: int, *, check: bool = False) -> "Lo
         if check:
             forget_all()
             facts = _same(facts)
-        return models.load_model(
+        loaded = models.load_model(
             facts,
             device=request.device,
             compute_dtype=request.compute_dtype,
             attention=request.attention,
             last_layer=request.last_layer,
         )
+        if request.compiled:
+            from actlake.flows.extraction.compiled import compile_around
+
+            compile_around(loaded.module, [plan.module for plan in request.plans])
+        return loaded
 
     set_threads(threads)
     return held(_key(request), load)
@@ -61,7 +66,8 @@ def _release() -> None:
 
 def _key(request: Request) -> tuple[object, ...]:
     model = request.facts, request.device, request.compute_dtype
-    return *model, request.attention, request.last_layer
+    around = tuple(plan.module for plan in request.plans) if request.compiled else None
+    return *model, request.attention, request.last_layer, around
 
 
 def _same(facts: "ModelFacts") -> "ModelFacts":

@@ -122,6 +122,7 @@ def _extraction(asked: PipelineFile, model: Model) -> dict[str, Any]:
                 "attention",
                 "device",
                 "token_budget",
+                "compiled",
                 "random_weights",
                 "trust_remote_code",
             )

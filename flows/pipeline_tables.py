@@ -90,6 +90,8 @@ class Model(Table):
     """`cpu`, `cuda`, `mps`, or the best of them."""
     token_budget: Count | None = None
     """Padded tokens in a forward pass; by default what suits the device."""
+    compiled: bool = False
+    """Have torch compile the model around its sites; worth it on long runs."""
     random_weights: Annotated[int, Field(ge=0)] | None = None
     """Seed of weights drawn anew, for an untrained twin to compare with; give `rowset`, too."""
 

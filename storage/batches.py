@@ -5,7 +5,9 @@ each other. Which rows a batch holds follows from the seed and its number alone,
 workers deals the same batches, and a training that was ended goes on at the next one.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Batches", "Keep"]
 
+Held = dict[int, Stored]
+"""Shards, by their number."""
 Keep = Callable[[int, int], NDArray[np.bool_]]
 DEALING = 1
 """Version of which rows a batch holds, for who goes on in the middle."""
+AHEAD = 2
+"""Batches that are read while one is in use."""
 MIXED_SHARDS = 8
 """Shards whose rows are mixed with each other."""
 
@@ -48,8 +54,8 @@ class Batches(Sequence[Batch]):
     ``overhead_bytes``; shards are mapped, so what stays of them is the system's choice, but where
     the lake verifies always those that are being mixed are copies.
 
-    It is for one thread; ``copy.copy`` is for another. It pickles: in another process it reads the
-    same committed shards, and asks no catalog.
+    It is for one thread, which has two of its own while it goes through all; ``copy.copy`` is for
+    another. It pickles: in another process it reads the same committed shards, and asks no catalog.
     """
 
     def __init__(
@@ -134,17 +140,17 @@ class Batches(Sequence[Batch]):
     def peak_bytes(self) -> int:
         """Bytes at most that reading takes in one process, the batch included.
 
-        Two batches, and the rows of one tensor as they are picked for the second, of int8 also
-        before they are restored; the order of the rows that are mixed; a bit a row where some are
-        left out. Shards are mapped beside that.
+        Four batches, of which one is in use and two are read, and the rows of one tensor as they
+        are picked for these, of int8 also before they are restored; the order of the rows that are
+        mixed; a bit a row where some are left out. Shards are mapped beside that.
         """
         rows = [tensor.width * tensor.dtype.itemsize for tensor in self.tensors]
         whole = [row_bytes("int8", one.width) for one in self.tensors if one.stored_dtype == "int8"]
-        most = 2 * sum(rows) + max(rows) + max(whole, default=0)
+        most = (2 + AHEAD) * sum(rows) + AHEAD * (max(rows) + max(whole, default=0))
         mixed = int(np.sort(self._counts)[-MIXED_SHARDS:].sum())
         bits = 0 if self._kept is None else sum(len(one) for one in self._kept)
         size = min(self.size, self.rows)
-        return size * most + 8 * (3 * mixed + 12 * size) + bits + 32_768
+        return size * most + 8 * (3 * mixed + (8 + 4 * AHEAD) * size) + bits + 65_536
 
     @property
     def fingerprint(self) -> str:
@@ -185,7 +191,19 @@ class Batches(Sequence[Batch]):
         return self.epochs * self.epoch_batches
 
     def __iter__(self) -> Iterator[Batch]:
-        return (self[number] for number in range(len(self)))
+        """All of them in order; two are read by threads while one is in use."""
+        waiting: deque[Future[Batch]] = deque()
+        with ThreadPoolExecutor(AHEAD, "batch") as pool:
+            try:
+                for number in range(len(self)):
+                    waiting.append(pool.submit(self._read, *self._planned(number)))
+                    if len(waiting) > AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for one in waiting:
+                    one.cancel()
 
     @overload
     def __getitem__(self, number: int) -> Batch: ...
@@ -196,18 +214,26 @@ class Batches(Sequence[Batch]):
             return [self[one] for one in range(*number.indices(len(self)))]
         if not -len(self) <= number < len(self):
             raise IndexError(f"no batch {number} of {len(self)}")
-        epoch, place = divmod(number % len(self), self.epoch_batches)
+        return self._read(*self._planned(number % len(self)))
+
+    def _planned(self, number: int) -> tuple[NDArray[np.int64], list[Held]]:
+        """The rows of a batch, and the shards that they are in, for each tensor."""
+        epoch, place = divmod(number, self.epoch_batches)
         rows = self._rows(epoch, place * self.size)
-        values = []
+        needed: list[Held] = []
         for tensor, held in zip(self.tensors, self._held, strict=True):
+            for shard in np.unique(rows // self._grid.shard_rows).tolist():
+                if shard not in held:
+                    held[shard] = tensor.stored(shard)
+            needed.append(held)
+        return rows, needed
 
-            def shard(one: int, tensor: "Tensor" = tensor, held: Held = held) -> Stored:
-                if one not in held:
-                    held[one] = tensor.stored(one)
-                return held[one]
-
-            block = gather(rows, self._grid.shard_rows, tensor.width, tensor.dtype, shard)
-            values.append(block)
+    def _read(self, rows: NDArray[np.int64], shards: list[Held]) -> Batch:
+        """By any thread: whoever plans the next batch at most adds to a ``Held`` that was given out."""
+        values = []
+        for tensor, held in zip(self.tensors, shards, strict=True):
+            shape = self._grid.shard_rows, tensor.width
+            values.append(gather(rows, *shape, tensor.dtype, held.__getitem__))
         return Batch(rows, tuple(values))
 
     def _rows(self, epoch: int, start: int) -> NDArray[np.int64]:
@@ -255,6 +281,3 @@ class Batches(Sequence[Batch]):
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_epoch": -1, "_mixed": {}, "_held": [{} for _ in self.tensors]}
-
-
-Held = dict[int, Stored]

@@ -229,7 +229,7 @@ class Batches(Sequence[Batch]):
         return rows, needed
 
     def _read(self, rows: NDArray[np.int64], shards: list[Held]) -> Batch:
-        """By any thread: whoever plans the next batch at most adds to a ``Held`` that was given out."""
+        """By any thread: who plans the next batch adds to a ``Held`` that was given out at most."""
         values = []
         for tensor, held in zip(self.tensors, shards, strict=True):
             shape = self._grid.shard_rows, tensor.width

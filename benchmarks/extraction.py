@@ -120,22 +120,9 @@ def storing(sizes: Sizes, folder: Path) -> Benchmark:
     """A model that computes nothing, so that what is left is the lake's own."""
     source = str(null_model(folder, sizes.model_width))
     ours = _Extractions(folder / "lake", source, sizes.null_rows)
-    random = np.random.default_rng(0)
+    files = _raw_files(folder / "raw", ours.rowset, sizes.model_width)
     shape = ours.rowset.shard_rows, sizes.model_width
-    shard = random.standard_normal(shape, np.float32).astype(np.float16)
     grid = ours.rowset.grid
-
-    def raw(count: int) -> Callable[[int], float]:
-        def side(_number: int) -> float:
-            spans = [grid.span(one) for one in range(len(grid))]
-            kept = [shard[: stop - start] for start, stop in spans for _ in range(count)]
-            place = folder / "raw"
-            place.mkdir()
-            seconds = timed(lambda: write_files(place, kept))
-            shutil.rmtree(place)
-            return seconds
-
-        return side
 
     for count in (1, 6):
         limit = "raw files, CRC-32C, fsync"
@@ -147,7 +134,7 @@ def storing(sizes: Sizes, folder: Path) -> Benchmark:
             limit,
             {
                 "actlake": ours.side(NULL_SITES[:count], Threads),
-                limit: raw(count),
+                limit: lambda _, count=count: files(count),  # type: ignore[misc]
                 "actlake, one step after the other": ours.side(NULL_SITES[:count], Inline),
             },
             targets={"actlake": 1 / (0.7 if count == 1 else 0.6)},
@@ -164,6 +151,8 @@ def _of_model(
     six = [f"{branch}.{layer}" for layer in reversed(layers) for branch in BRANCHES]
     windows = [_windows(rowset, shard) for shard in range(len(rowset.grid))]
     bare = "bare forward passes"
+    passes = _bare(ours.facts, windows, six)
+    files = _raw_files(folder.with_name(f"{folder.name}-raw"), rowset, ours.facts.width)
     yield Case(
         f"extraction, {name}",
         f"{rowset.rows:,} tokens in {len(rowset.grid)} shards, up to layer {layers[1]} of "
@@ -171,9 +160,9 @@ def _of_model(
         bare,
         {
             "actlake, 1 site": ours.side(six[:1], Threads),
-            bare: _bare(ours.facts, windows, six),
+            bare: passes,
             "actlake, 6 sites": ours.side(six, Threads),
-            "actlake, 6 sites, one step after the other": ours.side(six, Inline),
+            "the passes, then 6 raw files a shard": lambda n: passes(n) + files(len(six)),
         },
         targets={"actlake, 1 site": 1.05, "actlake, 6 sites": 1.10},
         amount=rowset.rows,
@@ -185,6 +174,22 @@ def _of_model(
     padding = 100 * (1 - sum(map(sum, lengths)) / computed)
     yield Fact(f"padding of computed positions, {name}", padding, "%")
     yield Fact(f"start-up with loading, {name}", statistics.median(ours.start_up), "s")
+
+
+def _raw_files(place: Path, rowset: Rowset, width: int) -> Callable[[int], float]:
+    """Seconds that as many bytes as some sites have take in plain files, which are then removed."""
+    random = np.random.default_rng(0)
+    shard = random.standard_normal((rowset.shard_rows, width), np.float32).astype(np.float16)
+    spans = [rowset.grid.span(one) for one in range(len(rowset.grid))]
+
+    def written(sites: int) -> float:
+        kept = [shard[: stop - start] for start, stop in spans for _ in range(sites)]
+        place.mkdir()
+        seconds = timed(lambda: write_files(place, kept))
+        shutil.rmtree(place)
+        return seconds
+
+    return written
 
 
 def _padding(lengths: list[int], budget: int) -> float:

@@ -39,7 +39,7 @@ CASES = {
         "extraction, random llama of 2 layers of 32": [
             "actlake, 1 site",
             "actlake, 6 sites",
-            "actlake, 6 sites, one step after the other",
+            "the passes, then 6 raw files a shard",
         ]
     },
     "storing": {

@@ -109,13 +109,15 @@ def _windows(
     windows = []
     for first, last in zip(edges[:-1] - low, edges[1:] - low, strict=True):
         place = places[first:last]
-        missing = np.setdiff1d(np.arange(place[-1] + 1), place, assume_unique=True)
-        earlier = carries[: np.searchsorted(carries, first)]
-        if len(missing) > len(earlier):
-            return None
-        token_ids = np.empty(place[-1] + 1, np.int64)
-        token_ids[place] = token_id[first:last]
-        token_ids[missing] = token_id[earlier[len(earlier) - len(missing) :]]
+        token_ids = token_id[first:last]
+        if place[-1] + 1 > len(place):  # the window carries tokens
+            missing = np.setdiff1d(np.arange(place[-1] + 1), place, assume_unique=True)
+            earlier = carries[: np.searchsorted(carries, first)]
+            if len(missing) > len(earlier):
+                return None
+            token_ids = np.empty(place[-1] + 1, np.int64)
+            token_ids[place] = token_id[first:last]
+            token_ids[missing] = token_id[earlier[len(earlier) - len(missing) :]]
         wanted = slice(max(first, start - low), min(last, stop - low))
         windows.append(
             Window(

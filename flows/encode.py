@@ -11,7 +11,7 @@ from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.held import held, let_go
 from actlake.flows.progress import progress, say
-from actlake.flows.runners import TURN, Runner, Threads, refuse_device_of_one
+from actlake.flows.runners import TURN, Runner, Threads, refuse_device_of_one, written
 from actlake.flows.undo import undo_codes
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -140,7 +140,7 @@ def _publish_shard(
             block = encode_shard(encoder, tensor, shard, plan.dtype)
     except PrecisionError as error:
         raise PrecisionError(f"codes {plan.name}, rows {start:,} to {stop:,}: {error}") from error
-    return publish_codes(run, plan, codes_id, shard, block)
+    return written(partial(publish_codes, run, plan, codes_id, shard, block))
 
 
 def _encoder(lake: Lake, dictionary: str, fingerprint: str, device: str) -> "Encoder":

@@ -3,10 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import Lock
-from typing import Any, ClassVar, Protocol, TypeVar
+from threading import Lock, local
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
-from actlake.flows.interrupt import INTERRUPTED
 from actlake.storage.errors import InputError
 from actlake.storage.threads import default_threads
 
@@ -19,6 +18,7 @@ __all__ = [
     "in_order",
     "refuse_device_of_one",
     "settled",
+    "written",
 ]
 
 T = TypeVar("T")
@@ -51,22 +51,42 @@ hooks. What a step has made is written without it, as the next one computes."""
 
 
 class Threads(Runner):
-    """Two steps at a time in this process, of which one computes while the other writes.
+    """Steps compute in the caller's thread, one after the other, and another thread writes.
 
-    What a third has made may wait to be committed meanwhile, of which only receipts are held.
+    In the caller's, since OpenMP has threads for each thread that computes, and where they are more
+    than cores they sleep between any two operations: passes in two threads took a third longer.
     """
 
     def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         """What ``step`` returns for each item, in order, as soon as it is there."""
-        with ThreadPoolExecutor(2, "step") as pool:
-
-            def submit(item: T) -> Future[R]:
-                return pool.submit(step, item)
-
+        waiting: deque[Any] = deque()
+        with ThreadPoolExecutor(1, "write") as pool:
             try:
-                yield from in_order(submit, items, ahead=2, settle=settled, stop=INTERRUPTED.set)
+                for item in items:
+                    _writer.pool = pool
+                    try:
+                        waiting.append(step(item))
+                    finally:
+                        _writer.pool = None
+                    if len(waiting) > 1:
+                        yield _come_to(waiting.popleft())
+                while waiting:
+                    yield _come_to(waiting.popleft())
             finally:
-                INTERRUPTED.clear()
+                settled(one for one in waiting if isinstance(one, Future))
+
+
+_writer = local()
+
+
+def written(write: Callable[[], R]) -> R:
+    """What ``write``, the end of a step, returns; under ``Threads`` a Future, for it to await."""
+    pool = getattr(_writer, "pool", None)
+    return write() if pool is None else cast(R, pool.submit(write))
+
+
+def _come_to(result: Any) -> Any:
+    return result.result() if isinstance(result, Future) else result
 
 
 class Inline(Runner):

@@ -12,7 +12,7 @@ from actlake.flows.extraction import capture, tokens, windows
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.image_corpora import capture_images
 from actlake.flows.loaded_model import load_model_of
-from actlake.flows.runners import TURN
+from actlake.flows.runners import TURN, written
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
@@ -50,20 +50,24 @@ def extract_shard(
             images=request.images,
             dtype=plans[0].dtype,
         )
-    receipts = (
-        publish_shard(
-            run,
-            plan,
-            ids[plan.name],
-            shard,
-            captured[plan.site],
-            token_budget=token_budget,
-            torch_threads=threads,
+
+    def publish() -> list[Receipt]:
+        receipts = (
+            publish_shard(
+                run,
+                plan,
+                ids[plan.name],
+                shard,
+                captured[plan.site],
+                token_budget=token_budget,
+                torch_threads=threads,
+            )
+            for plan in plans
+            if shard not in committed[plan.name]
         )
-        for plan in plans
-        if shard not in committed[plan.name]
-    )
-    return [*chain.from_iterable(receipts)]
+        return [*chain.from_iterable(receipts)]
+
+    return written(publish)
 
 
 def capture_shard(

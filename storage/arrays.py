@@ -7,6 +7,7 @@ this module reads what a Zarr writer made with the same codecs.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,9 @@ def fill_value(dtype: np.dtype[Any]) -> Any:
     return dtype.type(0) if dtype.kind in "iub" else np.array(np.nan, dtype)[()]
 
 
+@lru_cache(
+    1 << 14
+)  # a new path costs more than to look at its file: to make, to hash, to write out
 def chunk_path(folder: Path, shard: int, dimensions: int) -> Path:
     """Where chunk ``shard`` of an array lies."""
     return folder / ".".join(("c", str(shard), *("0",) * (dimensions - 1)))

@@ -40,4 +40,4 @@ def _visit(module: nn.Module, path: str, looked_at: Sequence[str]) -> None:
         for name, child in module.named_children():
             _visit(child, f"{path}.{name}".lstrip("."), looked_at)
     elif not isinstance(module, nn.Embedding) and next(module.parameters(), None) is not None:
-        module.forward = torch.compile(module.forward, dynamic=True)  # type: ignore[method-assign]
+        module.forward = torch.compile(module.forward, dynamic=True)

@@ -1,23 +1,14 @@
-"""Ctrl-C while a library, or another thread, works: Python itself waits until that returns."""
+"""Ctrl-C while a library works: Python itself waits until that returns."""
 
 import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
-from threading import Event, Thread
+from threading import Thread
 
 from actlake.storage.results import stop_queries
 
-__all__ = ["INTERRUPTED", "interruptible", "refuse_interrupted"]
-
-INTERRUPTED = Event()
-"""Whether Ctrl-C was pressed while threads compute, which it does not reach."""
-
-
-def refuse_interrupted() -> None:
-    """KeyboardInterrupt in a thread that computes: a shard may take minutes."""
-    if INTERRUPTED.is_set():
-        raise KeyboardInterrupt
+__all__ = ["interruptible"]
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from actlake.flows.extraction.memory import told_of_memory
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.extraction.sites import POOLED, find_point, pooled_width
 from actlake.flows.extraction.windows import Window
-from actlake.flows.interrupt import refuse_interrupted
 from actlake.storage.errors import InputError, ModelError
 from actlake.storage.site_columns import cut_columns, split_columns
 
@@ -45,7 +44,6 @@ def capture(
     points = {site: find_point(loaded.module, site) for site in sites}
     kept = {site: KeptRows(row_start, row_stop, split_columns(site)[1], dtype) for site in sites}
     for batch in _batches(loaded, windows, token_budget, pixels):
-        refuse_interrupted()
 
         def keep(site: str, value: Tensor, batch: _Batch = batch) -> None:
             kept[site].take(value, batch.windows)
@@ -96,7 +94,6 @@ def pool(
     }
     last_content = {int(owner[i]): i for i, w in enumerate(windows) if not w.is_special.all()}
     for batch in _batches(loaded, windows, token_budget, pixels):
-        refuse_interrupted()
         with torch.inference_mode(), told_of_memory(batch.what):
             hidden = forward(loaded.module, batch.inputs, {}, lambda _site, _value: None)
         batch.check(hidden)

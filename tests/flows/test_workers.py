@@ -20,9 +20,8 @@ from actlake.flows.dask_workers import DaskWorkers
 from actlake.flows.encode import _encoder, encode
 from actlake.flows.extract import extract
 from actlake.flows.extract_request import requests
-from actlake.flows.interrupt import INTERRUPTED, refuse_interrupted
 from actlake.flows.loaded_model import forget_model, load_model_of
-from actlake.flows.runners import Inline, Runner, in_order
+from actlake.flows.runners import Runner, in_order
 from actlake.flows.summarize import summarize
 from actlake.flows.workers import Processes, runner_of
 from actlake.storage.elsewhere import opened
@@ -192,28 +191,6 @@ def test_ctrl_c__stops_what_computes() -> None:
     with pytest.raises(KeyboardInterrupt):
         next(steps)
     assert told == ["stopped", "3 settled"]
-    refuse_interrupted()
-    INTERRUPTED.set()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            refuse_interrupted()
-    finally:
-        INTERRUPTED.clear()
-
-
-def test_interrupted__extraction_stops_between_passes(
-    dictionary_lake: Path, tiny: Callable[[str], Path], tmp_path: Path
-) -> None:
-    lake = copied(dictionary_lake, tmp_path / "lake")
-    INTERRUPTED.set()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            extracted(lake, tiny("llama"), Inline())
-    finally:
-        INTERRUPTED.clear()
-    assert lake.tensor(f"tiny-llama:{SITE}@c").missing() == [
-        *range(len(lake.tensor(f"tiny-llama:{SITE}@c").grid))
-    ]
 
 
 def test_worker__refuses_another_dictionary(dictionary_lake: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.random import random_dictionary
@@ -14,7 +15,7 @@ from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.summary_states import blocks_of, statistics_of
 from actlake.storage import Codes, Document, Lake
-from benchmarks.feature_lake import Masks, feature_lake, write_dictionary_of
+from benchmarks.feature_lake import Masks, lake_of, postings_of, write_dictionary_of
 from benchmarks.measure import Benchmark, Case, Fact, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -85,16 +86,8 @@ def encoding(sizes: Sizes, folder: Path) -> Benchmark:
 
 def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
     """Statistics of features whose use falls off as a power of their rank, as real ones do."""
-    lake = feature_lake(
-        folder / "lake",
-        rows=sizes.summary_rows,
-        fires=sizes.summary_fires,
-        features=sizes.summary_features,
-        tokens=sizes.summary_tokens,
-        width=sizes.encode_width,
-    )
+    lake = lake_of(sizes, folder)
     codes = lake.codes("codes")
-    postings = sum(codes.values_of_shard.values())
     masks = Masks(lake)
 
     def ours(_number: int) -> float:
@@ -106,7 +99,7 @@ def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
 
     yield Case(
         "summarize",
-        f"{postings:,} postings × {sizes.summary_features:,} features",
+        f"{postings_of(lake):,} postings × {sizes.summary_features:,} features",
         "one sort by feature, and sums",
         {
             "actlake": ours,
@@ -133,8 +126,8 @@ def _encoders(
     """Those of SAELens and sparsify, nothing stored; none where they are not installed."""
     if not installed():
         return {}
-    arrays = folder / "encoded.npz"
-    np.savez(arrays, allow_pickle=False, rows=rows, **learned.arrays)
+    arrays = folder / "encoded"
+    save_file({"rows": rows, **learned.arrays}, arrays)
     peer = opened.enter_context(Peer("encoders.py"))
     return {
         f"{name}, nothing stored": peer.side(name.lower(), arrays=str(arrays), k=k)

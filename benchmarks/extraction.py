@@ -18,7 +18,7 @@ from actlake.flows.extraction import models, sites, skeletons
 from actlake.flows.extraction.batches import padding_share, plan_batches
 from actlake.flows.extraction.windows import Window, windows_of_rows
 from actlake.flows.ingest import ingest_tokens
-from actlake.flows.runners import Inline, Runner, Threads
+from actlake.flows.runners import Inline, Runner, Step, Threads
 from actlake.storage import Lake, Rowset
 from benchmarks.measure import Benchmark, Case, Fact, timed
 from benchmarks.peer import Peer, installed
@@ -41,7 +41,7 @@ class _Clock(Runner):
         self.runner = runner
         self.started = 0.0
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
         self.started = time.perf_counter()
         yield from self.runner.map(name, step, items)
 

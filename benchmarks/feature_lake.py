@@ -18,6 +18,7 @@ from actlake.storage.codes_writer import (
 )
 from actlake.storage.csr import index_dtype
 from actlake.storage.dictionary_files import write_dictionary
+from benchmarks.sizes import Sizes
 
 DOCUMENT_ROWS = 128
 TOPICS = 20
@@ -45,6 +46,23 @@ def feature_lake(
     write_dictionary_of(lake, random_dictionary(sample, features, min(fires, features), seed=0))
     _write_codes(lake, random, features, fires)
     return lake
+
+
+def lake_of(sizes: Sizes, folder: Path, *, rows: int | None = None) -> Lake:
+    """The one of a scale, of another number of rows if one is given."""
+    return feature_lake(
+        folder / "lake",
+        rows=sizes.summary_rows if rows is None else rows,
+        fires=sizes.summary_fires,
+        features=sizes.summary_features,
+        tokens=sizes.summary_tokens,
+        width=sizes.encode_width,
+    )
+
+
+def postings_of(lake: Lake) -> int:
+    """How many there are."""
+    return sum(lake.codes("codes").values_of_shard.values())
 
 
 def write_dictionary_of(lake: Lake, learned: Dictionary) -> None:

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Codes, Lake
-from benchmarks.feature_lake import DOCUMENT_ROWS, Masks, feature_lake
+from benchmarks.feature_lake import DOCUMENT_ROWS, Masks, lake_of, postings_of
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -25,19 +27,9 @@ CALLS = 20
 
 def asking(sizes: Sizes, folder: Path) -> Benchmark:
     """Codes of as many rows and features as ``summarize`` is measured with."""
-    lake = feature_lake(
-        folder / "lake",
-        rows=sizes.summary_rows,
-        fires=sizes.summary_fires,
-        features=sizes.summary_features,
-        tokens=sizes.summary_tokens,
-        width=sizes.encode_width,
-    )
+    lake = lake_of(sizes, folder)
     codes = lake.codes("codes")
-    work = (
-        f"{sum(codes.values_of_shard.values()):,} postings × {codes.n_features:,} features, "
-        f"{len(codes):,} rows"
-    )
+    work = f"{postings_of(lake):,} postings × {codes.n_features:,} features, {len(codes):,} rows"
     with ExitStack() as opened:
         delphi = _delphi(opened, folder, lake) if installed() else None
         yield from _shown(lake, codes, work, sizes, delphi)
@@ -161,16 +153,16 @@ def _delphi(opened: ExitStack, folder: Path, lake: Lake) -> Peer:
     locations = np.stack([row // DOCUMENT_ROWS, row % DOCUMENT_ROWS, block.indices], axis=1)
     tokens = codes.rowset.column("token_id") % 30 + 1  # of a small tokenizer
     whole = len(codes) // DOCUMENT_ROWS * DOCUMENT_ROWS
-    arrays: dict[str, Any] = {
+    arrays: dict[str, NDArray[Any]] = {
         "locations": locations[row < whole],
         "values": block.values[row < whole],
         "tokens": tokens[:whole].reshape(-1, DOCUMENT_ROWS),
     }
-    np.savez(folder / "postings.npz", allow_pickle=False, **arrays)
+    save_file(arrays, folder / "postings")
     peer = opened.enter_context(Peer("latents.py"))
     peer.seconds(
         "prepare",
-        arrays=str(folder / "postings.npz"),
+        arrays=str(folder / "postings"),
         folder=str(folder / "delphi"),
         features=codes.n_features,
         tokenizer=str(random_llama(folder, 32)),

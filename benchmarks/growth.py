@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.machine import machine_facts
+from benchmarks.report import write_page
 from benchmarks.small_models import NULL_SITES, WORDS, null_model
 
 WIDTH, WORDS_A_DOCUMENT = 64, 400
@@ -144,10 +145,8 @@ def main() -> None:
                 )
     print(f"\n{table(found)}")
     if options.write:
-        lines = ["# Growth", "", *(f"- {name}: {value}" for name, value in facts.items())]
-        lines += [f"- rows of width {WIDTH}, {WORDS_A_DOCUMENT} a document", "", table(found)]
-        stamp = facts["date"].removesuffix(" UTC").replace(" ", "-").replace(":", "")
-        (RESULTS / f"growth-{stamp}.md").write_text("\n".join(lines) + "\n")
+        about = f"- rows of width {WIDTH}, {WORDS_A_DOCUMENT} a document"
+        write_page(RESULTS, "growth", facts, [about, "", table(found)])
 
 
 if __name__ == "__main__":

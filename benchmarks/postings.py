@@ -23,8 +23,9 @@ from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Lake
-from benchmarks.feature_lake import feature_lake
+from benchmarks.feature_lake import DOCUMENT_ROWS, feature_lake, postings_of
 from benchmarks.machine import machine_facts
+from benchmarks.report import write_page
 
 FEATURES, TOKENS, FIRES, WIDTH = 1 << 14, 1 << 15, 33, 576
 POSTINGS_A_ROW = 32
@@ -44,7 +45,7 @@ class Took:
 
 def _make(root: Path, rows: int) -> int:
     lake = feature_lake(root, rows=rows, fires=FIRES, features=FEATURES, tokens=TOKENS, width=WIDTH)
-    return sum(lake.codes("codes").values_of_shard.values())
+    return postings_of(lake)
 
 
 def _compact(lake: Lake) -> float:
@@ -68,7 +69,8 @@ def _contexts(lake: Lake) -> float:
 
 def _document(lake: Lake) -> float:
     """What fires in one document, the median of many, each asked for once before."""
-    documents = np.random.default_rng(0).integers(0, len(lake.codes("codes")) // 128, ASKED)
+    count = len(lake.codes("codes")) // DOCUMENT_ROWS
+    documents = np.random.default_rng(0).integers(0, count, ASKED)
 
     def ask(document: int) -> None:
         asked: dict[str, Any] = {"codes": "codes", "document": document, "by": "max", "limit": 20}
@@ -150,10 +152,7 @@ def main() -> None:
                 print(found[-1], flush=True)
     print(f"\n{table(found)}")
     if options.write:
-        lines = ["# Postings", "", *(f"- {name}: {value}" for name, value in facts.items())]
-        lines += [f"- {FEATURES:,} features", "", table(found)]
-        stamp = facts["date"].removesuffix(" UTC").replace(" ", "-").replace(":", "")
-        (RESULTS / f"postings-{stamp}.md").write_text("\n".join(lines) + "\n")
+        write_page(RESULTS, "postings", facts, [f"- {FEATURES:,} features", "", table(found)])
 
 
 def _apart(do: Callable[..., Any], *given: object) -> Any:

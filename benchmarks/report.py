@@ -49,11 +49,22 @@ def markdown(machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequenc
     return "\n".join(lines) + "\n"
 
 
+def write_page(folder: Path, kind: str, machine: Mapping[str, str], lines: Sequence[str]) -> None:
+    """A page of its own kind, named by it and the time: the machine, then ``lines``."""
+    about = [f"- {name}: {value}" for name, value in machine.items()]
+    page = [f"# {kind.capitalize()}", "", *about, *lines]
+    (folder / f"{kind}-{_stamp(machine)}.md").write_text("\n".join(page) + "\n")
+
+
+def _stamp(machine: Mapping[str, str]) -> str:
+    return machine["date"].removesuffix(" UTC").replace(" ", "-").replace(":", "")
+
+
 def write(
     folder: Path, machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequence[Fact]
 ) -> Path:
     """The Markdown file, written beside a JSON file with the seconds of every round."""
-    stamp = machine["date"].removesuffix(" UTC").replace(" ", "-").replace(":", "")
+    stamp = _stamp(machine)
     content = {
         "machine": dict(machine),
         "ratios": [

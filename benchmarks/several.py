@@ -6,29 +6,21 @@ from pathlib import Path
 from actlake.flows.runners import Runner, Threads
 from actlake.flows.summarize import summarize
 from actlake.flows.workers import Processes
-from benchmarks.feature_lake import Masks, feature_lake
+from benchmarks.feature_lake import Masks, lake_of, postings_of
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.sizes import Sizes
 
 
 def several(sizes: Sizes, folder: Path) -> Benchmark:
     """Statistics, which are CPU-bound in Python; codes and passes have every core from torch."""
-    lake = feature_lake(
-        folder / "lake",
-        rows=sizes.several_rows,
-        fires=sizes.summary_fires,
-        features=sizes.summary_features,
-        tokens=sizes.summary_tokens,
-        width=sizes.encode_width,
-    )
-    postings = sum(lake.codes("codes").values_of_shard.values())
+    lake = lake_of(sizes, folder, rows=sizes.several_rows)
     masks = Masks(lake)
 
     def summarized(runner: Runner) -> None:
         summarize(lake, codes="codes", mask=masks.new(), runner=runner)
 
     shards = len(lake.codes("codes").grid)
-    yield _case("summarize", f"{postings:,} postings in {shards} shards", summarized)
+    yield _case("summarize", f"{postings_of(lake):,} postings in {shards} shards", summarized)
 
 
 def _case(name: str, work: str, do: Callable[[Runner], object]) -> Case:

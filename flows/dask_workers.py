@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from socket import create_connection, gethostname
 from threading import Lock
@@ -13,7 +13,7 @@ from zlib import crc32
 
 from actlake.flows.loaded_model import forget_all
 from actlake.flows.packed import packed, unpacked
-from actlake.flows.runners import Runner, in_order
+from actlake.flows.runners import Runner, Step, finished, in_order
 from actlake.storage.duck import one_line
 from actlake.storage.errors import InputError, LakeError, UnreachableError
 
@@ -56,8 +56,8 @@ class DaskWorkers(Runner):
     def threads(self) -> int:
         return 1  # which is what Dask gives a worker, unless it is told otherwise
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
-        """What ``step`` returns for each item, in order, as soon as it is there."""
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
+        """What ``step`` comes to for each item, in order, as soon as it is there."""
         if not items:
             return
         client = _client(self.address)
@@ -148,7 +148,7 @@ def _one(step: bytes, places: Mapping[str, int], item: Any) -> Any:
         address = get_worker().address
         # One that came since has no place, and any will do.
         take(places[address] if address in places else crc32(address.encode()))
-    return work(item)
+    return finished(work(item))
 
 
 def _forget() -> None:

@@ -1,5 +1,6 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
+from collections.abc import Generator
 from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.held import held, let_go
 from actlake.flows.progress import progress, say
-from actlake.flows.runners import TURN, Runner, Threads, refuse_device_of_one, written
+from actlake.flows.runners import TURN, Later, Runner, Threads, refuse_device_of_one
 from actlake.flows.undo import undo_codes
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -111,7 +112,8 @@ def encode(
         todo = [shard for shard in range(len(grid)) if shard not in committed]
         total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
         try:
-            steps = (runner or Threads()).map("encode shard", step, todo)
+            chosen = runner or Threads()
+            steps: Generator[CodesShard] = chosen.map("encode shard", step, todo)
             with closing(steps), progress(f"encode {plan.name}", total) as advance:
                 for shard, written in zip(todo, steps, strict=True):
                     commit_codes(run, [written], f"shard {shard} of {plan.name}")
@@ -131,7 +133,7 @@ def encode(
 
 def _publish_shard(
     shard: int, *, lake: Lake, run: Run, tensor: Tensor, plan: CodesPlan, codes_id: str, device: str
-) -> CodesShard:
+) -> Later[CodesShard]:
     """Publish the codes of one shard of ``tensor``, which a commit makes known."""
     start, stop = plan.rowset.grid.span(shard)
     try:
@@ -140,7 +142,7 @@ def _publish_shard(
             block = encode_shard(encoder, tensor, shard, plan.dtype)
     except PrecisionError as error:
         raise PrecisionError(f"codes {plan.name}, rows {start:,} to {stop:,}: {error}") from error
-    return written(partial(publish_codes, run, plan, codes_id, shard, block))
+    return Later(partial(publish_codes, run, plan, codes_id, shard, block))
 
 
 def _encoder(lake: Lake, dictionary: str, fingerprint: str, device: str) -> "Encoder":

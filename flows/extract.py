@@ -1,6 +1,6 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.names import is_made
 from actlake.storage.run import Run
+from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import (
     TensorPlan,
     commit_shards,
@@ -187,7 +188,7 @@ def _compute(
     )
     rows = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
     label = f"extract {request.facts.name} {' '.join(request.sites)}"
-    steps = runner.map("extract shard", step, todo)
+    steps: Generator[list[Receipt]] = runner.map("extract shard", step, todo)
     with closing(steps), progress(label, rows) as advance:
         for shard, receipts in zip(todo, steps, strict=True):
             commit_shards(run, receipts, f"shard {shard} of {', '.join(ids)}")

@@ -5,7 +5,7 @@ those of the functions, with the lake as a path.
 """
 
 import inspect
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,9 +14,7 @@ import polars as pl
 from prefect import Flow
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from actlake.flows.artifacts import flow_run_id, show_link, show_table
@@ -33,7 +31,7 @@ from actlake.flows.maintain import maintain as maintain_body
 from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
 from actlake.flows.repair import repair as repair_body
-from actlake.flows.runners import Runner, in_order
+from actlake.flows.runners import Runner, Step, finished
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.summarize_labels import summarize_labels as summarize_labels_body
 from actlake.flows.summarize_pairs import summarize_pairs as summarize_pairs_body
@@ -69,26 +67,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 RETRIES = 2
 RETRY_SECONDS = 5
-AHEAD = 1
-"""Steps that are under way while the result of another is committed."""
 
 
 class PrefectTasks(Runner):
-    """Carries steps out as task runs of the flow that is running, tried again when they fail."""
+    """Carries steps out as task runs of the flow that is running, tried again when they fail.
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
-        """What ``step`` returns for each item, in order, as soon as it is there."""
+    One after the other in the flow's thread, as ``runners.Threads`` says why.
+    """
+
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
+        """What ``step`` comes to for each item, in order, as soon as it is there."""
 
         def run(item: T) -> R:
-            return step(item)
+            return finished(step(item))
 
-        steps = _insistent(run, name, task_run_name=f"{name} {{item}}")
-        return in_order(steps.submit, items, ahead=AHEAD, settle=_waited)
-
-
-def _waited(waiting: Iterable[PrefectFuture[Any]]) -> None:
-    for future in waiting:
-        future.wait()
+        yield from map(_insistent(run, name, task_run_name=f"{name} {{item}}"), items)
 
 
 def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R]:
@@ -158,11 +151,9 @@ def _as_flow(body: Callable[..., Any]) -> Flow[..., Any]:
     # This module, where a deployment finds the flow; the body's own has the plain function.
     run.__name__ = run.__qualname__ = body.__name__
     run.__doc__ = body.__doc__
-    two_threads: TaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)  # as of runners.Threads
     return Flow(
         run,
         name=body.__name__,
-        task_runner=two_threads,
         persist_result=False,
     )
 

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from threading import Lock, local
-from typing import Any, ClassVar, Protocol, TypeVar, cast
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from actlake.storage.errors import InputError
 from actlake.storage.threads import default_threads
@@ -12,13 +13,15 @@ from actlake.storage.threads import default_threads
 __all__ = [
     "TURN",
     "Inline",
+    "Later",
     "Runner",
+    "Step",
     "Threads",
     "Waited",
+    "finished",
     "in_order",
     "refuse_device_of_one",
     "settled",
-    "written",
 ]
 
 T = TypeVar("T")
@@ -26,8 +29,24 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Later(Generic[R]):
+    """The end of a step, which another thread may do: it writes what the step has computed."""
+
+    write: Callable[[], R]
+
+
+Step = Callable[[T], R | Later[R]]
+"""One library call over a shard that lasts seconds."""
+
+
+def finished(result: R | Later[R]) -> R:
+    """What a step comes to, written if it is not yet."""
+    return result.write() if isinstance(result, Later) else result
+
+
 class Runner(Protocol):
-    """Maps a step over items; a step is one library call over a shard that lasts seconds."""
+    """Maps a step over items."""
 
     elsewhere: ClassVar[bool] = False
     """Whether steps run in other processes."""
@@ -37,8 +56,8 @@ class Runner(Protocol):
         """Of torch, for each step."""
         return default_threads()
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
-        """What ``step`` returns for each item, in order, as soon as it is there.
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
+        """What ``step`` comes to for each item, in order, as soon as it is there.
 
         Once it is closed nothing is under way any more.
         """
@@ -57,43 +76,22 @@ class Threads(Runner):
     than cores they sleep between any two operations: passes in two threads took a third longer.
     """
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
-        """What ``step`` returns for each item, in order, as soon as it is there."""
-        waiting: deque[Any] = deque()
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
+        """What ``step`` comes to for each item, in order, as soon as it is there."""
         with ThreadPoolExecutor(1, "write") as pool:
-            try:
-                for item in items:
-                    _writer.pool = pool
-                    try:
-                        waiting.append(step(item))
-                    finally:
-                        _writer.pool = None
-                    if len(waiting) > 1:
-                        yield _come_to(waiting.popleft())
-                while waiting:
-                    yield _come_to(waiting.popleft())
-            finally:
-                settled(one for one in waiting if isinstance(one, Future))
 
+            def submit(item: T) -> Future[R]:
+                # Computed here; a step without a Later is at its end by then.
+                return pool.submit(finished, step(item))
 
-_writer = local()
-
-
-def written(write: Callable[[], R]) -> R:
-    """What ``write``, the end of a step, returns; under ``Threads`` a Future, for it to await."""
-    pool = getattr(_writer, "pool", None)
-    return write() if pool is None else cast(R, pool.submit(write))
-
-
-def _come_to(result: Any) -> Any:
-    return result.result() if isinstance(result, Future) else result
+            yield from in_order(submit, items, ahead=1, settle=settled)
 
 
 class Inline(Runner):
     """One step after the other in this thread, so that a debugger sees plain Python."""
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
-        yield from map(step, items)
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
+        yield from (finished(step(item)) for item in items)
 
 
 def refuse_device_of_one(runner: Runner | None, device: str) -> None:

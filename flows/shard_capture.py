@@ -12,7 +12,7 @@ from actlake.flows.extraction import capture, tokens, windows
 from actlake.flows.extraction.models import LoadedModel
 from actlake.flows.image_corpora import capture_images
 from actlake.flows.loaded_model import load_model_of
-from actlake.flows.runners import TURN, written
+from actlake.flows.runners import TURN, Later
 from actlake.storage.lake import Lake
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
@@ -33,7 +33,7 @@ def extract_shard(
     committed: Mapping[str, Set[int]],
     threads: int,
     token_budget: int,
-) -> list[Receipt]:
+) -> Later[list[Receipt]]:
     """Publish the rows of ``shard`` of each tensor of which they are not committed; receipts.
 
     ``ids`` and ``committed``, the shards that are, by the tensor's name.
@@ -67,7 +67,7 @@ def extract_shard(
         )
         return [*chain.from_iterable(receipts)]
 
-    return written(publish)
+    return Later(publish)
 
 
 def capture_shard(

@@ -1,6 +1,6 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ from actlake.flows.codes_blocks import require_rows
 from actlake.flows.codes_sets import members_of, refuse_name, set_table
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
-from actlake.flows.runners import TURN, Runner, Threads
+from actlake.flows.runners import TURN, Later, Runner, Threads
 from actlake.flows.summary_merging import Merging
 from actlake.flows.summary_states import (
     Sources,
@@ -157,7 +157,7 @@ def _complete(work: _Work, run: Run, runner: Runner) -> None:
     most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
     groups = _groups(todo, max(most, 1))
     of = f"{work.codes.name} under {work.mask.name}"
-    steps = runner.map("summarize shards", step, groups)
+    steps: Generator[list[dict[str, object]]] = runner.map("summarize shards", step, groups)
     with closing(steps), progress(f"summarize {of}", total) as advance:
         for shards, rows in zip(groups, steps, strict=True):
             what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
@@ -167,20 +167,34 @@ def _complete(work: _Work, run: Run, runner: Runner) -> None:
 
 def _write_states(
     shards: Sequence[int], *, work: _Work, run: Run, lacking: Mapping[int, Sequence[str]]
-) -> list[dict[str, object]]:
+) -> Later[list[dict[str, object]]]:
     """Write the states of consecutive ``shards`` that are ``lacking``; rows of ``partials``."""
     lake, codes, mask, sources = work.lake, work.codes, work.mask, work.sources
     label, of_document = (sources.label, sources.of_document) if sources else (None, None)
     make, versions = statistics_of(work.examples, label), work.versions
-    blocks = blocks_of(lake, codes, mask, shards, of_document)
-    rows = []
-    for shard, block in zip(shards, blocks, strict=True):
-        with TURN:
-            states = {one: make[one](block).arrays() for one in lacking[shard]}
-        for statistic, state in states.items():
-            place, of = write_partial(lake.store, state), versions[statistic]
-            rows.append(partial_row(run, codes.name, mask.name, statistic, shard, of, *place))
-    return rows
+    with TURN:
+        blocks = zip(shards, blocks_of(lake, codes, mask, shards, of_document), strict=True)
+        states = [
+            (statistic, shard, make[statistic](block).arrays())
+            for shard, block in blocks
+            for statistic in lacking[shard]
+        ]
+
+    def write() -> list[dict[str, object]]:
+        return [
+            partial_row(
+                run,
+                codes.name,
+                mask.name,
+                statistic,
+                shard,
+                versions[statistic],
+                *write_partial(lake.store, state),
+            )
+            for statistic, shard, state in states
+        ]
+
+    return Later(write)
 
 
 def _groups(shards: Sequence[int], most: int) -> list[list[int]]:

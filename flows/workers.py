@@ -7,7 +7,7 @@ shards as there are workers, and one, may be computed again after a kill.
 import os
 import signal
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process
@@ -15,7 +15,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actlake.flows.packed import packed, unpacked
-from actlake.flows.runners import Runner, in_order, settled
+from actlake.flows.runners import Runner, Step, finished, in_order, settled
 from actlake.storage.errors import InputError, LakeError
 from actlake.storage.threads import default_threads
 
@@ -64,8 +64,8 @@ class Processes(Runner):
     def threads(self) -> int:
         return max(1, default_threads() // self.count)
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
-        """What ``step`` returns for each item, in order, as soon as it is there."""
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
+        """What ``step`` comes to for each item, in order, as soon as it is there."""
         if not items:  # processes take seconds to start
             return
         count = min(self.count, len(items))
@@ -132,4 +132,4 @@ def _end_with_parent() -> None:
 
 def _do(item: Any) -> Any:
     # Unpacked here and not as the process starts, so that what goes wrong is told.
-    return unpacked(_step)(item)
+    return finished(unpacked(_step)(item))

@@ -77,9 +77,8 @@ def fill_value(dtype: np.dtype[Any]) -> Any:
     return dtype.type(0) if dtype.kind in "iub" else np.array(np.nan, dtype)[()]
 
 
-@lru_cache(
-    1 << 14
-)  # a new path costs more than to look at its file: to make, to hash, to write out
+# To make a path, to hash and to write it costs more than to look at its file.
+@lru_cache(1 << 14)
 def chunk_path(folder: Path, shard: int, dimensions: int) -> Path:
     """Where chunk ``shard`` of an array lies."""
     return folder / ".".join(("c", str(shard), *("0",) * (dimensions - 1)))

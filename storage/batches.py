@@ -50,9 +50,9 @@ class Batches(Sequence[Batch]):
     """``epochs`` times every row once, shuffled anew each time, ``size`` rows a batch.
 
     A sequence: ``batches[i]`` reads that batch alone, and costs least in order. The last batch of
-    an epoch is smaller where ``size`` does not divide its rows. Beside one batch memory holds
-    ``overhead_bytes``; shards are mapped, so what stays of them is the system's choice, but where
-    the lake verifies always those that are being mixed are copies.
+    an epoch is smaller where ``size`` does not divide its rows. Memory holds
+    ``peak_bytes``; shards are mapped, so what stays of them is the system's choice, but where the
+    lake verifies always those that are being mixed are copies.
 
     It is for one thread, which has two of its own while it goes through all; ``copy.copy`` is for
     another. It pickles: in another process it reads the same committed shards, and asks no catalog.

@@ -65,10 +65,7 @@ class Codes:
         first, last = np.zeros((2, len(index)), np.int64)
         groups = [(int(one), np.flatnonzero(shards == one)) for one in np.unique(shards)]
         for shard, here in groups:
-            indptr = self._starts(shard)  # of these rows alone
-            first[here], last[here] = indptr[offsets[here]], indptr[offsets[here] + 1]
-            if (first[here] > last[here]).any() or last[here].max() > self.values_of_shard[shard]:
-                raise self._falls(shard)
+            first[here], last[here] = self.places(shard, offsets[here])
         indptr = np.concatenate(([0], np.cumsum(last - first))).astype(np.int64)
         indices = np.empty(indptr[-1], index_dtype(self.n_features))
         values = np.empty(indptr[-1], self.dtype)
@@ -78,18 +75,27 @@ class Codes:
             values[target] = self.array(shard, "values")[source]
         return Csr(indptr, indices, values, self.n_features)
 
+    def places(
+        self, shard: int, offsets: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the values of some rows of ``shard`` begin in its arrays, and where they end; the
+        starts of no other row are looked at."""
+        starts = self._starts(shard)
+        first, last = starts[offsets].astype(np.int64), starts[offsets + 1].astype(np.int64)
+        if (first > last).any() or last.max(initial=0) > self.values_of_shard[shard]:
+            raise self._falls(shard)
+        return first, last
+
     def array(self, shard: int, name: Array) -> NDArray[Any]:
         """One of the arrays of ``shard``, of which no other is read; a memory map but indptr."""
+        if name == "indptr":
+            indptr, nnz = self._starts(shard).astype(np.int64), self.values_of_shard[shard]
+            if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
+                raise self._falls(shard)
+            return indptr
         self._refuse_missing(shard)
-        nnz = self.values_of_shard[shard]
-        if name == "indices":
-            return self._array(shard, name, nnz, index_dtype(self.n_features))
-        if name == "values":
-            return self._array(shard, name, nnz, self.dtype)
-        indptr = self._starts(shard).astype(np.int64)
-        if indptr[0] != 0 or indptr[-1] != nnz or (indptr[1:] < indptr[:-1]).any():
-            raise self._falls(shard)
-        return indptr
+        dtype = index_dtype(self.n_features) if name == "indices" else self.dtype
+        return self._array(shard, name, self.values_of_shard[shard], dtype)
 
     def _starts(self, shard: int) -> NDArray[Any]:
         """``indptr`` as it lies there, unchecked."""

@@ -86,6 +86,10 @@ def contexts_of(
     A row of a document rowset is its whole text, and of an image those patches are shown on which
     the feature fires. InputError for a kind that is none, and for a mask that was not summarized.
     """
+    if before < 0 or after < 0:
+        raise InputError(
+            "contexts cannot reach fewer than no rows; give 0 or more before and after"
+        )
     reach = {"before": before, "after": after}
     try:
         codes = codes_named(reading, name)
@@ -118,10 +122,6 @@ def _of_codes(
     before: int,
     after: int,
 ) -> dict[int, list[Context]]:
-    if before < 0 or after < 0:
-        raise InputError(
-            "contexts cannot reach fewer than no rows; give 0 or more before and after"
-        )
     wanted = [(feature, *one) for feature, found in examples.items() for one in found]
     contexts: dict[int, list[Context]] = {feature: [] for feature in examples}
     names: dict[int, str] | None = None

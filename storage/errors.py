@@ -35,6 +35,7 @@ __all__ = [
     "QueryError",
     "RoomError",
     "UnreachableError",
+    "first_line",
 ]
 
 
@@ -98,3 +99,8 @@ class UnreachableError(LakeError):
 
 class BusyError(LakeError):
     """Another process holds the lock or the claim."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, as part of a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")

@@ -1,6 +1,7 @@
 """Which rows are shown of a feature: examples that a summary kept, or its strongest postings."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from actlake.storage.codes import Codes
 from actlake.storage.errors import InputError, NotFoundError
@@ -30,39 +31,12 @@ def example_rows(
     found: dict[int, list[Example]] = {feature: [] for feature in features}
     if not found:
         return found
-    connection = reading.connection()
-    # Of one feature an equality, which leaves out most of a file.
-    which = "= $features[1]" if len(found) == 1 else "IN (SELECT unnest($features))"
-    named = {"codes": codes.name, "features": [*found], "limit": limit}
-    span: dict[str, Bounds] = {"codes": (codes.name,) * 2, "feature": (min(found), max(found))}
-    summarized = f"""
-        SELECT feature, "row", value, n_alike FROM feature_examples
-        WHERE codes = $codes AND mask = $mask AND feature {which} AND kind = $kind
-        QUALIFY row_number() OVER (PARTITION BY feature ORDER BY rank) <= $limit
-        ORDER BY feature, rank
-    """  # noqa: S608 - ours
-    rows = []
-    if reading.may_hold("feature_examples", **span):
-        reading.table("feature_examples", **span)
-        rows = connection.execute(summarized, named | {"mask": mask, "kind": kind}).fetchall()
+    rows = _kept(reading, codes.name, features, mask, limit, kind, '"row", value, n_alike')
     if not rows:
-        if mask != "all" or kind != "top":
-            reading.table("feature_statistics", codes=(codes.name,) * 2)
-            other = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
-            if first_row(connection.execute(other, {"codes": codes.name, "mask": mask})) == (0,):
-                raise InputError(
-                    f"codes {codes.name} are not summarized under the mask {mask}; "
-                    "run `actlake summarize` first, or use the mask all"
-                )
-            return found
-        every = f"""
-            SELECT feature, "row", value, NULL FROM postings
-            WHERE codes = $codes AND feature {which}
-            QUALIFY row_number() OVER (PARTITION BY feature ORDER BY value DESC, "row") <= $limit
-            ORDER BY feature, value DESC, "row"
-        """  # noqa: S608 - ours
-        reading.table("postings", **span)
-        rows = connection.execute(every, named).fetchall()
+        if mask == "all" and kind == "top":
+            rows = _strongest(reading, codes.name, features, limit)
+        else:
+            _require_summary(reading, codes.name, mask)
     for feature, *example in rows:
         found[feature].append((*example,))
     return found
@@ -80,16 +54,66 @@ def rows_of_set(
     """Of the examples of a kind of a set, of which ``member`` is one: the codes that the row is of,
     feature, rank, and the example."""
     _check(member, features, limit, kind)
-    query = """
-        SELECT member, feature, rank, "row", value, n_alike FROM feature_examples
-        WHERE codes = $codes AND mask = $mask AND feature IN (SELECT unnest($features))
-            AND kind = $kind
+    columns = 'member, rank, "row", value, n_alike'
+    found = _kept(reading, name, features, mask, limit, kind, columns)
+    return [(of, feature, rank, (*example,)) for feature, of, rank, *example in found]
+
+
+def _kept(
+    reading: Reading,
+    name: str,
+    features: Sequence[int],
+    mask: str,
+    limit: int,
+    kind: str,
+    columns: str,
+) -> list[Any]:
+    """The feature and some columns of examples that a summary kept, in order."""
+    within = _within(name, features)
+    if not reading.may_hold("feature_examples", **within):
+        return []
+    reading.table("feature_examples", **within)
+    query = f"""
+        SELECT feature, {columns} FROM feature_examples
+        WHERE codes = $codes AND mask = $mask AND kind = $kind AND feature {_among(features)}
         QUALIFY row_number() OVER (PARTITION BY feature ORDER BY rank) <= $limit
-    """
-    reading.table("feature_examples", codes=(name, name))
-    asked = {"codes": name, "mask": mask, "features": [*features], "kind": kind, "limit": limit}
-    found = reading.connection().execute(query, asked).fetchall()
-    return [(of, feature, rank, (*example,)) for of, feature, rank, *example in found]
+        ORDER BY feature, rank
+    """  # noqa: S608 - ours
+    asked = {"codes": name, "mask": mask, "kind": kind, "features": [*features], "limit": limit}
+    return reading.connection().execute(query, asked).fetchall()
+
+
+def _strongest(reading: Reading, name: str, features: Sequence[int], limit: int) -> list[Any]:
+    """The same of postings, where no summary kept any."""
+    reading.table("postings", **_within(name, features))
+    query = f"""
+        SELECT feature, "row", value, NULL FROM postings
+        WHERE codes = $codes AND feature {_among(features)}
+        QUALIFY row_number() OVER (PARTITION BY feature ORDER BY value DESC, "row") <= $limit
+        ORDER BY feature, value DESC, "row"
+    """  # noqa: S608 - ours
+    asked = {"codes": name, "features": [*features], "limit": limit}
+    return reading.connection().execute(query, asked).fetchall()
+
+
+def _require_summary(reading: Reading, name: str, mask: str) -> None:
+    reading.table("feature_statistics", codes=(name, name))
+    query = "SELECT count(*) FROM feature_statistics WHERE codes = $codes AND mask = $mask"
+    found = reading.connection().execute(query, {"codes": name, "mask": mask})
+    if first_row(found) == (0,):
+        raise InputError(
+            f"codes {name} are not summarized under the mask {mask}; "
+            "run `actlake summarize` first, or use the mask all"
+        )
+
+
+def _within(name: str, features: Sequence[int]) -> dict[str, Bounds]:
+    return {"codes": (name, name), "feature": (min(features), max(features))}
+
+
+def _among(features: Sequence[int]) -> str:
+    """A condition on a feature; of one an equality, which leaves out most of a file."""
+    return "= $features[1]" if len(features) == 1 else "IN (SELECT unnest($features))"
 
 
 def members_of_set(reading: Reading, name: str, mask: str) -> list[str]:

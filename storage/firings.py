@@ -22,6 +22,7 @@ from duckdb.func import PythonUDFType
 from numpy.typing import NDArray
 
 from actlake.storage.codes import Codes, codes_named
+from actlake.storage.csr import ranges
 from actlake.storage.errors import BusyError
 from actlake.storage.reading import Reading
 from actlake.storage.scan import Array
@@ -78,17 +79,15 @@ class Firings:
     def places(self, ids: pa.ChunkedArray, rows: pa.ChunkedArray) -> pa.Array:
         """Of each row the places of its values; none of a row that is not committed."""
         wanted = _integers(rows)
-        first, lengths = np.zeros_like(wanted), np.zeros_like(wanted)
+        first, last = np.zeros_like(wanted), np.zeros_like(wanted)
         for codes, here in self._by_codes(ids):
             for shard, mine in _by_key(wanted // codes.grid.shard_rows, here):
                 if shard in codes.values_of_shard:
-                    indptr = codes.array(shard, "indptr")
-                    at = wanted[mine] - codes.grid.span(shard)[0]
-                    first[mine] = shard * PLACES + indptr[at]
-                    lengths[mine] = indptr[at + 1] - indptr[at]
-        ends = np.concatenate(([0], np.cumsum(lengths)))
-        places = np.repeat(first - ends[:-1], lengths) + np.arange(ends[-1])
-        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(places))
+                    found = codes.places(shard, wanted[mine] - codes.grid.span(shard)[0])
+                    first[mine], last[mine] = (shard * PLACES + edge for edge in found)
+        ends = np.concatenate(([0], np.cumsum(last - first)))
+        places = pa.array(ranges(first, last))
+        return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), places)
 
     def feature(self, ids: pa.ChunkedArray, places: pa.ChunkedArray) -> pa.Array:
         return pa.array(self._looked_up(ids, places, "indices", np.dtype(np.int32)))

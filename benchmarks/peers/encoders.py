@@ -2,17 +2,17 @@
 
 import time
 
-import numpy as np
 import torch
 from answering import answer
 from sae_lens.saes.topk_sae import TopKSAE, TopKSAEConfig
+from safetensors.torch import load_file
 from sparsify import SparseCoder, SparseCoderConfig
 
 BLOCK = 2048
 
 
 def _given(arrays: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    found = {name: torch.from_numpy(one) for name, one in np.load(arrays).items()}
+    found = load_file(arrays)
     rows = found.pop("rows")
     return found, rows
 

@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from answering import answer
 from delphi.config import ConstructorConfig, SamplerConfig
 from delphi.latents import LatentDataset
 from delphi.latents.cache import LatentCache, generate_statistics_cache
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 MODULE = "layer"
@@ -24,7 +24,7 @@ _given: dict[str, Any] = {}
 def prepare(arrays: str, folder: str, features: int, tokenizer: str) -> None:
     """Make its cache of postings: ``locations`` (sequence, place, latent), ``values``, and
     ``tokens`` (sequences, 128)."""
-    given = {name: torch.from_numpy(one) for name, one in np.load(arrays).items()}
+    given = load_file(arrays)
     locations = given["locations"].long()
     _given.update(locations=locations, values=given["values"].float(), width=features)
     _given.update(tokens=given["tokens"].long(), folder=folder)

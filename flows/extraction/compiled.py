@@ -7,8 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.forward import forward, probe
-from actlake.flows.extraction.sources import first_line
-from actlake.storage.errors import ModelError
+from actlake.storage.errors import LakeError, ModelError, first_line
 
 __all__ = ["compile_around"]
 
@@ -25,7 +24,7 @@ def compile_around(model: PreTrainedModel, looked_at: Sequence[str]) -> None:
     try:
         with torch.inference_mode():
             forward(model, probe(model), {}, lambda _site, _value: None)
-    except MemoryError:
+    except (LakeError, MemoryError):
         raise
     except Exception as error:  # of dynamo, inductor, or a C++ compiler that is not there
         raise ModelError(

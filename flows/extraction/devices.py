@@ -4,9 +4,9 @@ import gc
 
 import torch
 
-from actlake.storage.errors import InputError
+from actlake.storage.errors import InputError, first_line
 
-__all__ = ["gpus", "release", "take"]
+__all__ = ["choose_device", "gpus", "release", "set_threads", "take"]
 
 
 def gpus() -> list[str]:
@@ -39,8 +39,9 @@ def choose_device(device: str) -> str:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, ImportError) as error:
-        what = (str(error).strip().splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
-        raise InputError(f"no device {device!r} here: {what}; choose auto or cpu") from error
+        raise InputError(
+            f"no device {device!r} here: {first_line(error)[:200]}; choose auto or cpu"
+        ) from error
     if device == "meta":
         raise InputError("the device 'meta' computes nothing; choose auto or cpu")
     return device

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import AutoImageProcessor, PretrainedConfig
 
-from actlake.flows.extraction.sources import files, first_line, quiet
+from actlake.flows.extraction.sources import files, quiet
 from actlake.flows.extraction.tokens import DocumentRows
-from actlake.storage.errors import ModelError
+from actlake.storage.errors import ModelError, first_line
 
 __all__ = ["PROCESSOR", "VERSION", "Patches", "patches_of", "pixels_of", "read_processor"]
 

@@ -48,7 +48,6 @@ class KeptRows:
         self._start, self._rows = start, stop - start
         self._columns = None if columns is None else torch.tensor(columns)
         self._dtype = _DTYPES.get(dtype, torch.float32)
-        self._stored = DTYPES[dtype] if dtype in _DTYPES else np.dtype(np.float32)
         self._kept: Tensor | None = None
         self._copies: deque[_Copy] = deque()
         self._stream: torch.cuda.Stream | None = None
@@ -60,18 +59,17 @@ class KeptRows:
         elif value.device.type == "cpu":
             self._copy(value, windows)
         else:
-            rows = gather(value, windows, self._columns)
-            self._place(rows.to("cpu", torch.float32), windows)
+            rows = gather(value, windows, self._columns).to("cpu", torch.float32)
+            self._place(rows, windows, fits=self._fits(rows))
 
     def array(self) -> NDArray[np.floating]:
         """The rows, once all of them were taken."""
         while self._copies:
             self._receive()
-        if self._kept is None:
-            return np.empty((0, 0), self._stored)
-        if self._kept.dtype == torch.bfloat16:  # which numpy does not have
-            return self._kept.view(torch.uint16).numpy().view(self._stored)
-        found: NDArray[np.floating] = self._kept.numpy()
+        kept = torch.empty((0, 0)) if self._kept is None else self._kept
+        if kept.dtype == torch.bfloat16:  # which numpy does not have
+            return kept.view(torch.uint16).numpy().view(DTYPES["bfloat16"])
+        found: NDArray[np.floating] = kept.numpy()
         return found
 
     def _copy(self, value: Tensor, windows: Sequence[Window]) -> None:
@@ -88,8 +86,9 @@ class KeptRows:
             # known to fit.
             self._into(rows, window.start, window.stop, fits=whole or self._fits(rows))
 
-    def _place(self, rows: Tensor, windows: Sequence[Window]) -> None:
-        fits, at = self._fits(rows), 0
+    def _place(self, rows: Tensor, windows: Sequence[Window], *, fits: bool) -> None:
+        """``rows`` of all windows, one after the other, to where they belong."""
+        at = 0
         for window in windows:
             count = window.stop - window.start
             self._into(rows[at : at + count], window.start, window.stop, fits=fits)
@@ -104,9 +103,11 @@ class KeptRows:
 
     def _fits(self, values: Tensor) -> bool:
         """Whether none becomes infinite as it is cast, and none is NaN or infinite before."""
-        if self._dtype == torch.float32 or values.dtype == self._dtype:
-            return True
-        return self._within(*torch.aminmax(values))
+        return self._holds(values.dtype) or self._within(*torch.aminmax(values))
+
+    def _holds(self, dtype: torch.dtype) -> bool:
+        """Whether nothing computed in ``dtype`` is beyond what is kept."""
+        return self._dtype in (torch.float32, dtype)
 
     def _within(self, low: Tensor, high: Tensor) -> bool:
         limit = torch.finfo(self._dtype).max
@@ -133,15 +134,10 @@ class KeptRows:
     def _receive(self) -> None:
         copy = self._copies.popleft()
         copy.done.synchronize()
-        known = self._dtype == torch.float32 or copy.rows.dtype == self._dtype
-        if known or self._within(*copy.limits):
-            at = 0
-            for window in copy.windows:
-                count = window.stop - window.start
-                self._into(copy.host[at : at + count], window.start, window.stop, fits=True)
-                at += count
+        if self._holds(copy.rows.dtype) or self._within(*copy.limits):
+            self._place(copy.host, copy.windows, fits=True)
         else:
-            self._place(copy.rows.to("cpu", torch.float32), copy.windows)
+            self._place(copy.rows.to("cpu", torch.float32), copy.windows, fits=False)
 
 
 def gather(value: Tensor, windows: Sequence[Window], columns: Tensor | None = None) -> Tensor:

@@ -21,7 +21,6 @@ from actlake.flows.extraction.sources import (
     TOKENIZER,
     converted,
     files,
-    first_line,
     locate,
     quiet,
     read_config,
@@ -29,7 +28,7 @@ from actlake.flows.extraction.sources import (
     sha256,
     weight_files,
 )
-from actlake.storage.errors import InputError, ModelError
+from actlake.storage.errors import InputError, ModelError, first_line
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # These number positions from pad_token_id + 1, so that many of their positions are never used.

@@ -8,8 +8,8 @@ from transformers import AutoModel, PreTrainedModel
 
 from actlake.flows.extraction.models import ModelFacts
 from actlake.flows.extraction.sites import Site, resolve_sites
-from actlake.flows.extraction.sources import first_line, quiet, read_config
-from actlake.storage.errors import LakeError, ModelError
+from actlake.flows.extraction.sources import quiet, read_config
+from actlake.storage.errors import LakeError, ModelError, first_line
 
 __all__ = ["sites_of", "skeleton"]
 

@@ -33,7 +33,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils import logging
 
 from actlake.flows.extraction.architectures import IMAGES
-from actlake.storage.errors import ModelError
+from actlake.storage.errors import ModelError, first_line
 
 _WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
 _TORCH_WEIGHTS = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")
@@ -245,11 +245,6 @@ def _sha256_of(path: Path, _inode: int, _size: int, _written: int) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, as part of a sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")
 
 
 def converted(gguf: Path, digest: str) -> Path:

@@ -7,8 +7,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from actlake.analytics.dictionaries.logit_effects import Unembedding
 from actlake.flows.extraction.models import ModelFacts
-from actlake.flows.extraction.sources import first_line, quiet, read_config
-from actlake.storage.errors import ModelError
+from actlake.flows.extraction.sources import quiet, read_config
+from actlake.storage.errors import ModelError, first_line
 
 __all__ = ["has_unembedding", "load_unembedding"]
 

@@ -15,7 +15,7 @@ from actlake.flows.extract import extract
 from actlake.flows.extraction.patches import capture_patches
 from actlake.flows.ingest import ingest, ingest_tokens
 from actlake.flows.repair import repair
-from actlake.flows.runners import Runner
+from actlake.flows.runners import Runner, Step, finished
 from actlake.flows.sources import Source
 from actlake.flows.summaries import summaries
 from actlake.flows.withdraw import withdraw
@@ -99,11 +99,11 @@ class Ends(Runner):
     def __init__(self, steps: int) -> None:
         self.steps = steps
 
-    def map(self, name: str, step: Callable[[T], R], items: Sequence[T]) -> Generator[R]:
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
         for done, item in enumerate(items):
             if done == self.steps:
                 raise Ended
-            yield step(item)
+            yield finished(step(item))
 
 
 def test_a_run_that_was_ended__goes_on_to_the_same_bytes(

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from actlake.flows.encode import encode
 from actlake.flows.execution import PREFECT_SETTINGS
 from actlake.flows.extract import extract
 from actlake.flows.prefect_flows import FLOWS, PrefectTasks
-from actlake.flows.runners import Inline
+from actlake.flows.runners import Inline, Later
 from actlake.flows.sources import Source
 from actlake.flows.summarize import summarize
 from actlake.storage.errors import InputError, NotFoundError
@@ -137,33 +138,28 @@ def test_step__that_cannot_pass_is_not_tried_again(
     monkeypatch.setattr(TorchEncoder, "encode", refuses)
     with pytest.raises(InputError, match="these rows cannot be"):
         FLOWS["encode"](lake=str(path), dictionary="d")
-    assert len(tried) <= 1 + prefect_flows.AHEAD
+    assert len(tried) == 1
     assert state(Lake.open(path)) == before
     with pytest.raises(NotFoundError, match="nothing"):
         FLOWS["encode"](lake=str(path), dictionary="nothing")
 
 
-def test_steps__come_in_order_and_few_at_a_time() -> None:
+def test_steps__compute_in_order_in_the_flows_own_thread() -> None:
     from prefect import flow
 
-    started: list[int] = []
+    threads: list[int] = []
 
-    def step(item: int) -> int:
-        started.append(item)
-        return item * item
-
-    ahead: list[int] = []
+    def step(item: int) -> int | Later[int]:
+        threads.append(get_ident())
+        return Later(lambda: item * item)
 
     @flow
     def squares() -> list[int]:
-        found: list[int] = []
-        for value in PrefectTasks().map("square", step, range(6)):
-            ahead.append(len(started) - len(found))
-            found.append(value)
-        return found
+        threads.append(get_ident())
+        return [*PrefectTasks().map("square", step, range(6))]
 
     assert squares() == [*Inline().map("square", step, range(6))]
-    assert max(ahead) <= 1 + prefect_flows.AHEAD
+    assert len({*threads[:7]}) == 1
 
 
 def test_parameters__are_typed_and_fit_a_deployment() -> None:

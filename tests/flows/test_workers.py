@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Event, get_ident
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from actlake.flows.encode import _encoder, encode
 from actlake.flows.extract import extract
 from actlake.flows.extract_request import requests
 from actlake.flows.loaded_model import forget_model, load_model_of
-from actlake.flows.runners import Runner, in_order
+from actlake.flows.runners import Later, Runner, Threads, in_order
 from actlake.flows.summarize import summarize
 from actlake.flows.workers import Processes, runner_of
 from actlake.storage.elsewhere import opened
@@ -171,6 +172,43 @@ def wait_for(there: Callable[[], bool]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it never came")
+
+
+def test_threads__compute_here_and_write_in_another_one_at_a_time() -> None:
+    here, done = get_ident(), list[str]()
+    written = [Event() for _ in range(4)]
+
+    def step(item: int) -> int | Later[int]:
+        assert get_ident() == here
+        if item > 1:  # what is older than the one before is in nobody's memory
+            assert written[item - 2].is_set()
+        done.append(f"computed {item}")
+
+        def write() -> int:
+            assert get_ident() != here
+            done.append(f"written {item}")
+            written[item].set()
+            return item * item
+
+        return Later(write)
+
+    assert [*Threads().map("square", step, range(4))] == [0, 1, 4, 9]
+    assert [one for one in done if one.startswith("w")] == [f"written {n}" for n in range(4)]
+
+
+def test_threads__of_which_a_write_fails_stop() -> None:
+    computed: list[int] = []
+
+    def step(item: int) -> int | Later[int]:
+        def fail() -> int:
+            raise InputError(f"{item} cannot be written; leave it out")
+
+        computed.append(item)
+        return Later(fail)
+
+    with pytest.raises(InputError, match="0 cannot be written"):
+        [*Threads().map("fail", step, range(9))]
+    assert computed == [0, 1]
 
 
 def test_ctrl_c__stops_what_computes() -> None:

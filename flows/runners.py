@@ -120,21 +120,28 @@ def in_order(
 ) -> Generator[R]:
     """What each item comes to, in order, while ``ahead`` others after it are under way.
 
-    ``settle`` is told the futures that nobody will take, since one before them failed: when it
-    returns, nothing may still write. ``stop``, before it, that Ctrl-C was pressed.
+    Where ``submit`` itself raises, what is under way is yielded first, so that nothing which was
+    computed is lost. ``settle`` is told the futures that nobody will take, since one before them
+    failed: when it returns, nothing may still write. ``stop``, before it, that Ctrl-C was pressed.
     """
     waiting: deque[Waited[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(submit(item))
-            if len(waiting) > ahead:
-                result = waiting[0].result()
-                waiting.popleft()
-                yield result
-        while waiting:
+
+    def all_but(last: int) -> Generator[R]:
+        while len(waiting) > last:
             result = waiting[0].result()
             waiting.popleft()
             yield result
+
+    try:
+        for item in items:
+            try:
+                submitted = submit(item)
+            except Exception:
+                yield from all_but(0)
+                raise
+            waiting.append(submitted)
+            yield from all_but(ahead)
+        yield from all_but(0)
     except KeyboardInterrupt:
         stop()
         raise

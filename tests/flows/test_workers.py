@@ -211,6 +211,25 @@ def test_threads__of_which_a_write_fails_stop() -> None:
     assert computed == [0, 1]
 
 
+def test_threads__of_which_a_step_fails_keep_what_was_computed_before() -> None:
+    failed = Event()
+
+    def step(item: int) -> int | Later[int]:
+        def write() -> int:
+            assert item < 1 or failed.wait(60)  # still being written as the next step fails
+            return item
+
+        if item == 2:
+            failed.set()
+            raise InputError("2 does not fit; leave it out")
+        return Later(write)
+
+    kept: list[int] = []
+    with pytest.raises(InputError, match="2 does not fit"):
+        kept.extend(Threads().map("fail", step, range(9)))
+    assert kept == [0, 1]
+
+
 def test_ctrl_c__stops_what_computes() -> None:
     class Pressed:
         def __init__(self, _number: int) -> None: ...

@@ -64,7 +64,7 @@ class Extraction:
             dtype=tensor.stored_dtype,
         )[tensor.site]
         stored = stored_rows(tensor.name, tensor.rowset, shard, rows, tensor.stored_dtype)
-        return b"".join(chunk_pieces(stored[array], tensor.grid.shard_rows)[0])
+        return b"".join(chunk_pieces(stored[array], tensor.grid.shard_rows))
 
     def _load(self, tensor: Tensor, attributes: Attributes) -> "LoadedModel":
         from actlake.flows.extraction import models, sites, skeletons

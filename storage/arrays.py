@@ -5,7 +5,7 @@ A chunk is the C-order bytes of its rows followed by their CRC-32C, which is wha
 this module reads what a Zarr writer made with the same codecs.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -36,6 +36,11 @@ __all__ = [
 ]
 
 TRAILER_BYTES = 4
+PIECE_BYTES = 1 << 18
+"""Of rows that are looked at, hashed and written together: they stay in the processor's cache, and
+come from memory once."""
+Look = Callable[[int, NDArray[Any]], object]
+"""Shown some rows of a chunk, and which is the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +94,46 @@ def publish_chunk(
     shard: int,
     rows: NDArray[Any],
     chunk_rows: int,
-    publish: Callable[[Path, list[Buffer]], Digest] = publish,
+    publish: Callable[[Path, Iterable[Buffer]], Digest] = publish,
+    look: Look | None = None,
 ) -> Chunk:
     """Write ``rows`` as chunk ``shard``; FileExistsError if there is one.
 
     A last chunk of fewer than ``chunk_rows`` rows is padded with the fill value, as Zarr wants.
-    ``publish`` is that of the lake's store, but for a folder that is still being filled.
+    ``publish`` is that of the lake's store, but for a folder that is still being filled. ``look``
+    is shown the rows before they are written.
     """
-    pieces, checksum = chunk_pieces(rows, chunk_rows)
-    return Chunk(publish(chunk_path(folder, shard, rows.ndim), pieces), checksum)
+    checksum = 0
+
+    def pieces() -> Iterator[Buffer]:
+        nonlocal checksum
+        checksum = yield from chunk_pieces(rows, chunk_rows, look)
+
+    digest = publish(chunk_path(folder, shard, rows.ndim), pieces())
+    return Chunk(digest, checksum)
 
 
-def chunk_pieces(rows: NDArray[Any], chunk_rows: int) -> tuple[list[Buffer], int]:
-    """The bytes of a chunk's file in order, and the CRC-32C of all but its trailer."""
-    rows = np.ascontiguousarray(rows)
-    payload = [_bytes(rows)]
+def chunk_pieces(
+    rows: NDArray[Any], chunk_rows: int, look: Look | None = None
+) -> Generator[Buffer, None, int]:
+    """The bytes of a chunk's file in order, see ``publish_chunk``; returns the CRC-32C of all but
+    its trailer."""
+    checksum = 0
+    step = max(1, PIECE_BYTES // max(1, rows[:1].nbytes))
+    for at in range(0, len(rows), step):
+        some = np.ascontiguousarray(rows[at : at + step])
+        if look is not None:
+            look(at, some)
+        piece = _bytes(some)
+        checksum = google_crc32c.extend(checksum, piece)
+        yield piece.data
     if missing := chunk_rows - len(rows):
         shape = (missing, *rows.shape[1:])
-        payload.append(_bytes(np.full(shape, fill_value(rows.dtype), rows.dtype)))
-    checksum = 0
-    for piece in payload:
+        piece = _bytes(np.full(shape, fill_value(rows.dtype), rows.dtype))
         checksum = google_crc32c.extend(checksum, piece)
-    trailer = checksum.to_bytes(TRAILER_BYTES, "little")
-    return [*(piece.data for piece in payload), trailer], checksum
+        yield piece.data
+    yield checksum.to_bytes(TRAILER_BYTES, "little")
+    return checksum
 
 
 def map_chunk(

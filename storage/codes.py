@@ -12,7 +12,7 @@ from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
 from actlake.storage.csr import INDPTR, Csr, index_dtype, ranges
 from actlake.storage.errors import CorruptError, IncompleteError, InputError, NotFoundError
 from actlake.storage.keys import sought
-from actlake.storage.reading import Chunk, Reading
+from actlake.storage.reading import Bounds, Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.scan import Array, scan_codes
 from actlake.storage.shards import Grid
@@ -161,12 +161,13 @@ class Codes:
             raise NotFoundError(
                 f"codes {self.name} have no feature {feature}; choose 0 to {self.n_features - 1}"
             )
-        query = """
-            SELECT "row", value FROM postings
+        within: dict[str, Bounds] = {"codes": (self.name,) * 2, "feature": (feature,) * 2}
+        source = self._reading.source("postings", "row", "value", **within)
+        query = f"""
+            SELECT "row", value FROM {source}
             WHERE codes = $codes AND feature = $feature ORDER BY "row"
-        """
+        """  # noqa: S608 - ours
         parameters = {"codes": self.name, "feature": feature}
-        self._reading.table("postings", codes=(self.name,) * 2, feature=(feature,) * 2)
         found = self._reading.connection().execute(query, parameters)
         return pl.DataFrame(found.to_arrow_table())
 

@@ -11,7 +11,7 @@ from actlake.storage.codes import Codes, codes_named
 from actlake.storage.csr import ranges
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.example_rows import Example, example_rows, members_of_set, rows_of_set
-from actlake.storage.reading import Reading
+from actlake.storage.reading import Bounds, Reading
 
 __all__ = ["Context", "Shown", "Span", "contexts_of"]
 
@@ -91,26 +91,27 @@ def contexts_of(
             "contexts cannot reach fewer than no rows; give 0 or more before and after"
         )
     reach = {"before": before, "after": after}
-    try:
-        codes = codes_named(reading, name)
-    except NotFoundError:
-        if not (members := members_of_set(reading, name, mask)):
-            raise
-    else:
-        rows = example_rows(reading, codes, features, mask, limit, kind)
-        return _of_codes(reading, codes, rows, **reach)
-    found = [codes_named(reading, member) for member in members]
-    of_set = rows_of_set(reading, name, found[0], features, mask, limit, kind)
-    ranked: dict[int, dict[int, Context]] = {feature: {} for feature in features}
-    for codes in found:
-        mine: dict[int, dict[int, Example]] = {}
-        for member, feature, rank, example in of_set:
-            if member == codes.name:
-                mine.setdefault(feature, {})[rank] = example
-        rows = {feature: [*of.values()] for feature, of in mine.items()}
-        for feature, contexts in _of_codes(reading, codes, rows, **reach).items():
-            for rank, context in zip(mine[feature], contexts, strict=True):
-                ranked[feature][rank] = replace(context, member=codes.name)
+    with reading.standing():
+        try:
+            codes = codes_named(reading, name)
+        except NotFoundError:
+            if not (members := members_of_set(reading, name, mask)):
+                raise
+        else:
+            rows = example_rows(reading, codes, features, mask, limit, kind)
+            return _of_codes(reading, codes, rows, **reach)
+        found = [codes_named(reading, member) for member in members]
+        of_set = rows_of_set(reading, name, found[0], features, mask, limit, kind)
+        ranked: dict[int, dict[int, Context]] = {feature: {} for feature in features}
+        for codes in found:
+            mine: dict[int, dict[int, Example]] = {}
+            for member, feature, rank, example in of_set:
+                if member == codes.name:
+                    mine.setdefault(feature, {})[rank] = example
+            rows = {feature: [*of.values()] for feature, of in mine.items()}
+            for feature, contexts in _of_codes(reading, codes, rows, **reach).items():
+                for rank, context in zip(mine[feature], contexts, strict=True):
+                    ranked[feature][rank] = replace(context, member=codes.name)
     return {feature: [of[rank] for rank in sorted(of)] for feature, of in ranked.items()}
 
 
@@ -243,11 +244,15 @@ def _merged(spans: Sequence[Span]) -> list[Span]:
 
 
 def _texts(reading: Reading, corpus: str, documents: Sequence[int]) -> dict[int, tuple[str, str]]:
-    query = """
-        SELECT document, source_id, text FROM documents
+    within: dict[str, Bounds] = {
+        "corpus": (corpus, corpus),
+        "document": (documents[0], documents[-1]),
+    }
+    source = reading.source("documents", "source_id", "text", **within)
+    query = f"""
+        SELECT document, source_id, text FROM {source}
         WHERE corpus = $corpus AND document IN (SELECT unnest($documents))
-    """
-    reading.table("documents", corpus=(corpus,) * 2, document=(documents[0], documents[-1]))
+    """  # noqa: S608 - ours
     parameters = {"corpus": corpus, "documents": list(documents)}
     rows = reading.connection().execute(query, parameters).fetchall()
     return {document: (source_id, text) for document, source_id, text in rows}

@@ -31,7 +31,7 @@ def example_rows(
     found: dict[int, list[Example]] = {feature: [] for feature in features}
     if not found:
         return found
-    rows = _kept(reading, codes.name, features, mask, limit, kind, '"row", value, n_alike')
+    rows = _kept(reading, codes.name, features, mask, limit, kind, "row", "value", "n_alike")
     if not rows:
         if mask == "all" and kind == "top":
             rows = _strongest(reading, codes.name, features, limit)
@@ -54,8 +54,8 @@ def rows_of_set(
     """Of the examples of a kind of a set, of which ``member`` is one: the codes that the row is of,
     feature, rank, and the example."""
     _check(member, features, limit, kind)
-    columns = 'member, rank, "row", value, n_alike'
-    found = _kept(reading, name, features, mask, limit, kind, columns)
+    columns = "member", "rank", "row", "value", "n_alike"
+    found = _kept(reading, name, features, mask, limit, kind, *columns)
     return [(of, feature, rank, (*example,)) for feature, of, rank, *example in found]
 
 
@@ -66,15 +66,17 @@ def _kept(
     mask: str,
     limit: int,
     kind: str,
-    columns: str,
+    *columns: str,
 ) -> list[Any]:
     """The feature and some columns of examples that a summary kept, in order."""
     within = _within(name, features)
     if not reading.may_hold("feature_examples", **within):
         return []
-    reading.table("feature_examples", **within)
+    needed = sorted({"mask", "kind", "rank", *columns})
+    source = reading.source("feature_examples", *needed, **within)
+    shown = ", ".join(f'"{column}"' for column in columns)
     query = f"""
-        SELECT feature, {columns} FROM feature_examples
+        SELECT feature, {shown} FROM {source}
         WHERE codes = $codes AND mask = $mask AND kind = $kind AND feature {_among(features)}
         QUALIFY row_number() OVER (PARTITION BY feature ORDER BY rank) <= $limit
         ORDER BY feature, rank
@@ -85,9 +87,9 @@ def _kept(
 
 def _strongest(reading: Reading, name: str, features: Sequence[int], limit: int) -> list[Any]:
     """The same of postings, where no summary kept any."""
-    reading.table("postings", **_within(name, features))
+    source = reading.source("postings", "row", "value", **_within(name, features))
     query = f"""
-        SELECT feature, "row", value, NULL FROM postings
+        SELECT feature, "row", value, NULL FROM {source}
         WHERE codes = $codes AND feature {_among(features)}
         QUALIFY row_number() OVER (PARTITION BY feature ORDER BY value DESC, "row") <= $limit
         ORDER BY feature, value DESC, "row"

@@ -76,8 +76,9 @@ class Facts:
         return [dict(zip(columns, row, strict=True)) for row in found.fetchall()]
 
     def files(self, table: str, columns: tuple[str, ...]) -> list[Any]:
-        """Of each Parquet file of ``table``: its path, and the names, smallest and largest values
-        of those ``columns`` for which the catalog has them."""
+        """Of each Parquet file of ``table``: its path; the names, smallest and largest values of
+        those ``columns`` for which the catalog has them; and whether it holds rows, with all of
+        those columns, and is no list of deleted ones."""
         with self.standing() as known:
             key = table, columns
             if key not in known:
@@ -91,7 +92,8 @@ _FILES = f"""
         f.path,
         list(c.column_name) FILTER (WHERE c.column_name IS NOT NULL),
         list(s.min_value) FILTER (WHERE c.column_name IS NOT NULL),
-        list(s.max_value) FILTER (WHERE c.column_name IS NOT NULL)
+        list(s.max_value) FILTER (WHERE c.column_name IS NOT NULL),
+        bool_and(f.data_file_id IS NOT NULL) AND count(s.column_id) = len($columns)
     FROM {FILES} AS f
     CROSS JOIN (SELECT id FROM {LAKE}.current_snapshot()) AS now
     LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_column AS c

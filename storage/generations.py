@@ -19,6 +19,7 @@ from actlake.storage.codes_writer import write_array
 from actlake.storage.csr import INDPTR
 from actlake.storage.durable import Digest
 from actlake.storage.keys import new_id
+from actlake.storage.precision import mean_of, row_norms
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt
@@ -30,7 +31,6 @@ from actlake.storage.tensor_arrays import (
     tensor_chunk,
     values_of,
 )
-from actlake.storage.tensor_writer import mean_norm
 from actlake.storage.tensors import Tensor
 from actlake.storage.transaction import Transaction
 
@@ -99,7 +99,9 @@ def tensor_without(
                         publish_chunk(place, shard, held, tensor.grid.shard_rows),
                         run.run,
                         nonfinite=int((~kept).sum()) * held[:1].size,
-                        norm_mean=mean_norm(values_of(stored)[kept]) if array == "rows" else None,
+                        norm_mean=mean_of(row_norms(values_of(stored)[kept]))
+                        if array == "rows"
+                        else None,
                         token_budget=computed[shard][0],
                         torch_threads=computed[shard][1],
                     )

@@ -21,10 +21,12 @@ __all__ = [
     "SCALE",
     "cast",
     "magnitudes",
+    "mean_of",
     "nonfinite",
     "quantize",
     "read_dtype",
     "restore",
+    "row_norms",
     "stored_dtype",
 ]
 
@@ -109,6 +111,22 @@ def magnitudes(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
     found: NDArray[np.float32] = bits.view(np.float32)
     found *= np.float32(2.0**112)
     return found
+
+
+def row_norms(rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Euclidean norm of each of finite ``rows``, shape (rows, width); of one that is not finite
+    anything."""
+    norms = np.empty(len(rows))
+    step = max(1, BLOCK // max(1, rows.shape[1]))
+    for at in range(0, len(rows), step):
+        block = magnitudes(rows[at : at + step])
+        norms[at : at + step] = np.sqrt(np.einsum("rw,rw->r", block, block))
+    return norms
+
+
+def mean_of(norms: NDArray[np.float64]) -> float | None:
+    """Their mean; None of none."""
+    return float(norms.mean()) if len(norms) else None
 
 
 def cast(rows: NDArray[Any], dtype: str, *, what: str) -> NDArray[Any]:

@@ -14,7 +14,6 @@ What a chunk must be stands in its receipt, not in its own trailer: a chunk of o
 older one of the same rows, has a trailer that fits it. Every other file has its hash in ``files``.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -27,10 +26,12 @@ from numpy.typing import NDArray
 
 from actlake import sql
 from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
+from actlake.storage.duck import literal
 from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.facts import Facts
-from actlake.storage.handle import Handle, first_row
+from actlake.storage.handle import Handle
+from actlake.storage.statements import tables_named
 from actlake.storage.store import Store
 
 __all__ = ["MODES", "Bounds", "Chunk", "Mode", "Reading"]
@@ -191,27 +192,45 @@ class Reading:
         """
         if self.mode == "never":
             return
-        for path in self._holding(table, wanted):
+        for path, _ in self._holding(table, (), wanted):
             self._check(path, f"table {table}")
 
     def may_hold(self, table: str, **wanted: Bounds) -> bool:
         """Whether some file of ``table``, by the catalog, may hold such a row: to ask costs much
         less than a query that finds none."""
-        return any(self._holding(table, wanted))
+        return any(self._holding(table, (), wanted))
 
-    def _holding(self, table: str, wanted: Mapping[str, Bounds]) -> Iterator[str]:
-        for path, columns, lowest, highest in self._facts.files(table, tuple(wanted)):
+    def _holding(
+        self, table: str, columns: Iterable[str], wanted: Mapping[str, Bounds]
+    ) -> Iterator[tuple[str, bool]]:
+        """Each such file, and whether it holds rows, with all of ``columns`` and ``wanted``."""
+        for path, names, lowest, highest, whole in self._facts.files(table, (*wanted, *columns)):
             bounds = zip(lowest or (), highest or (), strict=True)
-            stored = dict(zip(columns or (), bounds, strict=True))
+            stored = dict(zip(names or (), bounds, strict=True))
             if all(_may_hold(stored.get(name), asked) for name, asked in wanted.items()):
-                yield path
+                yield path, whole
+
+    def source(self, table: str, *columns: str, **wanted: Bounds) -> str:
+        """What stands in a FROM for ``table``, whose rows within the bounds ``wanted`` and whose
+        ``columns``, beside those, are asked for: their files, checked as by ``table``.
+
+        DuckLake asks its catalog several milliseconds for the same names, in each query. It has to
+        where rows were deleted, and where a file is older than a column.
+        """
+        files = [*self._holding(table, columns, wanted)]
+        for path, _ in files:
+            self._check(path, f"table {table}")
+        if not files or not all(whole for _, whole in files):
+            return table
+        names = (literal(self.store.uri(self.root / path)) for path, _ in files)
+        return f"read_parquet([{', '.join(names)}])"
 
     def bounds(self, table: str, path: str, *columns: str) -> dict[str, tuple[str, str]]:
         """Smallest and largest value of each of ``columns`` in a file, as the catalog has them.
 
         Empty for a file that the snapshot does not name.
         """
-        for file, names, lowest, highest in self._facts.files(table, columns):
+        for file, names, lowest, highest, _ in self._facts.files(table, columns):
             if file == path:
                 return dict(zip(names, zip(lowest, highest, strict=True), strict=True))
         return {}
@@ -237,27 +256,12 @@ class Reading:
             return
         waiting, seen = [select], set[str]()
         while waiting:
-            for name in self._named(waiting.pop()) - seen:
+            for name in tables_named(self.connection(), waiting.pop()) - seen:
                 seen.add(name)
                 if name in sql.names("views"):
                     waiting.append(sql.text("views", name).partition(" AS\n")[2])
                 else:
                     self.table(name)
-
-    def _named(self, select: str) -> set[str]:
-        """Names that stand where a table does; of what is no SELECT, none: it is refused later."""
-        parse = "SELECT json_serialize_sql($select::VARCHAR)"
-        found = first_row(self.connection().execute(parse, {"select": select}))
-        waiting, names = [json.loads(found[0]) if found else None], set[str]()
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, dict):
-                if node.get("type") == "BASE_TABLE":
-                    names.add(str(node["table_name"]).lower())
-                waiting += node.values()
-            elif isinstance(node, list):
-                waiting += node
-        return names
 
     def _check(self, path: str, what: str) -> None:
         file = self.root / path

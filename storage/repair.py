@@ -108,7 +108,7 @@ def codes_bytes(block: Csr, array: str, dtype: np.dtype[Any]) -> bytes:
         "indices": block.indices.astype(index_dtype(block.n_features)),
         "values": block.values.astype(dtype),
     }[array]
-    return b"".join(chunk_pieces(stored, len(stored))[0])
+    return b"".join(chunk_pieces(stored, len(stored)))
 
 
 def _settings(root: Path, file: CommittedFile) -> bytes:
@@ -155,7 +155,7 @@ def _column(reading: Reading, file: CommittedFile) -> bytes:
     if column.null_count:  # a row without token
         column = column.fill_null(-1)
     values = column.to_numpy(zero_copy_only=False).astype(dtype)
-    return b"".join(chunk_pieces(values, rowset.shard_rows)[0])
+    return b"".join(chunk_pieces(values, rowset.shard_rows))
 
 
 def _tensor_metadata(reading: Reading, file: CommittedFile) -> bytes:

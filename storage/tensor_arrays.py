@@ -105,22 +105,37 @@ def create_arrays(
 def encoded(rows: NDArray[np.floating[Any]], dtype: str, *, what: str) -> Stored:
     """``rows``, shape (rows, width), as they are stored; PrecisionError, naming ``what``, if some
     do not fit."""
-    fitting = cast(rows, dtype, what=what)
-    parts = quantize(fitting) if dtype == "int8" else (fitting,)
-    return dict(zip(arrays_of(dtype, rows.shape[1]), parts, strict=True))
+    return _parts(cast(rows, dtype, what=what), dtype)
 
 
 def stored_rows(
-    tensor: str, rowset: Rowset, shard: int, rows: NDArray[np.floating[Any]], dtype: str
+    tensor: str,
+    rowset: Rowset,
+    shard: int,
+    rows: NDArray[np.floating[Any]],
+    dtype: str,
+    *,
+    checked: bool = False,
 ) -> Stored:
-    """As ``encoded``, of a shard; rows of documents that were taken back are empty."""
+    """As ``encoded``, of a shard; rows of documents that were taken back are empty.
+
+    ``checked`` are rows that ``cast`` has made.
+    """
     start, stop = rowset.grid.span(shard)
     present = rowset.present(start, stop)
-    held = rows if present.all() else np.where(present[:, None], rows, 0)
-    found = encoded(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
+    held = rows if present.all() else np.where(present[:, None], rows, rows.dtype.type(0))
+    if checked:
+        found = _parts(held, dtype)
+    else:
+        found = encoded(held, dtype, what=f"tensor {tensor}, rows {start:,} to {stop:,}")
     if not present.all():
         empty_rows(found, ~present)
     return found
+
+
+def _parts(fitting: NDArray[Any], dtype: str) -> Stored:
+    parts = quantize(fitting) if dtype == "int8" else (fitting,)
+    return dict(zip(arrays_of(dtype, fitting.shape[1]), parts, strict=True))
 
 
 def empty_rows(stored: Stored, rows: NDArray[np.integer[Any] | np.bool_]) -> None:

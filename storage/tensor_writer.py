@@ -16,7 +16,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
 from actlake.storage.names import means_the_same
-from actlake.storage.precision import magnitudes, stored_dtype
+from actlake.storage.precision import mean_of, row_norms, stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
@@ -36,15 +36,11 @@ __all__ = [
     "check_tensor",
     "commit_shards",
     "create_tensor",
-    "mean_norm",
     "plan_tensors",
     "publish_shard",
     "seal",
     "tensor_fingerprint",
 ]
-
-NORM_VALUES = 1 << 17
-"""Values whose norms are taken at a time: they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +177,16 @@ def publish_shard(
     shard: int,
     rows: NDArray[np.floating[Any]],
     *,
+    checked: bool = False,
     token_budget: int | None = None,
     torch_threads: int | None = None,
 ) -> list[Receipt]:
     """Write the rows of ``shard``, shape (rows, width), in the stored dtype; the receipts, one for
     each array.
 
-    Those of documents that were taken back become NaN. PrecisionError if others do not fit. The
-    shard exists only once its receipts are committed, which is done in one commit.
+    Those of documents that were taken back become NaN. PrecisionError if others do not fit, unless
+    they were ``checked``, which is that they come from ``cast``. The shard exists only once its
+    receipts are committed, which is done in one commit.
     """
     grid = plan.rowset.grid
     span = grid.span(shard)
@@ -198,14 +196,27 @@ def publish_shard(
             f"give {(span[1] - span[0], plan.width)}"
         )
     present = plan.rowset.present(*span)
-    stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype)
-    values = values_of(stored)
-    norm = mean_norm(values if present.all() else values[present])
+    stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype, checked=checked)
+    norms = np.empty(len(rows))
+
+    def look(first: int, some: NDArray[Any]) -> None:
+        norms[first : first + len(some)] = row_norms(some)
+
+    if apart := len(stored) > 1:  # int8, whose whole numbers mean nothing without their scales
+        look(0, values_of(stored))
     receipts = []
     for array, held in stored.items():
         folder = array_folder(run.root / "tensors" / tensor_id, plan.dtype, array)
         path = tensor_chunk(run.root / "tensors" / tensor_id, plan.dtype, array, shard)
-        publish = partial(publish_chunk, folder, shard, held, grid.shard_rows, run.store.publish)
+        publish = partial(
+            publish_chunk,
+            folder,
+            shard,
+            held,
+            grid.shard_rows,
+            run.store.publish,
+            None if apart else look,
+        )
         receipts.append(
             Receipt.of_chunk(
                 tensor_id,
@@ -216,22 +227,12 @@ def publish_shard(
                 run.run,
                 # Others cast would have refused.
                 nonfinite=int((~present).sum()) * held[:1].size,
-                norm_mean=norm if array == "rows" else None,
+                norm_mean=mean_of(norms[present]) if array == "rows" else None,
                 token_budget=token_budget,
                 torch_threads=torch_threads,
             )
         )
     return receipts
-
-
-def mean_norm(rows: NDArray[Any]) -> float | None:
-    """Mean Euclidean norm of finite ``rows``, shape (rows, width); None of no rows."""
-    norms = np.empty(len(rows))
-    step = max(1, NORM_VALUES // max(1, rows.shape[1]))
-    for at in range(0, len(rows), step):
-        block = magnitudes(rows[at : at + step])
-        norms[at : at + step] = np.sqrt(np.einsum("rw,rw->r", block, block))
-    return float(norms.mean()) if len(norms) else None
 
 
 def publish_over_orphan(

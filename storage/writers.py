@@ -20,6 +20,7 @@ from actlake.storage.tensor_writer import (
     publish_shard,
     seal,
 )
+from actlake.storage.threads import Behind
 
 __all__ = ["TensorWriter", "given"]
 
@@ -71,7 +72,8 @@ class TensorWriter:
         self._shard = len(committed)
         self._waiting: list[NDArray[Any]] = []
         self._rows_waiting = 0
-        self._closed = False
+        self._behind = resources.enter_context(Behind())
+        self._closed = self._failed = False
 
     @property
     def next_row(self) -> int:
@@ -83,13 +85,17 @@ class TensorWriter:
         return min(self._shard * self._plan.rowset.shard_rows, self._plan.rowset.rows)
 
     def append(self, rows: NDArray[np.floating[Any]]) -> None:
-        """Take the next rows, shape (n, width), n ≥ 0; commits every shard that becomes full.
+        """Take the next rows, shape (n, width), n ≥ 0.
+
+        A shard that becomes full is on the disk as this returns; it is committed while the next is
+        appended, and at the latest by ``close``. Raises what went wrong with that, too, and then
+        takes no more: open it again.
 
         InputError if the shape does not fit; PrecisionError if the stored dtype cannot hold
         them. What is refused is not taken: other rows may be appended in its place.
         """
         plan, start = self._plan, self.next_row
-        if self._closed:
+        if self._closed or self._failed:
             raise InputError(f"the writer of tensor {plan.name} is closed; open it again")
         if rows.ndim != 2 or rows.shape[1] != plan.width:
             raise InputError(
@@ -113,14 +119,24 @@ class TensorWriter:
                 self._rows_waiting += len(taken)
 
     def _commit(self, rows: NDArray[Any]) -> None:
-        """Commit the next shard, which ``rows`` complete."""
+        """Commit the next shard, which ``rows`` complete, behind what is appended next."""
         whole = np.concatenate([*self._waiting, rows]) if self._waiting else rows
-        receipts = publish_shard(
-            self._run, self._plan, self._ids[self._plan.name], self._shard, whole
-        )
-        commit_shards(self._run, receipts, f"shard {self._shard} of {self._plan.name}")
+        name, shard = self._plan.name, self._shard
+        receipts = publish_shard(self._run, self._plan, self._ids[name], shard, whole, checked=True)
+        self._settle()
+        message = f"shard {shard} of {name}"
+        self._behind.do(lambda: commit_shards(self._run, receipts, message))
         self._waiting, self._rows_waiting = [], 0
         self._shard += 1
+
+    def _settle(self) -> None:
+        """All full shards are committed, or nothing more is taken."""
+        try:
+            self._behind.wait()
+        except BaseException:
+            self._failed = True
+            self._shard -= 1
+            raise
 
     def close(self) -> None:
         """Seal the tensor; IncompleteError if rows are missing, which may be appended later."""
@@ -145,6 +161,7 @@ class TensorWriter:
             try:
                 if error is not None:
                     raise error
+                self._settle()
                 self._seal()
             except BaseException:
                 if self._shard == 0:

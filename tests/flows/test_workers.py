@@ -5,12 +5,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Event, get_ident
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from actlake.flows.encode import _encoder, encode
 from actlake.flows.extract import extract
 from actlake.flows.extract_request import requests
 from actlake.flows.loaded_model import forget_model, load_model_of
-from actlake.flows.runners import Later, Runner, Threads, in_order
+from actlake.flows.runners import Runner
 from actlake.flows.summarize import summarize
 from actlake.flows.workers import Processes, runner_of
 from actlake.storage.elsewhere import opened
@@ -174,82 +173,6 @@ def wait_for(there: Callable[[], bool]) -> None:
     raise AssertionError("it never came")
 
 
-def test_threads__compute_here_and_write_in_another_one_at_a_time() -> None:
-    here, done = get_ident(), list[str]()
-    written = [Event() for _ in range(4)]
-
-    def step(item: int) -> int | Later[int]:
-        assert get_ident() == here
-        if item > 1:  # what is older than the one before is in nobody's memory
-            assert written[item - 2].is_set()
-        done.append(f"computed {item}")
-
-        def write() -> int:
-            assert get_ident() != here
-            done.append(f"written {item}")
-            written[item].set()
-            return item * item
-
-        return Later(write)
-
-    assert [*Threads().map("square", step, range(4))] == [0, 1, 4, 9]
-    assert [one for one in done if one.startswith("w")] == [f"written {n}" for n in range(4)]
-
-
-def test_threads__of_which_a_write_fails_stop() -> None:
-    computed: list[int] = []
-
-    def step(item: int) -> int | Later[int]:
-        def fail() -> int:
-            raise InputError(f"{item} cannot be written; leave it out")
-
-        computed.append(item)
-        return Later(fail)
-
-    with pytest.raises(InputError, match="0 cannot be written"):
-        [*Threads().map("fail", step, range(9))]
-    assert computed == [0, 1]
-
-
-def test_threads__of_which_a_step_fails_keep_what_was_computed_before() -> None:
-    failed = Event()
-
-    def step(item: int) -> int | Later[int]:
-        def write() -> int:
-            assert item < 1 or failed.wait(60)  # still being written as the next step fails
-            return item
-
-        if item == 2:
-            failed.set()
-            raise InputError("2 does not fit; leave it out")
-        return Later(write)
-
-    kept: list[int] = []
-    with pytest.raises(InputError, match="2 does not fit"):
-        kept.extend(Threads().map("fail", step, range(9)))
-    assert kept == [0, 1]
-
-
-def test_ctrl_c__stops_what_computes() -> None:
-    class Pressed:
-        def __init__(self, _number: int) -> None: ...
-
-        def result(self) -> int:
-            raise KeyboardInterrupt
-
-    told: list[str] = []
-    steps = in_order(
-        Pressed,
-        range(9),
-        ahead=2,
-        settle=lambda waiting: told.append(f"{len([*waiting])} settled"),
-        stop=lambda: told.append("stopped"),
-    )
-    with pytest.raises(KeyboardInterrupt):
-        next(steps)
-    assert told == ["stopped", "3 settled"]
-
-
 def test_worker__refuses_another_dictionary(dictionary_lake: Path) -> None:
     lake = Lake.open(dictionary_lake)
     found = lake.dictionary("d")
@@ -269,24 +192,6 @@ def test_device_with_a_number__is_refused_for_workers(tiny: Callable[[str], Path
             device="cuda:1",
             runner=Processes(2),
         )
-
-
-def test_failure__waits_for_what_is_under_way() -> None:
-    class Done:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def result(self) -> int:
-            return fails_at_3(self.number)
-
-    settled: list[int] = []
-
-    def settle(waiting: Iterable[Done]) -> None:
-        settled.extend(one.number for one in waiting)
-
-    with pytest.raises(InputError):
-        [*in_order(Done, range(9), ahead=2, settle=settle)]
-    assert settled == [3, 4, 5]
 
 
 def test_worker__refuses_another_lake_and_another_model(

@@ -11,6 +11,7 @@ import pytest
 
 from actlake.storage import Lake
 from actlake.storage.errors import NotFoundError
+from actlake.storage.reading import Bounds
 from tests.storage.conftest import Planted
 
 
@@ -112,3 +113,26 @@ def test_standing__begins_where_a_transaction_was_left_open(lake: Lake) -> None:
 def test_facts__of_a_table_that_is_not_there_are_none(lake: Lake) -> None:
     """As of an older snapshot, from before there was the table."""
     assert lake.reading.facts("no_such_table", "SELECT 1", name="x") == []
+
+
+def test_source__is_the_files_that_may_hold_what_is_wanted(lake: Lake) -> None:
+    reading = lake.reading
+    within: dict[str, Bounds] = {"corpus": ("c", "c"), "document": (1, 1)}
+
+    def texts(source: str) -> list[object]:
+        query = f"SELECT text FROM {source} WHERE corpus = 'c' ORDER BY document"
+        return reading.connection().execute(query).fetchall()
+
+    files = reading.source("documents", "text", **within)
+    assert files.startswith("read_parquet(")
+    assert texts(files) == texts("documents")
+    assert reading.source("documents", "text", corpus=("x", "x")) == "documents"  # in no file
+
+    with closing(lake._catalog._attach(read_only=False)) as writer:
+        writer.execute("DELETE FROM documents WHERE document = 1")  # a list of what is gone
+        assert reading.source("documents", "text", **within) == "documents"
+        left = texts("documents")
+        writer.execute("ALTER TABLE masks ADD COLUMN why VARCHAR")
+        assert reading.source("masks", "mask").startswith("read_parquet(")
+        assert reading.source("masks", "mask", "why") == "masks"
+    assert len(left) == len(texts(files)) - 1

@@ -1,18 +1,16 @@
-"""Appended rows are the tensor, however they are cut and whatever is killed."""
+"""Appended rows are the tensor, however they are cut."""
 
+import itertools
 import json
-import shutil
-import signal
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actlake.storage import Lake
+from actlake.storage import Lake, writers
 from actlake.storage.errors import (
     BusyError,
     IncompleteError,
@@ -21,15 +19,9 @@ from actlake.storage.errors import (
     PrecisionError,
 )
 from actlake.storage.precision import quantize, restore
-from tests.storage.conftest import Planted, content, fresh_name, payloads, python
-
-ROWS, WIDTH = 37, 3
-VALUES = np.random.default_rng(2).normal(size=(ROWS, WIDTH)).astype(np.float32)
-
-
-def chunks(payload: dict[str, bytes]) -> dict[str, bytes]:
-    """The chunk files; a kill may leave a ``*.tmp`` beside them, which nothing ever reads."""
-    return {name: one for name, one in payload.items() if Path(name).name.startswith("c.")}
+from actlake.storage.tensor_writer import commit_shards
+from tests.storage.conftest import content, fresh_name, payloads
+from tests.storage.written import ROWS, VALUES, WIDTH, chunks, written_whole
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +32,6 @@ def undisturbed(bench: Lake) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed_int8(bench: Lake) -> dict[str, bytes]:
     return written_whole(bench, "int8")
-
-
-def written_whole(bench: Lake, dtype: str) -> dict[str, bytes]:
-    name = fresh_name()
-    with bench.create_tensor(name, rowset="c@w", width=WIDTH, dtype=dtype) as writer:
-        writer.append(VALUES)
-    return chunks(payloads(bench, name))
 
 
 @settings(max_examples=8)
@@ -100,6 +85,7 @@ def test_refused_rows__are_not_taken(bench: Lake, undisturbed: dict[str, bytes])
     overflow[-1, -1] = 1e6
     with bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer:
         writer.append(VALUES[:5])
+        writer._behind.wait()
         before = content(bench)
         for rows, error, message in (
             (overflow, PrecisionError, "rows 5 to 9: 1 values do not fit float16"),
@@ -116,6 +102,47 @@ def test_refused_rows__are_not_taken(bench: Lake, undisturbed: dict[str, bytes])
     assert chunks(payloads(bench, name)) == undisturbed
     with pytest.raises(InputError, match="is closed"):
         writer.append(VALUES[:1])
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_writer__whose_commit_fails_takes_no_more(
+    bench: Lake, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    name, numbers = fresh_name(), itertools.count()
+
+    def commit(*given: Any) -> None:
+        if next(numbers) == failing:
+            raise BusyError("the catalog is busy; run this again")
+        commit_shards(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "commit_shards", commit)
+        writer = bench.create_tensor(name, rowset="c@w", width=WIDTH)
+        with pytest.raises(BusyError, match="the catalog is busy"):
+            writer.append(VALUES)
+        assert writer.next_row == 4 * failing
+        with pytest.raises(InputError, match="is closed; open it again"):
+            writer.append(VALUES[4 * failing :])
+        with pytest.raises(IncompleteError, match="lacks its last"):
+            writer.close()
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as again:
+        assert again.next_row == 4 * failing
+        again.append(VALUES[4 * failing :])
+    assert chunks(payloads(bench, name)) == undisturbed
+
+
+def test_writer__commits_the_last_shard_before_it_seals(
+    bench: Lake, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(*given: Any) -> None:
+        time.sleep(0.05)
+        commit_shards(*given)
+
+    name = fresh_name()
+    monkeypatch.setattr(writers, "commit_shards", late)
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer:
+        writer.append(VALUES)
+    assert chunks(payloads(bench, name)) == undisturbed
 
 
 @pytest.mark.parametrize("how", ["overflow", "error", "unsealed", "interrupt"])
@@ -179,118 +206,3 @@ def test_provenance__is_kept_and_part_of_the_identity(bench: Lake) -> None:
     assert bench.tensor(name).attributes()["engine"] == "vllm"
     with pytest.raises(NameTakenError):
         bench.create_tensor(name, rowset="c@w", width=WIDTH, provenance={"engine": "other"})
-
-
-# Kill it anywhere. One process imports everything; each victim is forked from it, since the
-# imports take seconds, and is killed as it comes to its point.
-NURSERY = """
-import json, os, signal, sys
-import numpy as np
-from actlake.storage import Lake
-from actlake.storage import arrays, catalog, durable, tensor_writer, transaction, writers
-
-def die(*arguments, **options):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-def plant(point, count):
-    place, name, when = point
-    owner = {"os": os, "Transaction": transaction.Transaction, "Writer": writers.TensorWriter,
-             "writers": writers, "Catalog": catalog.Catalog, "durable": durable}[place]
-    real, calls = getattr(owner, name), []
-    def planted(*arguments, **options):
-        calls.append(1)
-        if len(calls) == count and when == "before":
-            die()
-        found = real(*arguments, **options)
-        if len(calls) == count and when == "after":
-            die()
-        return found
-    setattr(owner, name, planted)
-
-for line in sys.stdin:
-    root, values, point, count, dtype = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        values = np.array(values, np.float32)
-        lake = Lake.open(root)
-        plant(point, count)
-        width = values.shape[1]
-        with lake.create_tensor("victim", rowset="c@w", width=width, dtype=dtype) as writer:
-            for start in range(writer.next_row, len(values), 5):
-                writer.append(values[start : start + 5])
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
-
-POINTS = [
-    # (where, what, before or after), at which of its calls
-    (("os", "link", "before"), 3),  # a chunk is written, and not published
-    (("os", "link", "after"), 3),  # published, its folder not flushed
-    (("durable", "flush", "after"), 4),
-    (("Transaction", "register", "before"), 4),  # staged, not registered
-    (("Transaction", "register", "after"), 5),  # registered, not committed
-    (("Transaction", "commit", "after"), 2),  # the tensor is planned, its commit unacknowledged
-    (("Transaction", "commit", "after"), 5),  # a shard is committed, unacknowledged
-    (("Writer", "_commit", "after"), 10),  # the last shard, before sealing
-    (("writers", "seal", "after"), 1),  # sealed, before the run ends
-]
-POINTS_INT8 = [
-    (("os", "link", "after"), 3),  # the rows of a shard are published, and not their scale
-    (("os", "link", "after"), 4),  # both are, and not committed
-]
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator["subprocess.Popen[str]"]:
-    process = python(NURSERY, stdin=subprocess.PIPE)
-    yield process
-    process.communicate()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("point", "count", "dtype"),
-    # Every step is killed in tests/soak; here every other one.
-    [
-        pytest.param(*at, dtype, marks=[pytest.mark.soak] if number % 2 else [])
-        for dtype, points in (("float16", POINTS), ("int8", POINTS_INT8))
-        for number, at in enumerate(points)
-    ],
-)
-def test_killed_writer__is_resumed_to_the_same_bytes(
-    planted: Planted,
-    undisturbed: dict[str, bytes],
-    undisturbed_int8: dict[str, bytes],
-    nursery: "subprocess.Popen[str]",
-    tmp_path: Path,
-    point: tuple[str, str, str],
-    count: int,
-    dtype: str,
-) -> None:
-    root = shutil.copytree(planted.root, tmp_path / "lake")
-    assert nursery.stdin is not None
-    assert nursery.stdout is not None
-    print(
-        json.dumps([str(root), VALUES.tolist(), point, count, dtype]),
-        file=nursery.stdin,
-        flush=True,
-    )
-    assert int(nursery.stdout.readline()) == -signal.SIGKILL, "never came to its point"
-
-    lake = Lake.open(root)
-    try:
-        with lake.create_tensor("victim", rowset="c@w", width=WIDTH, dtype=dtype) as writer:
-            writer.append(VALUES[writer.next_row :])
-    except InputError as error:  # killed after it was sealed and done
-        assert "is sealed already" in str(error)  # noqa: PT017 - only if the kill came late
-    assert lake.tensor("victim").sealed
-    right = undisturbed_int8 if dtype == "int8" else undisturbed
-    assert chunks(payloads(lake, "victim")) == right
-    receipts = """SELECT "array", shard FROM shards WHERE owner = $o"""
-    arrays = ("rows", "scale") if dtype == "int8" else ("rows",)
-    found = lake.sql(receipts, o=lake.tensor("victim").id).rows()
-    assert sorted(found) == [(array, shard) for array in arrays for shard in range(10)]
-    assert [*lake.verify()] == []
-    assert lake._claims.pins() == []
-    lake.close()

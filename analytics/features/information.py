@@ -49,18 +49,35 @@ def chance_information(total: NDArray[Any], positive: NDArray[Any]) -> Floats:
     eq. 24a, for two columns; in place of the shifted copy of OutRank (Škrlj et al. 2023, arXiv
     2309.01552), which is no null for rows that lie in order.
     """
+    return _chance(total, positive, others=True)
+
+
+def chance_label_information(total: NDArray[Any], units: NDArray[Any]) -> Floats:
+    """What the information of a level and a whole label is on average, as ``chance_information``.
+
+    ``total``, shape (..., levels), counts the units of each level, and ``units``, shape (values,),
+    those of each value, which together are all; shape (...).
+
+    Source: Vinh, Epps & Bailey (2010), eq. 24a.
+    """
+    found: Floats = _chance(total, units, others=False).sum(axis=-1)
+    return found
+
+
+def _chance(total: NDArray[Any], positive: NDArray[Any], *, others: bool) -> Floats:
+    """Means of the sum over levels, with or without what ``others`` than the value add to it."""
     n = int(total.sum(axis=-1).ravel()[0])
     sizes, place = np.unique(total, return_inverse=True)
     place = place.reshape(np.shape(total))
     factorial = gammaln(np.arange(n + 1) + 1)
     found = np.empty((*np.shape(total)[:-1], len(positive)))
     for column, marked in enumerate(np.asarray(positive, np.int64).tolist()):
-        shares = _share(sizes.astype(np.int64), marked, n, factorial)
+        shares = _share(sizes.astype(np.int64), marked, n, factorial, others)
         found[..., column] = shares[place].sum(axis=-1)
-    return np.maximum(found, 0)
+    return np.maximum(found, 0) if others else found
 
 
-def _share(size: NDArray[np.int64], marked: int, n: int, factorial: Floats) -> Floats:
+def _share(size: NDArray[np.int64], marked: int, n: int, factorial: Floats, others: bool) -> Floats:
     """What a level of each ``size`` adds to the mean; ``marked`` of the n units have the value."""
     if marked in (0, n):
         return np.zeros(len(size))
@@ -68,7 +85,7 @@ def _share(size: NDArray[np.int64], marked: int, n: int, factorial: Floats) -> F
     mean = size * share
     variance = mean * (1 - share) * (n - size) / max(n - 1, 1)
     # E[x ln x] to second order, for x units with the value and for those without.
-    found: Floats = variance / (2 * n * np.maximum(mean, 1)) / (1 - share)
+    found: Floats = variance / (2 * n * np.maximum(mean, 1)) / (1 - share if others else 1)
     narrow = np.flatnonzero(variance <= WIDEST)
     reach = np.ceil(REACH * np.sqrt(variance[narrow])).astype(np.int64) + REACH
     low = np.maximum(np.floor(mean[narrow]).astype(np.int64) - reach, 0)
@@ -83,7 +100,7 @@ def _share(size: NDArray[np.int64], marked: int, n: int, factorial: Floats) -> F
         x = low[start:stop, None] + np.arange(width)
         inside = x <= high[start:stop, None]
         x = np.minimum(x, high[start:stop, None])
-        found[piece] = _mean(x, inside, size[piece], marked, factorial)
+        found[piece] = _mean(x, inside, size[piece], marked, factorial, others)
         start = stop
     return found
 
@@ -94,8 +111,9 @@ def _mean(
     size: NDArray[np.int64],
     marked: int,
     factorial: Floats,
+    others: bool,
 ) -> Floats:
-    """Σ chance · x ln(x / expected), with and without the value, over n."""
+    """Σ chance · x ln(x / expected), over n, with the value and, for ``others``, without it."""
     n = len(factorial) - 1
     without = size[:, None] - x
     log = -(
@@ -104,8 +122,11 @@ def _mean(
     chance = np.where(inside, np.exp(log - log.max(axis=1, keepdims=True)), 0)
     chance /= chance.sum(axis=1, keepdims=True)
     share = marked / n
-    told = xlogy(x, x) + xlogy(without, without)
+    told = xlogy(x, x)
     # The expected counts come out of the logarithm, since the mean of x is known.
-    expected = xlogy(size * share, size * share) + xlogy(size * (1 - share), size * (1 - share))
+    expected = xlogy(size * share, size * share)
+    if others:
+        told = told + xlogy(without, without)
+        expected = expected + xlogy(size * (1 - share), size * (1 - share))
     found: Floats = ((chance * told).sum(axis=1) - expected) / n
     return found

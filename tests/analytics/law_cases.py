@@ -14,6 +14,7 @@ from actlake.analytics.evaluation.reconstruction import ReconstructionSums
 from actlake.analytics.features.bottom_rows import BottomRows
 from actlake.analytics.features.clustered_rates import RateSums
 from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
+from actlake.analytics.features.contingency import ContingencyTables
 from actlake.analytics.features.documents import FeatureDocuments
 from actlake.analytics.features.gaps import FeatureGaps
 from actlake.analytics.features.histogram import FeatureHistogram
@@ -29,6 +30,7 @@ from actlake.analytics.similarity.cross_gram import CrossGram
 from actlake.storage.csr import Csr, csr_from_dense
 
 FEATURES, WIDTH, K = 5, 3, 4
+EDGES = np.array([[0.5, 1.0], [1.0, 4.0], [2.0, 2.0], [0.0, 0.1], [np.nan, np.nan]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,16 @@ CASES = {
         empty=lambda: FeatureSources.empty(FEATURES),
         of=lambda rows: FeatureSources.of(
             Postings.of(rows.codes, rows.mask), source=rows.token_id - 1
+        ),
+        exact=True,
+    ),
+    "ContingencyTables": Case(
+        empty=lambda: ContingencyTables.empty(FEATURES, EDGES),
+        of=lambda rows: ContingencyTables.of(
+            Postings.of(rows.codes, rows.mask),
+            label=rows.token_id - 1,
+            stratum=rows.document % 4 - 1,
+            edges=EDGES,
         ),
         exact=True,
     ),

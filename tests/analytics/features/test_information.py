@@ -7,7 +7,11 @@ from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
 from actlake.analytics.features import information as module
-from actlake.analytics.features.information import chance_information, information
+from actlake.analytics.features.information import (
+    chance_information,
+    chance_label_information,
+    information,
+)
 
 Ints = NDArray[np.int64]
 
@@ -57,3 +61,21 @@ def test_chance__is_scikit_learns_expectation(exact: bool, monkeypatch: pytest.M
             y = rng.permutation(np.arange(1000) < size)
             right = expected_mutual_information(contingency_matrix(x, y), 1000)
             assert one == pytest.approx(right, rel=1e-6 if exact else 0.02, abs=1e-12)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_chance__of_a_whole_label_is_scikit_learns_expectation(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    monkeypatch.setattr(module, "WIDEST", 400.0 if exact else 10.0)
+    total = np.array([[900, 60, 40], [998, 1, 1], [500, 250, 250], [1000, 0, 0]])
+    for units in ([3, 497, 470, 30], [500, 500], [1000], [1000, 0]):
+        found = chance_label_information(total, np.array(units))
+        for one, level_sizes in zip(found, total, strict=True):
+            x = np.repeat([0, 1, 2], level_sizes)
+            y = rng.permutation(np.repeat(np.arange(len(units)), units))
+            right = expected_mutual_information(contingency_matrix(x, y), 1000)
+            assert one == pytest.approx(right, rel=1e-6 if exact else 0.02, abs=1e-12)
+    of_both = chance_information(total, np.array([300]))[:, 0]
+    assert chance_label_information(total, np.array([300, 700])) == pytest.approx(of_both)

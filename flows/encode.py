@@ -1,7 +1,5 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
-from collections.abc import Generator
-from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -11,8 +9,8 @@ import numpy as np
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.flows.default_names import codes_name, rowset_name
 from actlake.flows.held import held, let_go
-from actlake.flows.progress import progress, say
-from actlake.flows.runners import TURN, Later, Runner, Threads, refuse_device_of_one
+from actlake.flows.progress import say
+from actlake.flows.runners import TURN, Later, Runner, Threads, carry_out, refuse_device_of_one
 from actlake.flows.undo import undo_codes
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -110,14 +108,13 @@ def encode(
         )
         committed = lake.committed_shards(codes_id)
         todo = [shard for shard in range(len(grid)) if shard not in committed]
-        total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
+
+        def commit(shard: int, written: CodesShard) -> None:
+            commit_codes(run, [written], f"shard {shard} of {plan.name}")
+
         try:
-            chosen = runner or Threads()
-            steps: Generator[CodesShard] = chosen.map("encode shard", step, todo)
-            with closing(steps), progress(f"encode {plan.name}", total) as advance:
-                for shard, written in zip(todo, steps, strict=True):
-                    commit_codes(run, [written], f"shard {shard} of {plan.name}")
-                    advance(grid.span(shard)[1] - grid.span(shard)[0])
+            label, chosen = f"encode {plan.name}", runner or Threads()
+            carry_out(chosen, "encode shard", step, todo, commit, label=label, rows=grid.rows_of)
         except InputError:
             undo_codes(run, plan.name, codes_id)
             raise

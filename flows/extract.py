@@ -1,7 +1,6 @@
 """extract: run a model over the rows of a rowset and keep what it computes at chosen sites."""
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,8 @@ from actlake.flows.batch_plan import (
 )
 from actlake.flows.extract_request import Request, requests
 from actlake.flows.loaded_model import forget_model, load_model_of
-from actlake.flows.progress import progress, say
-from actlake.flows.runners import Runner, Threads, refuse_device_of_one
+from actlake.flows.progress import say
+from actlake.flows.runners import Runner, Threads, carry_out, refuse_device_of_one
 from actlake.flows.undo import undo_extraction
 from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.fields import arrow_schema
@@ -186,13 +185,12 @@ def _compute(
         threads=threads,
         token_budget=budget,
     )
-    rows = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
+
+    def commit(shard: int, receipts: list[Receipt]) -> None:
+        commit_shards(run, receipts, f"shard {shard} of {', '.join(ids)}")
+
     label = f"extract {request.facts.name} {' '.join(request.sites)}"
-    steps: Generator[list[Receipt]] = runner.map("extract shard", step, todo)
-    with closing(steps), progress(label, rows) as advance:
-        for shard, receipts in zip(todo, steps, strict=True):
-            commit_shards(run, receipts, f"shard {shard} of {', '.join(ids)}")
-            advance(receipts[0].row_stop - receipts[0].row_start)
+    carry_out(runner, "extract shard", step, todo, commit, label=label, rows=grid.rows_of)
 
 
 def _probe(loaded: "LoadedModel | None", request: Request) -> int | None:

@@ -3,12 +3,15 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from actlake.flows.progress import progress
 from actlake.storage.errors import InputError
-from actlake.storage.threads import default_threads
+from actlake.storage.threads import Behind, default_threads
 
 __all__ = [
     "TURN",
@@ -18,6 +21,7 @@ __all__ = [
     "Step",
     "Threads",
     "Waited",
+    "carry_out",
     "finished",
     "in_order",
     "refuse_device_of_one",
@@ -92,6 +96,28 @@ class Inline(Runner):
 
     def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:  # noqa: ARG002
         yield from (finished(step(item)) for item in items)
+
+
+def carry_out(
+    runner: Runner,
+    name: str,
+    step: Step[T, R],
+    items: Sequence[T],
+    commit: Callable[[T, R], object],
+    *,
+    label: str,
+    rows: Callable[[T], int],
+) -> None:
+    """Do ``step`` for each item and ``commit`` what it comes to, in order, while the next is done.
+
+    ``label`` and the ``rows`` of an item are for the display. Where a step fails, what came before
+    it is committed.
+    """
+    steps = runner.map(name, step, items)
+    with closing(steps), progress(label, sum(map(rows, items))) as advance, Behind() as behind:
+        for item, result in zip(items, steps, strict=True):
+            behind.do(partial(commit, item, result))
+            advance(rows(item))
 
 
 def refuse_device_of_one(runner: Runner | None, device: str) -> None:

@@ -40,6 +40,11 @@ class Grid:
         """First row and row after the last of ``shard``."""
         return shard * self.shard_rows, min((shard + 1) * self.shard_rows, self.rows)
 
+    def rows_of(self, shard: int) -> int:
+        """How many ``shard`` has."""
+        first, after = self.span(shard)
+        return after - first
+
     def pieces(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
         """The parts of rows [start, stop) in each shard, as (shard, first, after last) in it."""
         while start < stop:

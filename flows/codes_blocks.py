@@ -1,14 +1,11 @@
-"""The codes under a mask: row by row in blocks of bounded size, or pooled over documents."""
+"""The codes under a mask, row by row in blocks of bounded size."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.hypotheses.pooling import DocumentPool
-from actlake.analytics.statistic import merge_in_order
-from actlake.flows.progress import progress
 from actlake.storage.codes import Codes
 from actlake.storage.csr import Csr
 from actlake.storage.errors import IncompleteError, InputError
@@ -21,7 +18,6 @@ __all__ = [
     "documents_of",
     "finished_codes",
     "masked_shards",
-    "pooled",
     "require_rows",
 ]
 
@@ -45,13 +41,17 @@ def finished_codes(lake: Lake, name: str) -> Codes:
 
 
 def masked_shards(
-    lake: Lake, codes: Codes, mask: Mask
+    lake: Lake, codes: Codes, mask: Mask, wanted: Sequence[int] | None = None
 ) -> Iterator[tuple[int, NDArray[np.bool_], NDArray[np.int64]]]:
-    """Each shard, which of its rows are under the mask, and the document of each of its rows."""
+    """Each shard, which of its rows are under the mask, and the document of each of its rows.
+
+    ``wanted`` are consecutive shards; by default all.
+    """
     grid, rowset = codes.grid, codes.rowset
     several = max(ROWS // grid.shard_rows, 1)
-    for first in range(0, len(grid), several):
-        shards = range(first, min(first + several, len(grid)))
+    asked = range(len(grid)) if wanted is None else wanted
+    for first in range(0, len(asked), several):
+        shards = asked[first : first + several]
         start, stop = grid.span(shards[0])[0], grid.span(shards[-1])[1]
         # One query for all of them: each takes a tenth of a second.
         kept = lake.mask_rows(mask, rowset, start, stop)
@@ -110,22 +110,3 @@ def documents_of(lake: Lake, codes: Codes) -> int:
     query = "SELECT documents FROM corpora WHERE corpus = $corpus"
     [(documents,)] = lake.sql(query, corpus=codes.rowset.corpus).rows()
     return int(str(documents))
-
-
-def pooled(lake: Lake, codes: Codes, mask: Mask, *, counted: bool = False) -> DocumentPool:
-    """Every feature pooled over the rows under the mask of each document.
-
-    With ``counted`` each value counts as 1, so that sums are numbers of firing rows.
-    """
-    documents = documents_of(lake, codes)
-    with progress(f"pool {codes.name} over documents", codes.rowset.rows) as advance:
-
-        def states() -> Iterator[DocumentPool]:
-            for shard, kept, document in masked_shards(lake, codes, mask):
-                block = codes.shard(shard)
-                if counted:
-                    block = replace(block, values=np.ones(block.nnz, np.float32))
-                yield DocumentPool.of(block, document, kept, documents=documents)
-                advance(len(kept))
-
-        return merge_in_order(states())

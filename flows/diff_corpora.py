@@ -8,7 +8,8 @@ from actlake.analytics.features.clustered_rates import (
     rate_difference,
 )
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
-from actlake.flows.codes_blocks import finished_codes, pooled, require_rows
+from actlake.flows.codes_blocks import finished_codes, require_rows
+from actlake.flows.document_pools import document_pool
 from actlake.flows.feature_table import feature_table
 from actlake.flows.progress import say
 from actlake.flows.replacing import deletion, replaced
@@ -17,6 +18,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
+from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = ["diff_corpora"]
@@ -62,7 +64,7 @@ def diff_corpora(lake: Lake, *, a: str, b: str, mask: str = "no_special") -> Non
             say(f"diff_corpora: {a} and {b} under {mask} found complete")
             return
         run.hold(f"changes:{':'.join(sorted((a, b)))}:{mask}")
-        sums_a, sums_b = (_sums(lake, one, rule) for one in readers)
+        sums_a, sums_b = (_sums(lake, one, rule, run) for one in readers)
         difference, error, p = rate_difference(sums_a, sums_b)
         q = benjamini_hochberg(p)
         columns = {"feature": np.arange(len(q)), "difference": difference}
@@ -88,6 +90,6 @@ def diff_corpora(lake: Lake, *, a: str, b: str, mask: str = "no_special") -> Non
     )
 
 
-def _sums(lake: Lake, codes: Codes, mask: Mask) -> RateSums:
-    counts = pooled(lake, codes, mask, counted=True).finish("sum")
+def _sums(lake: Lake, codes: Codes, mask: Mask, run: Run) -> RateSums:
+    counts = document_pool(lake, codes, mask, run).fires()
     return RateSums.of(counts.values, counts.rows)

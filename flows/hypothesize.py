@@ -11,21 +11,19 @@ from actlake.analytics.hypotheses.designs import Design, designs, is_constant_in
 from actlake.analytics.hypotheses.findings import Findings, find
 from actlake.analytics.hypotheses.groups import split_groups
 from actlake.analytics.hypotheses.labels import is_constant_within, numbered
-from actlake.analytics.hypotheses.pooling import POOLINGS, DocumentPool, Pooled
-from actlake.analytics.statistic import merge_in_order
+from actlake.analytics.hypotheses.pooling import POOLINGS, Pooled
 from actlake.flows.document_labels import Target, document_label, target_of
+from actlake.flows.document_pools import document_pool
 from actlake.flows.hypothesis_tables import (
     exemplars_table,
     findings_table,
     hypothesis_rows,
     phrases_table,
 )
-from actlake.flows.progress import progress, say
-from actlake.storage.codes import Codes
+from actlake.flows.progress import say
 from actlake.storage.errors import IncompleteError, InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
-from actlake.storage.masks import Mask
 from actlake.storage.transaction import Transaction
 
 __all__ = ["hypothesize"]
@@ -118,7 +116,7 @@ def hypothesize(
         if run.done:
             say(f"hypothesize: {aim} in {codes} found complete")
             return
-        pooled = _pool(lake, reader, rule, len(texts)).finish(pooling)
+        pooled = document_pool(lake, reader, rule, run).finish(pooling)
         if reader.rowset.kind == "document":  # one row each, so words are their lengths
             words = np.array([len(text.split()) for text in texts])
             pooled = Pooled(pooled.values, np.where(pooled.rows > 0, words, 0))
@@ -190,20 +188,6 @@ def _check_unit(
             f"{aim} varies within {unit}, so it cannot be permuted over it; "
             "leave --unit out to permute documents, or give a finer label"
         )
-
-
-def _pool(lake: Lake, codes: Codes, mask: Mask, documents: int) -> DocumentPool:
-    grid, rowset = codes.grid, codes.rowset
-    with progress(f"pool {codes.name} over documents", rowset.rows) as advance:
-
-        def state(shard: int) -> DocumentPool:
-            start, stop = grid.span(shard)
-            document = rowset.column("document", start, stop)
-            kept = lake.mask_rows(mask, rowset, start, stop)
-            advance(stop - start)
-            return DocumentPool.of(codes.shard(shard), document, kept, documents=documents)
-
-        return merge_in_order(state(shard) for shard in range(len(grid)))
 
 
 def _looks(transaction: Transaction, corpus: str, target: str) -> int:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 import duckdb
 
 from actlake.flows.artifacts import show_table, shown_progress
+from actlake.flows.document_pools import POOL, pools_of
 from actlake.flows.encode import encode_shard, encoder_of, encoding_device
 from actlake.flows.extract_again import Extraction
 from actlake.flows.maintain import remedy
@@ -201,8 +202,11 @@ def _partial(lake: Lake, file: CommittedFile) -> bytes:
     """
     for name, mask, statistic, shard, examples, source in lake.sql(query, path=file.path).rows():
         codes, label = lake.codes(str(name)), None if source is None else str(source)
+        rule, at = lake.mask(str(mask)), int(str(shard))
+        if statistic == POOL:
+            return partial_bytes(pools_of(lake, codes, rule, [at])[at])
         numbers = None if label is None else sources_of(lake, codes, label).of_document
-        block = block_of(lake, codes, lake.mask(str(mask)), int(str(shard)), numbers)
+        block = block_of(lake, codes, rule, at, numbers)
         state = statistics_of(int(str(examples)), label)[str(statistic)](block)
         return partial_bytes(state.arrays())
     raise NotFoundError("only older snapshots name it")

@@ -1,16 +1,15 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from itertools import zip_longest
 
 from actlake.flows.codes_blocks import require_rows
 from actlake.flows.codes_sets import members_of, refuse_name, set_table
-from actlake.flows.progress import progress, say
+from actlake.flows.progress import say
 from actlake.flows.replacing import deletion, replaced
-from actlake.flows.runners import TURN, Later, Runner, Threads
+from actlake.flows.runners import Runner, Threads
+from actlake.flows.shard_states import Lacking, ShardStates, State, complete
 from actlake.flows.summary_merging import Merging
 from actlake.flows.summary_states import (
     Sources,
@@ -20,23 +19,15 @@ from actlake.flows.summary_states import (
     versions_of,
 )
 from actlake.flows.summary_tables import tables_of
-from actlake.storage.codes import Codes
-from actlake.storage.durable import Digest
 from actlake.storage.errors import InputError
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.lake import Lake
-from actlake.storage.masks import Mask
-from actlake.storage.partials import commit_partials, partial_row, write_partial
-from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize"]
 
 STEP_ROWS = 1 << 14
-"""Rows of the shards that are computed in one step and committed together: about a second's work.
-A killed run does at most that much again."""
-STEPS = 4
-"""At least, where there are as many shards: so that there is progress to see, and to keep."""
+"""Of the shards that are computed in one step: about a second's work."""
 TABLES_VERSION = 4
 """Rises whenever the same states are written as other rows."""
 
@@ -93,7 +84,15 @@ def summarize(
         }
     sources = [] if source is None else [sources_of(lake, one, source) for one in members]
     works = [
-        _Work(lake, one, rule, examples, of_one) for one, of_one in zip_longest(members, sources)
+        ShardStates(
+            lake,
+            one,
+            rule,
+            versions_of(examples, of_one),
+            partial(_states, examples=examples, of=of_one),
+            STEP_ROWS,
+        )
+        for one, of_one in zip_longest(members, sources)
     ]
     versions = {version for one in works for version in one.versions.values()}
     inputs["version"] = fingerprint(TABLES_VERSION, *sorted(versions))
@@ -106,7 +105,7 @@ def summarize(
             say(f"summarize: {called} under {mask} found complete")
             return
         for work in works:
-            _complete(work, run, runner or Threads())
+            complete(work, run, runner or Threads())
         partials = [one.stored() for one in works]
         merging = Merging(lake, called, members, mask, partials, sources)
         tables = tables_of(merging, run.run, examples, tokens)
@@ -123,86 +122,14 @@ def summarize(
         run.append(tables, f"statistics of {called} under {mask}", check=replace)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """The states of some codes that a summary is made of."""
-
-    lake: Lake
-    codes: Codes
-    mask: Mask
-    examples: int
-    sources: Sources | None
-
-    @property
-    def versions(self) -> dict[str, str]:
-        return versions_of(self.examples, self.sources)
-
-    def stored(self) -> dict[tuple[str, int], tuple[str, Digest]]:
-        """Path and digest of those that are there, by statistic and shard."""
-        return self.lake.partials(self.codes.name, self.mask.name, [*self.versions.values()])
-
-
-def _complete(work: _Work, run: Run, runner: Runner) -> None:
-    """Compute and commit the states that are not there yet."""
-    grid, versions, stored = work.codes.grid, work.versions, work.stored()
-    lacking = {
-        shard: [statistic for statistic in versions if (statistic, shard) not in stored]
-        for shard in range(len(grid))
-    }
-    todo = [shard for shard, statistics in lacking.items() if statistics]
-    if not todo:
-        return
-    step = partial(_write_states, work=work, run=run, lacking=lacking)
-    total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
-    most = min(STEP_ROWS // grid.shard_rows, len(todo) // STEPS)
-    groups = _groups(todo, max(most, 1))
-    of = f"{work.codes.name} under {work.mask.name}"
-    steps: Generator[list[dict[str, object]]] = runner.map("summarize shards", step, groups)
-    with closing(steps), progress(f"summarize {of}", total) as advance:
-        for shards, rows in zip(groups, steps, strict=True):
-            what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
-            commit_partials(run, rows, f"{what} of {of}")
-            advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
-
-
-def _write_states(
-    shards: Sequence[int], *, work: _Work, run: Run, lacking: Mapping[int, Sequence[str]]
-) -> Later[list[dict[str, object]]]:
-    """Write the states of consecutive ``shards`` that are ``lacking``; rows of ``partials``."""
-    lake, codes, mask, sources = work.lake, work.codes, work.mask, work.sources
-    label, of_document = (sources.label, sources.of_document) if sources else (None, None)
-    make, versions = statistics_of(work.examples, label), work.versions
-    with TURN:
-        blocks = zip(shards, blocks_of(lake, codes, mask, shards, of_document), strict=True)
-        states = [
-            (statistic, shard, make[statistic](block).arrays())
-            for shard, block in blocks
-            for statistic in lacking[shard]
-        ]
-
-    def write() -> list[dict[str, object]]:
-        return [
-            partial_row(
-                run,
-                codes.name,
-                mask.name,
-                statistic,
-                shard,
-                versions[statistic],
-                *write_partial(lake.store, state),
-            )
-            for statistic, shard, state in states
-        ]
-
-    return Later(write)
-
-
-def _groups(shards: Sequence[int], most: int) -> list[list[int]]:
-    """``shards``, ascending, in runs of consecutive ones, each of ``most`` at most."""
-    groups: list[list[int]] = []
-    for shard in shards:
-        if groups and shard == groups[-1][-1] + 1 and len(groups[-1]) < most:
-            groups[-1].append(shard)
-        else:
-            groups.append([shard])
-    return groups
+def _states(
+    work: ShardStates, shards: Sequence[int], lacking: Lacking, *, examples: int, of: Sources | None
+) -> list[State]:
+    label, of_document = (of.label, of.of_document) if of else (None, None)
+    make = statistics_of(examples, label)
+    found = blocks_of(work.lake, work.codes, work.mask, shards, of_document)
+    return [
+        (statistic, shard, make[statistic](block).arrays())
+        for shard, block in zip(shards, found, strict=True)
+        for statistic in lacking[shard]
+    ]

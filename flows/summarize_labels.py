@@ -21,10 +21,10 @@ from actlake.flows.codes_blocks import (
     blocks,
     documents_of,
     finished_codes,
-    pooled,
     require_rows,
 )
 from actlake.flows.document_labels import classes_of, document_label, is_of_spans
+from actlake.flows.document_pools import document_pool
 from actlake.flows.feature_table import feature_table
 from actlake.flows.progress import say
 from actlake.flows.replacing import deletion, replaced
@@ -35,6 +35,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
+from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize_labels"]
@@ -154,7 +155,7 @@ def summarize_labels(
             say(f"summarize_labels: {label} in {codes} under {mask} found complete")
             return
         run.hold(":".join(("labels", *same.values())))
-        units = _units(lake, reader, rule, level, pooling, documents)
+        units = _units(lake, reader, rule, run, level, pooling, documents)
         if spans is None:
             layers: list[NDArray[Any]] = [of_document[units.document]]
             classes = Classes(names, of_document >= 0, of_document, layers)
@@ -194,9 +195,11 @@ def summarize_labels(
     )
 
 
-def _units(lake: Lake, codes: Codes, mask: Mask, level: str, pooling: str, documents: int) -> Units:
+def _units(
+    lake: Lake, codes: Codes, mask: Mask, run: Run, level: str, pooling: str, documents: int
+) -> Units:
     if level == "document":
-        pool = pooled(lake, codes, mask).finish(pooling)
+        pool = document_pool(lake, codes, mask, run).finish(pooling)
         document = np.flatnonzero(pool.rows > 0)
         return Units(pool.values[document], document, None, pool.rows)
     read: list[Block] = []
@@ -210,8 +213,8 @@ def _units(lake: Lake, codes: Codes, mask: Mask, level: str, pooling: str, docum
     document = np.concatenate([one.document for one in read])
     values = scipy.sparse.vstack([_matrix(one.codes) for one in read], format="csr")
     keep = np.ones(len(document), np.bool_)
-    ones = Csr(values.indptr, values.indices, np.ones(values.nnz, np.float32), codes.n_features)
-    pool = DocumentPool.of(ones, document, keep, documents=documents).finish("sum")
+    rows = Csr(values.indptr, values.indices, values.data, codes.n_features)
+    pool = DocumentPool.of(rows, document, keep, documents=documents).fires()
     return Units(values, document, pool.values, pool.rows)
 
 

@@ -15,7 +15,8 @@ from actlake.analytics.features.pair_ranking import PairRanking, Partners
 from actlake.analytics.features.redundancy import MOST_FEATURES, redundancy
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.analytics.statistic import merge_in_order
-from actlake.flows.codes_blocks import LEVELS, blocks, finished_codes, pooled, require_rows
+from actlake.flows.codes_blocks import LEVELS, blocks, finished_codes, require_rows
+from actlake.flows.document_pools import document_pool
 from actlake.flows.feature_table import feature_table
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
@@ -25,6 +26,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
+from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize_pairs"]
@@ -93,7 +95,7 @@ def summarize_pairs(
             say(f"summarize_pairs: {codes} under {mask} by {level} found complete")
             return
         run.hold(f"pairs:{codes}:{mask}:{level}")
-        again = _blocks(lake, reader, rule, level)
+        again = _blocks(lake, reader, rule, run, level)
         margins = merge_in_order(Margins.of(one) for one in again())
         if (margins.fires >= min_fires).sum() < 2:
             raise InputError(
@@ -145,7 +147,7 @@ def _check(level: str, top: int, min_fires: int, min_joint: int) -> None:
             raise InputError(f"{name} is {value}; it must be at least 1")
 
 
-def _blocks(lake: Lake, codes: Codes, mask: Mask, level: str) -> Blocks:
+def _blocks(lake: Lake, codes: Codes, mask: Mask, run: Run, level: str) -> Blocks:
     """What gives the units anew each time it is called; one block is read once."""
     if level == "token":
         first: list[Csr] = []
@@ -154,7 +156,7 @@ def _blocks(lake: Lake, codes: Codes, mask: Mask, level: str) -> Blocks:
                 return lambda: (one.codes for one in blocks(lake, codes, mask))
             first.append(one.codes)
         return lambda: iter(first)
-    pool = pooled(lake, codes, mask).finish("max")
+    pool = document_pool(lake, codes, mask, run).finish("max")
     kept = pool.values[np.flatnonzero(pool.rows > 0)]
     indptr = kept.indptr.astype(np.int64)
     whole = Csr(indptr, kept.indices.astype(np.uint32), kept.data, codes.n_features)

@@ -185,7 +185,7 @@ COLUMNS = {
     "partials": """
         codes VARCHAR name of the codes
         mask VARCHAR name of the mask
-        statistic VARCHAR moments, histogram, top_rows, tokens, …
+        statistic VARCHAR moments, histogram, top_rows, tokens, document_pool, …
         shard BIGINT index on the rowset's grid
         code_version VARCHAR version of the statistic's code
         path VARCHAR file, relative to the lake

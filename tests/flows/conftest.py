@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 
 from actlake.flows.cli import main
 from actlake.storage.lake import Lake
+from tests.flows import history
 from tests.flows.commands import Cli
+from tests.flows.places import Place, Servers
 from tests.flows.small_lake import small_lake_made
 from tests.flows.tiny import ingested, learn, save_model, write_documents
 from tests.shared import made_once
@@ -61,6 +63,16 @@ def dictionary_lake(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[[st
         learn(ingested(folder / "lake", many, [tiny("llama")]), tiny("llama")).close()
 
     return made_once(tmp_path_factory, "dictionary", make) / "lake"
+
+
+@pytest.fixture(scope="module")
+def history_lake(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of ``history`` at the ``place`` of a module; fork it before writing."""
+    if isinstance(place, Servers):
+        path = tmp_path_factory.mktemp("history") / "lake"
+        history.fill(place.create(path)).close()
+        return path
+    return made_once(tmp_path_factory, "history-lake", lambda path: history.build(path).close())
 
 
 @pytest.fixture(scope="session")

@@ -24,17 +24,22 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.mark.slow
-def test_at__answers_as_when_it_was_the_newest(place: Place, tmp_path: Path) -> None:
-    """After results that were replaced, deletion, making again, merging, compaction and removal."""
+def test_at__answers_as_when_it_was_the_newest(
+    place: Place, history_lake: Path, tmp_path: Path
+) -> None:
+    """After results that were replaced, deletion, making again, merging, compaction and removal.
+
+    Queries are asked of the first snapshot, behind which all of that happens.
+    """
     path = tmp_path / "lake"
-    said: dict[int, dict[str, str]] = {}
-    with closing(history.fill(place.create(path))) as lake:
+    said: dict[int, tuple[bool, dict[str, str]]] = {}
+    with closing(Lake.open(place.fork(history_lake, path))) as lake:
 
-        def remember() -> None:
+        def remember(*, asked: bool = False) -> None:
             number = lake.pin("remembered")
-            said[number] = history.answers(lake)
+            said[number] = asked, history.answers(lake, asked=asked)
 
-        remember()
+        remember(asked=True)
         summarize(lake, codes=CODES, examples=3)  # in the place of other examples
         remember()
         maintain(lake, verify_parts=0, expire_days=None, grace_hours=None, backups=1)
@@ -55,9 +60,9 @@ def test_at__answers_as_when_it_was_the_newest(place: Place, tmp_path: Path) -> 
         assert not left & set(plan.snapshots)
         assert [*lake.verify()] == []
     with closing(Lake.open(place.elsewhere(path, tmp_path / "elsewhere"))) as lake:
-        for number, answers in said.items():
+        for number, (asked, answers) in said.items():
             with closing(lake.at(number)) as past:
-                assert history.answers(past) == answers
+                assert history.answers(past, asked=asked) == answers
 
 
 @pytest.mark.soak

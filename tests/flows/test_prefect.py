@@ -12,6 +12,7 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
 
+from actlake.flows import export as export_module
 from actlake.flows import prefect_flows
 from actlake.flows.encode import encode
 from actlake.flows.execution import PREFECT_SETTINGS
@@ -102,6 +103,7 @@ def test_flow__without_steps_that_fails_once_is_tried_again(
     dictionary_lake: Path, documents: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(export_module, "_draw", lambda *_: {})  # pictures: half of its time
     path = Path(shutil.copytree(dictionary_lake, tmp_path / "lake"))
     tensor, options = "tiny-llama:resid_post.1@c", {"steps": 4, "n_features": 8, "k": 2}
     flows: dict[str, Any] = {**FLOWS}

@@ -106,7 +106,7 @@ def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) 
             moments.append(random.uniform(0.3, 0.9) * ended[-1].seconds)
     assert sum(one.killed for one in ended) == IN_A_ROW
     assert resumed(scene, lake, right, *ended) == []
-    for part in (0.75, 0.9):  # the first seven tenths are for loading what extracts
+    for part in (0.75, 0.9):  # when what extracts is loaded
         late = attempt(Attacks(stage, "extract", [{"after": part * seconds}]), tmp_path / "late")
         assert (late.wrong, late.kills) == ((), 1)
 

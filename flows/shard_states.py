@@ -4,14 +4,12 @@ A state is a partial, committed with the others of its step, so that a run that 
 little again, and one that comes later only merges.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from actlake.analytics.statistic import Arrays
-from actlake.flows.progress import progress
-from actlake.flows.runners import TURN, Later, Runner
+from actlake.flows.runners import TURN, Later, Runner, carry_out
 from actlake.storage.codes import Codes
 from actlake.storage.durable import Digest
 from actlake.storage.lake import Lake
@@ -65,16 +63,19 @@ def complete(work: ShardStates, run: Run, runner: Runner, verb: str = "summarize
     if not todo:
         return
     step = partial(_write_states, work=work, run=run, lacking=lacking)
-    total = sum(grid.span(shard)[1] - grid.span(shard)[0] for shard in todo)
     most = min(work.step_rows // grid.shard_rows, len(todo) // STEPS)
     groups = _groups(todo, max(most, 1))
     of = f"{work.codes.name} under {work.mask.name}"
-    steps: Generator[list[dict[str, object]]] = runner.map(f"{verb} shards", step, groups)
-    with closing(steps), progress(f"{verb} {of}", total) as advance:
-        for shards, rows in zip(groups, steps, strict=True):
-            what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
-            commit_partials(run, rows, f"{what} of {of}")
-            advance(sum(grid.span(one)[1] - grid.span(one)[0] for one in shards))
+
+    def commit(shards: Sequence[int], rows: list[dict[str, object]]) -> None:
+        what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
+        commit_partials(run, rows, f"{what} of {of}")
+
+    def rows_of(shards: Sequence[int]) -> int:
+        return sum(map(grid.rows_of, shards))
+
+    label = f"{verb} {of}"
+    carry_out(runner, f"{verb} shards", step, groups, commit, label=label, rows=rows_of)
 
 
 def _write_states(

@@ -36,9 +36,8 @@ __all__ = [
 ]
 
 TRAILER_BYTES = 4
-PIECE_BYTES = 1 << 18
-"""Of rows that are looked at, hashed and written together: they stay in the processor's cache, and
-come from memory once."""
+PIECE_BYTES = 1 << 22
+"""Of rows that are looked at, hashed and written in turn, while they are in the processor's cache."""
 Look = Callable[[int, NDArray[Any]], object]
 """Shown some rows of a chunk, and which is the first."""
 

@@ -16,7 +16,7 @@ from actlake.storage.errors import InputError
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import Json, check_name, fingerprint, new_id
 from actlake.storage.names import means_the_same
-from actlake.storage.precision import mean_of, row_norms, stored_dtype
+from actlake.storage.precision import RowNorms, mean_of, stored_dtype
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
 from actlake.storage.shards import Receipt, receipts_table, refuse_committed
@@ -197,13 +197,9 @@ def publish_shard(
         )
     present = plan.rowset.present(*span)
     stored = stored_rows(plan.name, plan.rowset, shard, rows, plan.dtype, checked=checked)
-    norms = np.empty(len(rows))
-
-    def look(first: int, some: NDArray[Any]) -> None:
-        norms[first : first + len(some)] = row_norms(some)
-
+    seen = RowNorms(len(rows))
     if apart := len(stored) > 1:  # int8, whose whole numbers mean nothing without their scales
-        look(0, values_of(stored))
+        seen.see(0, values_of(stored))
     receipts = []
     for array, held in stored.items():
         folder = array_folder(run.root / "tensors" / tensor_id, plan.dtype, array)
@@ -215,7 +211,7 @@ def publish_shard(
             held,
             grid.shard_rows,
             run.store.publish,
-            None if apart else look,
+            None if apart else seen.see,
         )
         receipts.append(
             Receipt.of_chunk(
@@ -227,7 +223,7 @@ def publish_shard(
                 run.run,
                 # Others cast would have refused.
                 nonfinite=int((~present).sum()) * held[:1].size,
-                norm_mean=mean_of(norms[present]) if array == "rows" else None,
+                norm_mean=mean_of(seen.norms[present]) if array == "rows" else None,
                 token_budget=token_budget,
                 torch_threads=torch_threads,
             )

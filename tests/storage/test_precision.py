@@ -16,12 +16,13 @@ from actlake.storage.precision import (
     LARGEST_SCALE,
     SMALLEST_SCALE,
     BFloat16,
+    RowNorms,
     cast,
-    magnitudes,
     nonfinite,
     quantize,
     read_dtype,
     restore,
+    row_norms,
     stored_dtype,
 )
 
@@ -132,15 +133,27 @@ def test_nonfinite__counts() -> None:
     assert nonfinite(np.empty((0, 3), np.float16)) == 0
 
 
-def test_magnitudes__of_every_finite_half_are_exact() -> None:
+def test_row_norms__of_every_finite_half_are_exact() -> None:
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)]
+    np.testing.assert_array_equal(row_norms(halves[:, None]), np.abs(halves.astype(np.float64)))
 
-    found = magnitudes(halves)
 
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, np.abs(halves.astype(np.float32)))
-    assert np.isfinite(magnitudes(np.array([-3e38], np.float32)) ** 2).all()
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_row_norms__are_those_of_float64(dtype: str) -> None:
+    """Also where squares leave the range of float32, and however rows are cut."""
+    rows = np.random.default_rng(0).normal(size=(700, 300))
+    rows[::7] *= np.logspace(-4, 4, 100)[:, None] if dtype == "float16" else 0
+    if dtype != "float16":
+        rows[::7] += np.logspace(-37, 36, 100)[:, None]
+    rows[3] = 0
+    stored = rows.astype(DTYPES[dtype])
+    right = np.linalg.norm(stored.astype(np.float64), axis=1)
+    np.testing.assert_allclose(row_norms(stored), right, rtol=1e-6)
+    seen = RowNorms(len(stored))
+    for first, last in ((0, 1), (1, 500), (500, 500), (500, 700)):
+        seen.see(first, stored[first:last])
+    np.testing.assert_array_equal(seen.norms, row_norms(stored))
 
 
 def test_bfloat16__is_a_zarr_type_and_others_are_not() -> None:

@@ -32,6 +32,7 @@ from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.run import Run
 from actlake.storage.settings import FOLDERS
 from tests.postgres import Server
+from tests.shared import made_once
 
 WIDTH, FEATURES = 6, 40
 WORDS = "naïve 日本語 👩‍🚀 go café x ok the of and".split()
@@ -101,23 +102,24 @@ class Planted:
 @pytest.fixture(scope="session")
 def planted(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Planted]:
     """A lake with every kind of thing in it. Do not write to it."""
-    root = Path(shutil.copytree(empty_lake, tmp_path_factory.mktemp("lakes") / "planted"))
+    root = made_once(
+        tmp_path_factory, "planted-lake", lambda path: _plant(shutil.copytree(empty_lake, path))
+    )
     lake = Lake.open(root)
+    tensors, codes, _ = plant_values(lake.rowset("c@w"))
+    yield Planted(root, lake, *plant_documents(), tensors, codes)
+    lake.close()
+
+
+def _plant(path: Path) -> None:
+    lake = Lake.open(path)
     documents, columns = plant_documents()
-    rows = len(columns["document"])
-    rng = np.random.default_rng(0)
     lake.create_corpus("c", documents)
     rowset = lake.create_rowset("c@w", corpus="c", columns=columns, tokenizer="w")
-    tensors = {
-        name: plant_whole(rows)
-        if name == "int8"
-        else rng.normal(size=(rows, WIDTH)).astype(DTYPES[name])
-        for name in DTYPES
-    }
+    tensors, codes, decoder = plant_values(rowset)
     for name, values in tensors.items():
         with lake.create_tensor(f"t:{name}", rowset="c@w", width=WIDTH, dtype=name) as writer:
             writer.append(values)
-    codes = plant_codes(rng, rowset)
     with lake.run("test", {}, {}) as run:
         write_dictionary(
             run,
@@ -127,13 +129,27 @@ def planted(empty_lake: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
             n_features=FEATURES,
             width=WIDTH,
             config={"k": 3},
-            arrays={"decoder": rng.normal(size=(FEATURES, WIDTH)).astype(np.float32)},
+            arrays={"decoder": decoder},
             fingerprint="d",
             tables={},
         )
         write_codes(run, codes_plan("d@c", rowset), csr_from_dense(codes, dtype="float16"))
-    yield Planted(root, lake, documents, columns, tensors, codes)
     lake.close()
+
+
+def plant_values(
+    rowset: Rowset,
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.float32]]:
+    """The same at every call: the tensors, the dense codes, the decoder."""
+    rng = np.random.default_rng(0)
+    tensors = {
+        name: plant_whole(rowset.rows)
+        if name == "int8"
+        else rng.normal(size=(rowset.rows, WIDTH)).astype(DTYPES[name])
+        for name in DTYPES
+    }
+    codes = plant_codes(rng, rowset)
+    return tensors, codes, rng.normal(size=(FEATURES, WIDTH)).astype(np.float32)
 
 
 def plant_documents() -> tuple[list[Document], dict[str, NDArray[Any]]]:

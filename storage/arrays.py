@@ -37,7 +37,7 @@ __all__ = [
 
 TRAILER_BYTES = 4
 PIECE_BYTES = 1 << 22
-"""Of rows that are looked at, hashed and written in turn, while they are in the processor's cache."""
+"""Of rows that are looked at, hashed and written in turn, while they are in the cache."""
 Look = Callable[[int, NDArray[Any]], object]
 """Shown some rows of a chunk, and which is the first."""
 

@@ -10,8 +10,9 @@ from threading import Lock
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from actlake.flows.progress import progress
+from actlake.storage.behind import Behind
 from actlake.storage.errors import InputError
-from actlake.storage.threads import Behind, default_threads
+from actlake.storage.threads import default_threads
 
 __all__ = [
     "TURN",

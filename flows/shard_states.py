@@ -12,6 +12,7 @@ from actlake.analytics.statistic import Arrays
 from actlake.flows.runners import TURN, Later, Runner, carry_out
 from actlake.storage.codes import Codes
 from actlake.storage.durable import Digest
+from actlake.storage.errors import BusyError
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 from actlake.storage.partials import commit_partials, partial_row, write_partial
@@ -42,7 +43,8 @@ class ShardStates:
     """The states that consecutive shards lack. It pickles, since workers do it."""
     step_rows: int
     """Rows of the shards that are computed in one step and committed together: about a second's
-    work. A killed run does at most that much again."""
+    work. A killed run does at most three times that again: what is computed, written and being
+    committed."""
 
     def stored(self) -> dict[tuple[str, int], tuple[str, Digest]]:
         """Path and digest of those that are there, by statistic and shard."""
@@ -52,8 +54,13 @@ class ShardStates:
 def complete(work: ShardStates, run: Run, runner: Runner, verb: str = "summarize") -> None:
     """Compute and commit the states that are not there yet.
 
-    BusyError if another run commits one of them meanwhile.
+    BusyError if another run commits one of them meanwhile, and if the codes were made anew before
+    ``run`` began, as a withdrawal does: from then on nobody does.
     """
+    if work.lake.codes(work.codes.name).id != work.codes.id:
+        raise BusyError(
+            f"codes {work.codes.name} have just been replaced, as by a withdrawal; run this again"
+        )
     grid, stored = work.codes.grid, work.stored()
     lacking = {
         shard: [statistic for statistic in work.versions if (statistic, shard) not in stored]

@@ -294,6 +294,14 @@ class Catalog:
             end(self._writer)
             self._writer = self._appender = None
 
+    def close_when_free(self) -> None:
+        """As ``close``, once no other thread of this process is within a commit."""
+        if self._writer is not None:
+            with ExitStack() as resources:
+                with suppress(LakeError, OSError):  # no server, or no folder, no commit
+                    resources.enter_context(self.locked())
+                self.close()
+
     def locked(self) -> AbstractContextManager[None]:
         """The lock that every commit takes; BusyError if it is not free for two minutes."""
         return self._database.locked("catalog")

@@ -186,7 +186,10 @@ class _Ever:
         if not files:
             return []
         names = ", ".join(f'"{column}"' for column in columns)
-        query = f"SELECT DISTINCT {names} FROM read_parquet($files) ORDER BY ALL"  # noqa: S608 ours
+        query = f"""
+            SELECT DISTINCT {names} FROM read_parquet($files, hive_partitioning = false)
+            ORDER BY ALL
+        """  # noqa: S608 ours
         return self._connection.execute(query, {"files": files}).fetchall()
 
 

@@ -153,7 +153,7 @@ def _counts(
 ) -> tuple[NDArray[np.int64], tuple[int, int]]:
     query = """
         SELECT feature, count(*) AS n, min("row") AS first, max("row") AS last
-        FROM read_parquet($paths) GROUP BY feature
+        FROM read_parquet($paths, hive_partitioning = false) GROUP BY feature
     """
     found = connection.execute(query, {"paths": paths}).fetchnumpy()
     counts = np.zeros(int(found["feature"].max()) + 1, np.int64)
@@ -166,7 +166,7 @@ def postings_in(
 ) -> pa.Table:
     """The postings of a range in the files at ``paths``, by feature, then row."""
     query = """
-        SELECT feature, "row", value FROM read_parquet($paths)
+        SELECT feature, "row", value FROM read_parquet($paths, hive_partitioning = false)
         WHERE feature >= $feature_start AND feature < $feature_stop
             AND "row" >= $row_start AND "row" < $row_stop
         ORDER BY feature, "row"

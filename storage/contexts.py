@@ -91,27 +91,26 @@ def contexts_of(
             "contexts cannot reach fewer than no rows; give 0 or more before and after"
         )
     reach = {"before": before, "after": after}
-    with reading.standing():
-        try:
-            codes = codes_named(reading, name)
-        except NotFoundError:
-            if not (members := members_of_set(reading, name, mask)):
-                raise
-        else:
-            rows = example_rows(reading, codes, features, mask, limit, kind)
-            return _of_codes(reading, codes, rows, **reach)
-        found = [codes_named(reading, member) for member in members]
-        of_set = rows_of_set(reading, name, found[0], features, mask, limit, kind)
-        ranked: dict[int, dict[int, Context]] = {feature: {} for feature in features}
-        for codes in found:
-            mine: dict[int, dict[int, Example]] = {}
-            for member, feature, rank, example in of_set:
-                if member == codes.name:
-                    mine.setdefault(feature, {})[rank] = example
-            rows = {feature: [*of.values()] for feature, of in mine.items()}
-            for feature, contexts in _of_codes(reading, codes, rows, **reach).items():
-                for rank, context in zip(mine[feature], contexts, strict=True):
-                    ranked[feature][rank] = replace(context, member=codes.name)
+    try:
+        codes = codes_named(reading, name)
+    except NotFoundError:
+        if not (members := members_of_set(reading, name, mask)):
+            raise
+    else:
+        rows = example_rows(reading, codes, features, mask, limit, kind)
+        return _of_codes(reading, codes, rows, **reach)
+    found = [codes_named(reading, member) for member in members]
+    of_set = rows_of_set(reading, name, found[0], features, mask, limit, kind)
+    ranked: dict[int, dict[int, Context]] = {feature: {} for feature in features}
+    for codes in found:
+        mine: dict[int, dict[int, Example]] = {}
+        for member, feature, rank, example in of_set:
+            if member == codes.name:
+                mine.setdefault(feature, {})[rank] = example
+        rows = {feature: [*of.values()] for feature, of in mine.items()}
+        for feature, contexts in _of_codes(reading, codes, rows, **reach).items():
+            for rank, context in zip(mine[feature], contexts, strict=True):
+                ranked[feature][rank] = replace(context, member=codes.name)
     return {feature: [of[rank] for rank in sorted(of)] for feature, of in ranked.items()}
 
 

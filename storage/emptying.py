@@ -139,7 +139,8 @@ def emptied(
     if not live:
         return None
     hits = f"""
-        SELECT DISTINCT filename FROM read_parquet($paths, filename = true)
+        SELECT DISTINCT filename
+        FROM read_parquet($paths, filename = true, hive_partitioning = false)
         WHERE {rule.condition}
     """  # noqa: S608 ours
     paths = sorted(path for (path,) in rows(hits, paths=list(live), **rule.parameters))

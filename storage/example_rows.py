@@ -69,6 +69,8 @@ def _kept(
     *columns: str,
 ) -> list[Any]:
     """The feature and some columns of examples that a summary kept, in order."""
+    if not features:
+        return []
     within = _within(name, features)
     if not reading.may_hold("feature_examples", **within):
         return []

@@ -93,7 +93,7 @@ def commit_partials(run: Run, rows: Sequence[dict[str, object]], message: str) -
         keys = {name: [row[name] for row in rows] for name in KEY}
         for shard, codes in transaction.rows(query, **keys):
             raise BusyError(
-                f"another run has just summarized shard {shard} of {codes}; "
+                f"another run has just kept the same of shard {shard} of {codes}; "
                 "run this again to see what is left to do"
             )
 

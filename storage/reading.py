@@ -215,15 +215,18 @@ class Reading:
         ``columns``, beside those, are asked for: their files, checked as by ``table``.
 
         DuckLake asks its catalog several milliseconds for the same names, in each query. It has to
-        where rows were deleted, and where a file is older than a column.
+        where rows were deleted, where a file is older than a column, and where the lake's path has
+        a wildcard in it.
         """
         files = [*self._holding(table, columns, wanted)]
         for path, _ in files:
             self._check(path, f"table {table}")
-        if not files or not all(whole for _, whole in files):
+        root = self.store.uri(self.root)
+        if not files or not all(whole for _, whole in files) or any(one in root for one in "*?["):
             return table
         names = (literal(self.store.uri(self.root / path)) for path, _ in files)
-        return f"read_parquet([{', '.join(names)}])"
+        # Or a folder above that is called corpus=wiki would be a column.
+        return f"read_parquet([{', '.join(names)}], hive_partitioning = false)"
 
     def bounds(self, table: str, path: str, *columns: str) -> dict[str, tuple[str, str]]:
         """Smallest and largest value of each of ``columns`` in a file, as the catalog has them.

@@ -213,13 +213,14 @@ def publish_shard(
             run.store.publish,
             None if apart else seen.see,
         )
+        chunk = publish_over_orphan(run, tensor_id, shard, path, publish)
         receipts.append(
             Receipt.of_chunk(
                 tensor_id,
                 array,
                 shard,
                 span,
-                publish_over_orphan(run, tensor_id, shard, path, publish),
+                chunk,
                 run.run,
                 # Others cast would have refused.
                 nonfinite=int((~present).sum()) * held[:1].size,

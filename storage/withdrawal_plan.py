@@ -166,7 +166,8 @@ def _first(store: Store, rows: Rows, corpus: str, documents: Sequence[int]) -> i
     folder = store.uri(store.root / "tables" / "main")
     begins: dict[str, int] = dict(rows(query, folder=f"{folder}/"))
     hits = """
-        SELECT DISTINCT filename FROM read_parquet($paths, filename = true)
+        SELECT DISTINCT filename
+        FROM read_parquet($paths, filename = true, hive_partitioning = false)
         WHERE corpus = $corpus AND document IN (SELECT unnest($documents))
     """
     found = rows(hits, paths=list(begins), corpus=corpus, documents=list(documents))

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.storage.behind import Behind
 from actlake.storage.errors import IncompleteError, InputError, LakeError
 from actlake.storage.keys import Json, check_name, fingerprint
 from actlake.storage.precision import cast
@@ -20,7 +21,6 @@ from actlake.storage.tensor_writer import (
     publish_shard,
     seal,
 )
-from actlake.storage.threads import Behind
 
 __all__ = ["TensorWriter", "given"]
 
@@ -69,7 +69,7 @@ class TensorWriter:
         self._run = run
         self._ids = ids
         self._resources = resources
-        self._shard = len(committed)
+        self._committed = self._shard = len(committed)
         self._waiting: list[NDArray[Any]] = []
         self._rows_waiting = 0
         self._behind = resources.enter_context(Behind())
@@ -78,10 +78,10 @@ class TensorWriter:
     @property
     def next_row(self) -> int:
         """The row that the next ``append`` starts at."""
-        return self._committed_rows + self._rows_waiting
+        return self._full_rows + self._rows_waiting
 
     @property
-    def _committed_rows(self) -> int:
+    def _full_rows(self) -> int:
         return min(self._shard * self._plan.rowset.shard_rows, self._plan.rowset.rows)
 
     def append(self, rows: NDArray[np.floating[Any]]) -> None:
@@ -124,10 +124,14 @@ class TensorWriter:
         name, shard = self._plan.name, self._shard
         receipts = publish_shard(self._run, self._plan, self._ids[name], shard, whole, checked=True)
         self._settle()
-        message = f"shard {shard} of {name}"
-        self._behind.do(lambda: commit_shards(self._run, receipts, message))
         self._waiting, self._rows_waiting = [], 0
         self._shard += 1
+
+        def commit() -> None:
+            commit_shards(self._run, receipts, f"shard {shard} of {name}")
+            self._committed += 1
+
+        self._behind.do(commit)
 
     def _settle(self) -> None:
         """All full shards are committed, or nothing more is taken."""
@@ -135,7 +139,7 @@ class TensorWriter:
             self._behind.wait()
         except BaseException:
             self._failed = True
-            self._shard -= 1
+            self._shard, self._waiting, self._rows_waiting = self._committed, [], 0
             raise
 
     def close(self) -> None:
@@ -164,13 +168,14 @@ class TensorWriter:
                 self._settle()
                 self._seal()
             except BaseException:
-                if self._shard == 0:
+                self._behind.close()  # a commit may be under way
+                if self._committed == 0:
                     with suppress(LakeError):  # what went wrong before matters more
                         abandon_tensors(self._run, self._ids)
                 raise
 
     def _seal(self) -> None:
-        if missing := self._plan.rowset.rows - self._committed_rows:
+        if missing := self._plan.rowset.rows - self._full_rows:
             raise IncompleteError(
                 f"tensor {self._plan.name} lacks its last {missing:,} rows, so it is not "
                 "sealed; open it again and append from next_row"

@@ -112,6 +112,7 @@ def test_examples_of_a_set__name_the_codes_that_each_row_is_of(lake: Lake) -> No
     assert told["token"].to_list() == ["the"] * 3
     assert set(told["member"]) <= set(SET)
     own = lake.contexts("three", 1, mask=MASK, limit=3, before=3, after=3)
+    assert lake.contexts_of("three", [], mask=MASK) == {}
     assert [(one.row, one.member, one.source_id) for one in own] == [
         *told.select("row", "member", "source_id").rows()
     ]

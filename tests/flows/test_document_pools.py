@@ -179,6 +179,18 @@ def test_withdrawal__makes_again_the_pools_of_the_documents_shards(
     assert pool.finish("sum").rows[3] == 0
 
 
+def test_codes_that_a_withdrawal_replaced_before_the_run__are_not_pooled(copied: Lake) -> None:
+    old = copied.codes(CODES)
+    withdraw(copied, corpus=NOW, documents=[3], reason="asked")
+    kept = made(copied)
+    with (
+        pytest.raises(BusyError, match=f"codes {CODES} have just been replaced"),
+        copied.run("test", {}, {}) as run,
+    ):
+        document_pool(copied, old, copied.mask(MASK), run)
+    assert made(copied) == kept
+
+
 def test_two_runs_that_pool_the_same__both_end(
     without: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,13 +1,13 @@
 """Steps are computed in the caller's thread and written by another, in order, and none is lost."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Event, get_ident
 
 import pytest
 
-from actlake.flows.runners import Later, Threads, in_order
+from actlake.flows.runners import Later, Threads, carry_out, in_order
 from actlake.storage.errors import InputError
-from tests.flows.steps import fails_at_3
+from tests.flows.steps import fails_at_3, squared
 
 
 def test_threads__compute_here_and_write_in_another_one_at_a_time() -> None:
@@ -64,6 +64,59 @@ def test_threads__of_which_a_step_fails_keep_what_was_computed_before() -> None:
     with pytest.raises(InputError, match="2 does not fit"):
         kept.extend(Threads().map("fail", step, range(9)))
     assert kept == [0, 1]
+
+
+class Committed:
+    """Commits slowly, in a thread of its own, and refuses ``failing``."""
+
+    def __init__(self, failing: int | None = None) -> None:
+        self.failing = failing
+        self.done: list[int] = []
+        self.given = Event()
+
+    def __call__(self, item: int, result: int) -> None:
+        self.given.wait(0.1)  # the next one is computed meanwhile
+        if item == self.failing:
+            raise InputError(f"{item} cannot be committed; leave it out")
+        assert result == item * item
+        self.done.append(item)
+
+
+def carry(step: Callable[[int], int], commit: Committed) -> None:
+    carry_out(Threads(), "carry", step, range(9), commit, label="carry", rows=lambda _: 1)
+
+
+def test_carry_out__commits_in_order_and_all() -> None:
+    commit = Committed()
+    carry(squared, commit)
+    assert commit.done == [*range(9)]
+
+
+def test_carry_out__stops_where_a_commit_fails() -> None:
+    computed: list[int] = []
+
+    def step(item: int) -> int:
+        computed.append(item)
+        return item * item
+
+    commit = Committed(failing=2)
+    with pytest.raises(InputError, match="2 cannot be committed"):
+        carry(step, commit)
+    assert commit.done == [0, 1]
+    assert computed == [*range(len(computed))]
+    assert 3 <= len(computed) <= 5  # the one that failed, one given after it, one in the making
+
+
+def test_carry_out__commits_what_came_before_a_step_that_fails() -> None:
+    def step(item: int) -> int:
+        if item == 3:
+            raise InputError("3 does not fit; leave it out")
+        return item * item
+
+    commit = Committed()
+    with pytest.raises(InputError, match="3 does not fit"):
+        carry(step, commit)
+    assert commit.done == [0, 1, 2]
 
 
 def test_ctrl_c__stops_what_computes() -> None:

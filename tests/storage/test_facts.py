@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -136,3 +137,35 @@ def test_source__is_the_files_that_may_hold_what_is_wanted(lake: Lake) -> None:
         assert reading.source("masks", "mask").startswith("read_parquet(")
         assert reading.source("masks", "mask", "why") == "masks"
     assert len(left) == len(texts(files)) - 1
+
+
+@pytest.mark.parametrize("folder", ["corpus=other/codes=other", "la[k]e", "la?e", "it's"])
+def test_source__is_of_the_lakes_own_files_wherever_it_is(
+    planted: Planted, tmp_path: Path, folder: str
+) -> None:
+    with closing(Lake.open(planted.root)) as lake:
+        right = lake.contexts("d@c", 17), lake.codes("d@c").postings(17)
+    (tmp_path / "laXe").mkdir()  # which a wildcard in the path of another would mean, too
+    root = shutil.copytree(planted.root, tmp_path / folder / "lake")
+    for verify in ("never", "always"):
+        with closing(Lake.open(root, verify=verify)) as lake:
+            assert right[0] == lake.contexts("d@c", 17)
+            assert right[1].equals(lake.codes("d@c").postings(17))
+
+
+def test_close__waits_for_a_commit_of_another_thread(lake: Lake) -> None:
+    lake.create_mask("one", "position > 1")  # there is a connection that writes
+    ended, held = threading.Event(), threading.Event()
+
+    def commit() -> None:
+        with lake._catalog.locked():
+            held.set()
+            time.sleep(0.2)
+            ended.set()
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    held.wait(60)
+    lake.close()
+    assert ended.is_set()
+    thread.join()

@@ -118,8 +118,9 @@ def test_writer__whose_commit_fails_takes_no_more(
     with monkeypatch.context() as patch:
         patch.setattr(writers, "commit_shards", commit)
         writer = bench.create_tensor(name, rowset="c@w", width=WIDTH)
-        with pytest.raises(BusyError, match="the catalog is busy"):
-            writer.append(VALUES)
+        with pytest.raises(BusyError, match="the catalog is busy"):  # noqa: PT012 - at any of them
+            for start in range(0, ROWS, 5):  # so that some rows wait
+                writer.append(VALUES[start : start + 5])
         assert writer.next_row == 4 * failing
         with pytest.raises(InputError, match="is closed; open it again"):
             writer.append(VALUES[4 * failing :])
@@ -143,6 +144,33 @@ def test_writer__commits_the_last_shard_before_it_seals(
     with bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer:
         writer.append(VALUES)
     assert chunks(payloads(bench, name)) == undisturbed
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_writer__that_is_interrupted_waits_for_the_commit_behind(
+    bench: Lake, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    def late(*given: Any) -> None:
+        time.sleep(0.2)
+        if fails:
+            raise BusyError("the catalog is busy; run this again")
+        commit_shards(*given)
+
+    name = fresh_name()
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "commit_shards", late)
+        with (  # noqa: PT012 - the writer is left by the error
+            pytest.raises(KeyboardInterrupt),
+            bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer,
+        ):
+            writer.append(VALUES[:6])
+            raise KeyboardInterrupt
+    planned = bench.table("tensors").filter(tensor=name).collect()["state"].to_list()
+    assert planned == ([] if fails else ["planned"])
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as again:
+        assert again.next_row == (0 if fails else 4)
+        again.append(VALUES[again.next_row :])
+    assert [*bench.verify()] == []
 
 
 @pytest.mark.parametrize("how", ["overflow", "error", "unsealed", "interrupt"])

@@ -219,7 +219,9 @@ def test_dask__reads_nothing_before_it_is_asked(
 
 def test_unfinished_tensor__makes_no_dask_array(bench: Lake) -> None:
     name = fresh_name()
-    bench.create_tensor(name, rowset="c@w", width=2).append(np.ones((9, 2)))
+    writer = bench.create_tensor(name, rowset="c@w", width=2)
+    writer.append(np.ones((9, 2)))
+    writer._behind.wait()
     with pytest.raises(IncompleteError, match="lacks 8 of 10 shards"):
         to_dask(bench.tensor(name))
 

@@ -202,6 +202,7 @@ def test_bad_questions__are_refused(tensors: Pair, bench: Lake) -> None:
         Batches([tensors[0], bench.tensor(f"t{name}")], 5, seed=0)
     writer = bench.create_tensor(f"u{name}", rowset="c@w", width=2)
     writer.append(np.ones((9, 2)))
+    writer._behind.wait()
     with pytest.raises(IncompleteError, match="lacks 8 of 10 shards"):
         Batches([bench.tensor(f"u{name}")], 5, seed=0)
     for keep in (lambda a, b: np.arange(a, b), lambda a, b: np.ones(1, bool)):

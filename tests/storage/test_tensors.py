@@ -155,6 +155,7 @@ def test_unfinished_tensor__says_what_is_missing(bench: Lake) -> None:
     name = fresh_name()
     writer = bench.create_tensor(name, rowset="c@w", width=2)
     writer.append(np.ones((9, 2)))
+    writer._behind.wait()
     tensor = bench.tensor(name)
     assert not tensor.sealed
     assert tensor.committed == {0, 1}

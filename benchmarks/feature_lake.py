@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.random import random_dictionary
+from actlake.flows.maintain import maintain
 from actlake.storage import Csr, Document, Lake
 from actlake.storage.codes_writer import (
     CodesPlan,
@@ -63,6 +64,19 @@ def lake_of(sizes: Sizes, folder: Path, *, rows: int | None = None) -> Lake:
 def postings_of(lake: Lake) -> int:
     """How many there are."""
     return sum(lake.codes("codes").values_of_shard.values())
+
+
+def compact(lake: Lake) -> None:
+    """Put its postings in order of features, and do nothing else."""
+    maintain(
+        lake,
+        compact=True,
+        backups=0,
+        verify_parts=0,
+        merge=False,
+        expire_days=None,
+        grace_hours=None,
+    )
 
 
 def write_dictionary_of(lake: Lake, learned: Dictionary) -> None:

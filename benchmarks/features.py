@@ -14,7 +14,7 @@ from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Codes, Lake
-from benchmarks.feature_lake import DOCUMENT_ROWS, Masks, lake_of, postings_of
+from benchmarks.feature_lake import DOCUMENT_ROWS, Masks, compact, lake_of, postings_of
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -26,8 +26,9 @@ CALLS = 20
 
 
 def asking(sizes: Sizes, folder: Path) -> Benchmark:
-    """Codes of as many rows and features as ``summarize`` is measured with."""
+    """Codes of as many rows and features as ``summarize`` is measured with, compacted."""
     lake = lake_of(sizes, folder)
+    compact(lake)
     codes = lake.codes("codes")
     work = f"{postings_of(lake):,} postings × {codes.n_features:,} features, {len(codes):,} rows"
     with ExitStack() as opened:

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from actlake.flows.maintain import maintain
 from actlake.flows.summarize import summarize
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Lake
-from benchmarks.feature_lake import DOCUMENT_ROWS, feature_lake, postings_of
+from benchmarks.feature_lake import DOCUMENT_ROWS, compact, feature_lake, postings_of
 from benchmarks.machine import machine_facts
 from benchmarks.report import write_page
 
@@ -49,8 +48,7 @@ def _make(root: Path, rows: int) -> int:
 
 
 def _compact(lake: Lake) -> float:
-    nothing = {"verify_parts": 0, "merge": False, "expire_days": None, "grace_hours": None}
-    return _timed(lambda: maintain(lake, compact=True, backups=0, **nothing))  # type: ignore[arg-type]
+    return _timed(lambda: compact(lake))
 
 
 def _summarize(lake: Lake) -> float:

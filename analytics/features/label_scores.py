@@ -160,13 +160,17 @@ class RankedFeatures:
         """
         names = ("auprc", "threshold", "precision", "recall", "f1")
         found = {name: np.empty((self.n_features, len(positive))) for name in names}
-        by_class = np.argsort(of_unit, kind="stable")  # and by value within a class
+        # And by value within a class; such a sort is fast where keys are short.
+        short = np.uint16 if len(positive) < 1 << 16 else np.int64
+        by_class = np.argsort(of_unit.astype(short), kind="stable")
         ends = np.cumsum(np.bincount(of_unit, minlength=len(positive) + 1))
         of_value = np.repeat(np.arange(len(self._first)), self._length)
         last = self._first + self._length
         for column, n_positive in enumerate(positive.tolist()):
             hits = by_class[ends[column - 1] if column else 0 : ends[column]]
-            run, new = np.unique(of_value[hits], return_counts=True)
+            of_hit = of_value[hits]  # ascending, as values lie
+            edges = np.flatnonzero(np.diff(of_hit, prepend=-1, append=len(self._first)))
+            run, new = of_hit[edges[:-1]], np.diff(edges)
             feature = self._of_run[run]
             begin = np.searchsorted(hits, self._starts)  # hits before each feature
             true = np.cumsum(new) - begin[feature]
@@ -178,12 +182,14 @@ class RankedFeatures:
             found["auprc"][:, column] = (gained + missed * all_share) / n_positive
             f1 = 2 * true / (n_positive + above)
             everything = 2 * n_positive / (n_positive + self.n)
-            # The largest of each feature, of equal ones that of the largest value.
-            order = np.lexsort((-f1, feature))
-            fired, first = np.unique(feature[order], return_index=True)
-            best = order[first]
-            better = f1[best] >= everything
-            fired, best = fired[better], best[better]
+            # The largest of each feature, of equal ones that of the largest value, the first.
+            begins = np.flatnonzero(np.diff(feature, prepend=-1))
+            largest = np.zeros(self.n_features)
+            if len(begins):
+                largest[feature[begins]] = np.maximum.reduceat(f1, begins)
+            best = np.flatnonzero((f1 == largest[feature]) & (f1 >= everything))
+            best = best[np.diff(feature[best], prepend=-1) != 0]
+            fired = feature[best]
             values = {
                 "f1": (f1[best], everything),
                 "threshold": (self._value[self._first[run[best]]], 0.0),

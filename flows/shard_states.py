@@ -43,8 +43,7 @@ class ShardStates:
     """The states that consecutive shards lack. It pickles, since workers do it."""
     step_rows: int
     """Rows of the shards that are computed in one step and committed together: about a second's
-    work. A killed run does at most three times that again: what is computed, written and being
-    committed."""
+    work. A killed run does at most twice that again: what is computed, and what is written."""
 
     def stored(self) -> dict[tuple[str, int], tuple[str, Digest]]:
         """Path and digest of those that are there, by statistic and shard."""

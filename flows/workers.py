@@ -1,7 +1,7 @@
 """Steps by other processes of this machine, and who else may do them.
 
 Whoever does a step publishes files and returns receipts, which the flow commits in order: as many
-shards as there are workers, and two, may be computed again after a kill.
+shards as there are workers, and one, may be computed again after a kill.
 """
 
 import os

@@ -175,8 +175,8 @@ class Stage:
         scene = self._scenes[name]
         if name not in DRIVEN:
             return scene
-        # One is at work while another is written, and one before it committed.
-        more = 3 if scene.work in IN_STEPS else 1
+        # One is at work while another is written, or committed.
+        more = 2 if scene.work in IN_STEPS else 1
         flow = partial(scene.flow, do)
         return replace(scene, flow=flow, in_flight=scene.in_flight * more)
 

@@ -149,7 +149,7 @@ class Transaction:
         for staged in self._waiting:
             self._appender = None
             self.connection.execute(
-                "CALL ducklake_add_data_files('lake', $table, $path)",
+                "CALL ducklake_add_data_files('lake', $table, $path, hive_partitioning => false)",
                 {"table": staged.table, "path": staged.uri},
             )
         self._waiting.clear()

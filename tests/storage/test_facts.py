@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from actlake.storage import Lake
+from actlake.storage import Document, Lake
 from actlake.storage.errors import NotFoundError
 from actlake.storage.reading import Bounds
 from tests.storage.conftest import Planted
@@ -169,3 +169,12 @@ def test_close__waits_for_a_commit_of_another_thread(lake: Lake) -> None:
     lake.close()
     assert ended.is_set()
     thread.join()
+
+
+def test_lake__is_made_where_a_folder_is_called_as_a_column(tmp_path: Path) -> None:
+    with closing(Lake.create(tmp_path / "corpus=other" / "mask=other" / "lake")) as lake:
+        lake.create_corpus("c", [Document("d", "text")])
+        lake.create_mask("m", "position > 1")
+        assert lake.sql("SELECT corpus FROM documents").rows() == [("c",)]
+        assert ("m",) in lake.sql("SELECT mask FROM masks").rows()
+        assert [*lake.verify()] == []

@@ -2,17 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
-from typing import Self
 
 __all__ = ["Behind"]
 
 
 class Behind:
-    """Does one thing after the other in a thread of its own, while who gives it makes the next.
-
-    In a ``with`` block, at whose end all is done.
-    """
+    """Does one thing after the other in a thread of its own, while who gives it makes the next."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "behind")
@@ -36,16 +31,3 @@ class Behind:
     def close(self) -> None:
         """All is done, or has failed; nothing more is taken."""
         self._pool.shutdown()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with self._pool:  # waits, also where an error of the block is the one to tell
-            if error is None:
-                self.wait()

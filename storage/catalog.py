@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
+from threading import RLock
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -50,6 +51,8 @@ class Catalog:
         self._database = claims.database
         self._writer: duckdb.DuckDBPyConnection | None = None
         self._appender: Appender | None = None
+        self._at_work = RLock()
+        """Of the threads of this process, that none closes what another commits through."""
 
     @property
     def schema(self) -> str:
@@ -157,7 +160,7 @@ class Catalog:
         last: LakeError | None = None
         for attempt in range(ATTEMPTS):
             try:
-                with self.locked():
+                with self.locked(), self._at_work:
                     try:
                         return work()
                     except (duckdb.Error, UnicodeDecodeError, UnreachableError):
@@ -289,18 +292,12 @@ class Catalog:
         return self._writer
 
     def close(self) -> None:
-        """Close the writing connection; the next commit opens another."""
-        if self._writer is not None:
-            end(self._writer)
-            self._writer = self._appender = None
-
-    def close_when_free(self) -> None:
-        """As ``close``, once no other thread of this process is within a commit."""
-        if self._writer is not None:
-            with ExitStack() as resources:
-                with suppress(LakeError, OSError):  # no server, or no folder, no commit
-                    resources.enter_context(self.locked())
-                self.close()
+        """Close the writing connection, once no other thread is within a commit; the next commit
+        opens another."""
+        with self._at_work:
+            if self._writer is not None:
+                end(self._writer)
+                self._writer = self._appender = None
 
     def locked(self) -> AbstractContextManager[None]:
         """The lock that every commit takes; BusyError if it is not free for two minutes."""

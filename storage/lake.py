@@ -109,7 +109,7 @@ class Lake:
 
     def close(self) -> None:
         """Close the lake's connections; a later call opens them again."""
-        self._catalog.close_when_free()
+        self._catalog.close()
         self.database.engine.dispose()
         self.reading.forget()
         if (reader := self.__dict__.pop("_reader", None)) is not None:

@@ -159,6 +159,7 @@ def _runs_of_summaries(transaction: Transaction, prepared: Prepared) -> set[str]
     query = """
         SELECT run FROM feature_statistics WHERE codes IN (SELECT unnest($names))
         UNION SELECT run FROM codes_sets WHERE member IN (SELECT unnest($names))
+        -- What is pooled is made on the way to something else, which the tables below tell.
         UNION SELECT run FROM partials
         WHERE codes IN (SELECT unnest($names)) AND statistic <> 'document_pool'
         UNION SELECT run FROM feature_pairs WHERE codes IN (SELECT unnest($names))

@@ -72,7 +72,8 @@ class TensorWriter:
         self._committed = self._shard = len(committed)
         self._waiting: list[NDArray[Any]] = []
         self._rows_waiting = 0
-        self._behind = resources.enter_context(Behind())
+        self._behind = Behind()
+        resources.callback(self._behind.close)  # before the run ends
         self._closed = self._failed = False
 
     @property

@@ -31,10 +31,8 @@ class RankedFeatures:
         self._starts = by_feature.indptr.astype(np.int64)
         self.fires = np.diff(self._starts)
         feature = np.repeat(np.arange(self.n_features, dtype=np.int32), self.fires)
-        # Descending values, then a stable sort by feature, which is fast where keys are short.
         order = np.argsort(-by_feature.data, kind="stable")
-        narrow = np.uint16 if self.n_features <= 1 << 16 else np.int32
-        order = order[np.argsort(feature[order].astype(narrow), kind="stable")]
+        order = order[_order(feature[order], self.n_features)]
         self._unit = by_feature.indices[order]
         self._value = by_feature.data[order]
         changed = np.ones(len(order), np.bool_)
@@ -160,9 +158,7 @@ class RankedFeatures:
         """
         names = ("auprc", "threshold", "precision", "recall", "f1")
         found = {name: np.empty((self.n_features, len(positive))) for name in names}
-        # And by value within a class; such a sort is fast where keys are short.
-        short = np.uint16 if len(positive) < 1 << 16 else np.int64
-        by_class = np.argsort(of_unit.astype(short), kind="stable")
+        by_class = _order(of_unit, len(positive) + 1)  # and by value within a class
         ends = np.cumsum(np.bincount(of_unit, minlength=len(positive) + 1))
         of_value = np.repeat(np.arange(len(self._first)), self._length)
         last = self._first + self._length
@@ -200,3 +196,9 @@ class RankedFeatures:
                 found[name][:, column] = other
                 found[name][fired, column] = one
         return found
+
+
+def _order(keys: NDArray[np.integer[Any]], below: int) -> Counts:
+    """A stable order of ``keys``, which are in [0, ``below``): fast, as they are made short."""
+    narrow = np.uint16 if below <= 1 << 16 else np.int32
+    return np.argsort(keys.astype(narrow), kind="stable")

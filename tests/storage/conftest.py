@@ -274,3 +274,19 @@ def python(code: str, *arguments: object, **options: Any) -> "subprocess.Popen[s
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         **options,
     )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(bench: Lake) -> dict[str, bytes]:
+    return _written("float16", bench)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_int8(bench: Lake) -> dict[str, bytes]:
+    return _written("int8", bench)
+
+
+def _written(dtype: str, bench: Lake) -> dict[str, bytes]:
+    from tests.storage.written import written_whole  # which has its names from here
+
+    return written_whole(bench, dtype)

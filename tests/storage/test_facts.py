@@ -13,6 +13,7 @@ import pytest
 from actlake.storage import Document, Lake
 from actlake.storage.errors import NotFoundError
 from actlake.storage.reading import Bounds
+from actlake.storage.transaction import Transaction
 from tests.storage.conftest import Planted
 
 
@@ -157,13 +158,12 @@ def test_close__waits_for_a_commit_of_another_thread(lake: Lake) -> None:
     lake.create_mask("one", "position > 1")  # there is a connection that writes
     ended, held = threading.Event(), threading.Event()
 
-    def commit() -> None:
-        with lake._catalog.locked():
-            held.set()
-            time.sleep(0.2)
-            ended.set()
+    def look(_: Transaction) -> None:
+        held.set()
+        time.sleep(0.2)
+        ended.set()
 
-    thread = threading.Thread(target=commit)
+    thread = threading.Thread(target=lambda: lake._catalog.examine(look))
     thread.start()
     held.wait(60)
     lake.close()

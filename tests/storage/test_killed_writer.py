@@ -12,18 +12,7 @@ import pytest
 from actlake.storage import Lake
 from actlake.storage.errors import InputError
 from tests.storage.conftest import Planted, payloads, python
-from tests.storage.written import VALUES, WIDTH, chunks, written_whole
-
-
-@pytest.fixture(scope="module")
-def undisturbed(bench: Lake) -> dict[str, bytes]:
-    return written_whole(bench, "float16")
-
-
-@pytest.fixture(scope="module")
-def undisturbed_int8(bench: Lake) -> dict[str, bytes]:
-    return written_whole(bench, "int8")
-
+from tests.storage.written import VALUES, WIDTH, chunks
 
 # Kill it anywhere. One process imports everything; each victim is forked from it, since the
 # imports take seconds, and is killed as it comes to its point.

@@ -21,17 +21,7 @@ from actlake.storage.errors import (
 from actlake.storage.precision import quantize, restore
 from actlake.storage.tensor_writer import commit_shards
 from tests.storage.conftest import content, fresh_name, payloads
-from tests.storage.written import ROWS, VALUES, WIDTH, chunks, written_whole
-
-
-@pytest.fixture(scope="module")
-def undisturbed(bench: Lake) -> dict[str, bytes]:
-    return written_whole(bench, "float16")
-
-
-@pytest.fixture(scope="module")
-def undisturbed_int8(bench: Lake) -> dict[str, bytes]:
-    return written_whole(bench, "int8")
+from tests.storage.written import ROWS, VALUES, WIDTH, chunks
 
 
 @settings(max_examples=8)

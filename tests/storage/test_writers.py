@@ -138,7 +138,7 @@ def test_writer__commits_the_last_shard_before_it_seals(
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_writer__that_is_interrupted_waits_for_the_commit_behind(
-    bench: Lake, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+    bench: Lake, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, *, fails: bool
 ) -> None:
     def late(*given: Any) -> None:
         time.sleep(0.2)
@@ -160,7 +160,8 @@ def test_writer__that_is_interrupted_waits_for_the_commit_behind(
     with bench.create_tensor(name, rowset="c@w", width=WIDTH) as again:
         assert again.next_row == (0 if fails else 4)
         again.append(VALUES[again.next_row :])
-    assert [*bench.verify()] == []
+    assert chunks(payloads(bench, name)) == undisturbed
+    assert [fault for fault in bench.verify() if fault.owner == name] == []
 
 
 @pytest.mark.parametrize("how", ["overflow", "error", "unsealed", "interrupt"])

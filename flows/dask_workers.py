@@ -39,18 +39,20 @@ class DaskWorkers(Runner):
         self.address = address if "://" in address else f"tcp://{address}"
         client = _client(self.address)
         try:
-            self._count(client)  # before anything is written
+            self._most(client)  # before anything is written
         finally:
             client.close()
 
-    def _count(self, client: Any) -> int:
-        count = len(client.scheduler_info(n_workers=-1)["workers"])
-        if not count:
+    def _most(self, client: Any) -> int:
+        """Steps that may be under way: one is computed by a worker, and where it has more threads
+        than one, the one before is written meanwhile."""
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if not workers:
             raise UnreachableError(
                 f"the Dask scheduler at {self.address} has no workers; start some with "
-                f"`dask worker {self.address} --nthreads 1`"
+                f"`dask worker {self.address} --nthreads 2`"
             )
-        return count
+        return sum(min(2, worker["nthreads"]) for worker in workers)
 
     @property
     def threads(self) -> int:
@@ -72,7 +74,7 @@ class DaskWorkers(Runner):
 
         try:
             places |= _places(client.run(_sees))
-            yield from in_order(submit, items, ahead=self._count(client), settle=_waited)
+            yield from in_order(submit, items, ahead=self._most(client), settle=_waited)
         except _lost() as error:
             raise LakeError(
                 f"{name} was given up, since the scheduler at {self.address} or several workers, "

@@ -5,10 +5,13 @@ those of the functions, with the lake as a path.
 """
 
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import polars as pl
 from prefect import Flow
@@ -31,7 +34,7 @@ from actlake.flows.maintain import maintain as maintain_body
 from actlake.flows.pipeline import pipeline as pipeline_body
 from actlake.flows.progress import say
 from actlake.flows.repair import repair as repair_body
-from actlake.flows.runners import Runner, Step, finished
+from actlake.flows.runners import Later, Runner, Step, finished, in_order, settled
 from actlake.flows.summarize import summarize as summarize_body
 from actlake.flows.summarize_labels import summarize_labels as summarize_labels_body
 from actlake.flows.summarize_pairs import summarize_pairs as summarize_pairs_body
@@ -72,16 +75,59 @@ RETRY_SECONDS = 5
 class PrefectTasks(Runner):
     """Carries steps out as task runs of the flow that is running, tried again when they fail.
 
-    One after the other in the flow's thread, as ``runners.Threads`` says why.
+    They compute in the flow's thread, one after the other, while another thread writes what the one
+    before has made, as ``runners.Threads`` says why. Where that fails, and may pass, the step is
+    done again as a task run that writes, too.
     """
 
     def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
         """What ``step`` comes to for each item, in order, as soon as it is there."""
+        # Not returned by the tasks: until the flow ends Prefect keeps all that they return.
+        made: list[R | Later[R]] = []
 
-        def run(item: T) -> R:
-            return finished(step(item))
+        def compute(item: T) -> None:
+            made.append(step(item))
 
-        yield from map(_insistent(run, name, task_run_name=f"{name} {{item}}"), items)
+        def whole(item: T) -> None:
+            made.append(finished(step(item)))
+
+        first, again = (
+            _insistent(run, name, task_run_name=f"{name} {{item}}") for run in (compute, whole)
+        )
+
+        def do_again(item: T) -> R:
+            again(item)
+            return finished(made.pop())
+
+        with ThreadPoolExecutor(1, "write") as pool:
+
+            def submit(item: T) -> _Written[R]:
+                first(item)
+                future: Future[R] = pool.submit(finished, made.pop())
+                return _Written(name, future, partial(do_again, item))
+
+            def settle(waiting: Iterable[_Written[R]]) -> None:
+                settled(one.future for one in waiting)
+
+            yield from in_order(submit, items, ahead=1, settle=settle)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written(Generic[R]):
+    """What another thread writes."""
+
+    name: str
+    future: Future[R]
+    again: Callable[[], R]
+
+    def result(self) -> R:
+        """What the step comes to, waited for, or done again."""
+        try:
+            return self.future.result()
+        except Exception as error:
+            if not _is_passing(self.name, error):
+                raise
+        return self.again()
 
 
 def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R]:
@@ -100,10 +146,14 @@ def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R
 
 def _may_pass(step: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether another try can succeed: not where the input is wrong."""
-    error = state.result(raise_on_failure=False)
+    return _is_passing(step.name, state.result(raise_on_failure=False))
+
+
+def _is_passing(name: str, error: Any) -> bool:
+    """Whether another try can succeed, which is told."""
     if isinstance(error, LakeError) and not isinstance(error, DiskError | UnreachableError):
         return False
-    say(f"{step.name} failed ({type(error).__name__}: {error}); trying again if tries are left")
+    say(f"{name} failed ({type(error).__name__}: {error}); trying again if tries are left")
     return True
 
 

@@ -7,20 +7,18 @@ shards as there are workers, and one, may be computed again after a kill.
 import os
 import signal
 import sys
-from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import count, cycle
 from multiprocessing import active_children, get_context, parent_process
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from actlake.flows.packed import packed, unpacked
 from actlake.flows.runners import Runner, Step, finished, in_order, settled
 from actlake.storage.errors import InputError, LakeError
 from actlake.storage.threads import default_threads
-
-if TYPE_CHECKING:
-    from multiprocessing.queues import SimpleQueue
 
 __all__ = ["OTHERS", "SHARED", "Processes", "runner_of"]
 
@@ -32,8 +30,14 @@ OTHERS = ("workers", "scheduler")
 """What may be given to them beside their own parameters: as of ``runner_of``."""
 MOST = 1024
 
+_numbers = count()
+"""Of items, within their worker."""
+
 _step: bytes
 """What this process, which is a worker, does to items."""
+_writing: ThreadPoolExecutor
+_written: dict[int, Future[Any]] = {}
+"""By number: what it has computed, and writes."""
 
 
 def runner_of(workers: int | None, scheduler: str | None) -> Runner | None:
@@ -51,7 +55,10 @@ def runner_of(workers: int | None, scheduler: str | None) -> Runner | None:
 
 
 class Processes(Runner):
-    """``count`` processes on this machine, each with its share of the cores and one of the GPUs."""
+    """``count`` processes on this machine, each with its share of the cores and one of the GPUs.
+
+    Each computes a step while it writes what the one before has made.
+    """
 
     elsewhere = True
 
@@ -68,24 +75,22 @@ class Processes(Runner):
         """What ``step`` comes to for each item, in order, as soon as it is there."""
         if not items:  # processes take seconds to start
             return
-        count = min(self.count, len(items))
-        context = get_context("spawn")  # a forked one would hold torch's and DuckDB's locks
-        places: SimpleQueue[int] = context.SimpleQueue()
-        for place in range(count):
-            places.put(place)
-        begin = (packed(step), places, self.threads, _gpus())
-        pool = ProcessPoolExecutor(count, context, _begin, begin)
+        begin = (packed(step), self.threads, _gpus())
+        workers = [_Worker(place, *begin) for place in range(min(self.count, len(items)))]
+        turns = cycle(workers)
 
-        def submit(item: T) -> Future[R]:
-            return pool.submit(_do, item)
+        def submit(item: T) -> _Made:
+            return next(turns).submit(item)
+
+        def settle(waiting: Iterable[_Made]) -> None:
+            settled(future for one in waiting for future in one.futures)
 
         def stop() -> None:
-            for process in active_children():
-                if process.pid in {*pool._processes}:
-                    process.kill()
+            for worker in workers:
+                worker.kill()
 
         try:
-            yield from in_order(submit, items, ahead=count, settle=settled, stop=stop)
+            yield from in_order(submit, items, ahead=len(workers), settle=settle, stop=stop)
         except BrokenProcessPool as error:
             raise LakeError(
                 f"a worker process of {name} has ended without a word, as one does that the system "
@@ -93,7 +98,50 @@ class Processes(Runner):
                 "to go on, with fewer workers"
             ) from error
         finally:
-            pool.shutdown(cancel_futures=True)
+            for worker in workers:
+                worker.pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """A process and the items that it is given, one after the other."""
+
+    def __init__(self, place: int, step: bytes, threads: int, gpus: Sequence[str]) -> None:
+        begin = (place, step, threads, gpus)
+        # A forked one would hold torch's and DuckDB's locks.
+        self.pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, begin)
+        self._last: _Made | None = None
+
+    def submit(self, item: object) -> "_Made":
+        """Have it computed, and what the one before comes to waited for after that."""
+        made = _Made(self.pool, item)
+        if self._last is not None:
+            self._last.keep()
+        self._last = made
+        return made
+
+    def kill(self) -> None:
+        for process in active_children():
+            if process.pid in {*self.pool._processes}:
+                process.kill()
+
+
+class _Made:
+    """What a worker computes, and then writes while it computes the next."""
+
+    def __init__(self, pool: ProcessPoolExecutor, item: object) -> None:
+        self._pool, self._number = pool, next(_numbers)
+        self.futures: list[Future[Any]] = [pool.submit(_make, self._number, item)]
+
+    def keep(self) -> None:
+        """Have it waited for."""
+        if len(self.futures) == 1:
+            self.futures.append(self._pool.submit(_keep, self._number))
+
+    def result(self) -> Any:
+        """What it comes to, waited for; raises what computing or writing it raised."""
+        self.futures[0].result()
+        self.keep()
+        return self.futures[1].result()
 
 
 def _gpus() -> list[str]:
@@ -108,11 +156,10 @@ def _gpus() -> list[str]:
     return gpus()
 
 
-def _begin(step: bytes, places: "SimpleQueue[int]", threads: int, gpus: Sequence[str]) -> None:
+def _begin(place: int, step: bytes, threads: int, gpus: Sequence[str]) -> None:
     """Make this process a worker."""
-    global _step
-    _step = step
-    place = places.get()
+    global _step, _writing
+    _step, _writing = step, ThreadPoolExecutor(1, "write")
     if gpus:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpus[place % len(gpus)]
     os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -130,6 +177,13 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(item: Any) -> Any:
+def _make(number: int, item: Any) -> None:
+    """Compute an item, and have it written behind what is computed next."""
     # Unpacked here and not as the process starts, so that what goes wrong is told.
-    return finished(unpacked(_step)(item))
+    made = unpacked(_step)(item)
+    _written[number] = _writing.submit(finished, made)
+
+
+def _keep(number: int) -> Any:
+    """What an item that was computed comes to."""
+    return _written.pop(number).result()

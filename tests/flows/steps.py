@@ -5,8 +5,10 @@ import signal
 import time
 from importlib import import_module
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
+from actlake.flows.runners import TURN, Later
 from actlake.storage.errors import InputError
 
 
@@ -31,6 +33,32 @@ def fails_at_3(number: int) -> int:
     if number == 3:
         raise InputError("three is no number; give another")
     return number
+
+
+def written_behind(folder: Path, last: int, number: int) -> Later[tuple[int, bool]]:
+    """Its square, written only when the next one has been begun, and whether by another thread."""
+    with TURN:
+        here = get_ident()
+        (folder / str(number)).touch()
+
+    def write() -> tuple[int, bool]:
+        if number < last:
+            wait_for(folder / str(number + 1))
+        return number * number, get_ident() != here
+
+    return Later(write)
+
+
+def write_fails_at_3(number: int) -> Later[int]:
+    return Later(lambda: fails_at_3(number))
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise TimeoutError(path)
+        time.sleep(0.02)
 
 
 def seen_by_two(folder: Path, number: int) -> str | None:

@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import get_ident
+from threading import Event, get_ident
 from typing import Any
 
+import numpy as np
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.callables import parameter_schema
@@ -18,10 +20,10 @@ from actlake.flows.encode import encode
 from actlake.flows.execution import PREFECT_SETTINGS
 from actlake.flows.extract import extract
 from actlake.flows.prefect_flows import FLOWS, PrefectTasks
-from actlake.flows.runners import Inline, Later
+from actlake.flows.runners import Later
 from actlake.flows.sources import Source
 from actlake.flows.summarize import summarize
-from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.errors import DiskError, InputError, NotFoundError
 from actlake.storage.lake import Lake
 from tests.flows.contents import table_rows
 from tests.flows.tiny import payloads, state
@@ -146,22 +148,72 @@ def test_step__that_cannot_pass_is_not_tried_again(
         FLOWS["encode"](lake=str(path), dictionary="nothing")
 
 
-def test_steps__compute_in_order_in_the_flows_own_thread() -> None:
+def test_steps__compute_in_the_flows_own_thread_and_are_written_in_another() -> None:
     from prefect import flow
 
-    threads: list[int] = []
+    here, events, held = list[int](), list[str](), list[weakref.ref[Any]]()
+    begun = [Event() for _ in range(7)]
 
     def step(item: int) -> int | Later[int]:
-        threads.append(get_ident())
-        return Later(lambda: item * item)
+        begun[item].set()
+        assert get_ident() == here[0]
+        assert all(one() is None for one in held[:-2])  # what Prefect keeps does not grow
+        rows = np.zeros(4)
+        held.append(weakref.ref(rows))
+        events.append(f"computed {item}")
+
+        def write() -> int:
+            assert get_ident() != here[0]
+            assert begun[item + 1].wait(30)  # written as the next one computes
+            events.append(f"written {item}")
+            return item * item + int(rows[0])
+
+        return Later(write)
 
     @flow
     def squares() -> list[int]:
-        threads.append(get_ident())
+        here.append(get_ident())
+        begun[6].set()
         return [*PrefectTasks().map("square", step, range(6))]
 
-    assert squares() == [*Inline().map("square", step, range(6))]
-    assert len({*threads[:7]}) == 1
+    assert squares() == [item * item for item in range(6)]
+    for what in ("computed", "written"):
+        assert [one for one in events if what in one] == [f"{what} {item}" for item in range(6)]
+
+
+@pytest.mark.parametrize("failures", [1, 3, 9])
+def test_write__that_fails_is_tried_again_with_its_step(
+    monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    from prefect import flow
+
+    monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
+    tried: list[int] = []
+    kept: list[int] = []
+
+    def step(item: int) -> int | Later[int]:
+        def write() -> int:
+            tried.append(item)
+            if item == 1 and tried.count(1) <= failures:
+                raise DiskError("the disk hiccuped; run this again")
+            return item * item
+
+        return Later(write)
+
+    @flow
+    def squares() -> None:
+        kept.extend(PrefectTasks().map("square", step, range(4)))
+
+    if failures <= prefect_flows.RETRIES + 1:
+        squares()
+        assert kept == [0, 1, 4, 9]
+        assert tried.count(1) == failures + 1
+    else:
+        with pytest.raises(DiskError, match="the disk hiccuped"):
+            squares()
+        assert kept == [0]  # and what comes after the one that failed is not kept
+        assert 3 not in tried
+    assert {tried.count(item) for item in (0, 2)} == {1}
 
 
 def test_parameters__are_typed_and_fit_a_deployment() -> None:

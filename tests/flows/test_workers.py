@@ -21,7 +21,7 @@ from actlake.flows.encode import _encoder, encode
 from actlake.flows.extract import extract
 from actlake.flows.extract_request import requests
 from actlake.flows.loaded_model import forget_model, load_model_of
-from actlake.flows.runners import Runner
+from actlake.flows.runners import Runner, Step
 from actlake.flows.summarize import summarize
 from actlake.flows.workers import Processes, runner_of
 from actlake.storage.elsewhere import opened
@@ -35,6 +35,8 @@ from tests.flows.steps import (
     is_elsewhere,
     made_here,
     squared,
+    write_fails_at_3,
+    written_behind,
 )
 from tests.flows.tiny import payloads
 
@@ -117,9 +119,21 @@ def test_worker_that_is_killed__is_told_in_a_line() -> None:
         [*Processes(2).map("three", dies_at_3, range(5))]
 
 
-def test_step_that_fails__tells_why(dask: DaskWorkers) -> None:
+def test_worker__computes_while_it_writes(tmp_path: Path) -> None:
+    with cluster(workers=1) as address:
+        for number, runner in enumerate((Processes(1), DaskWorkers(address))):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            step: Step[int, tuple[int, bool]] = partial(written_behind, folder, 4)
+            found: list[tuple[int, bool]] = [*runner.map("square", step, range(5))]
+            assert [square for square, _ in found] == [0, 1, 4, 9, 16]
+            assert number == 1 or all(elsewhere for _, elsewhere in found)
+
+
+@pytest.mark.parametrize("fails", [fails_at_3, write_fails_at_3])
+def test_step_that_fails__tells_why(dask: DaskWorkers, fails: Callable[[int], Any]) -> None:
     for runner in (Processes(2), dask):
-        steps = runner.map("three", fails_at_3, range(9))
+        steps = runner.map("three", fails, range(9))
         assert [next(steps) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(InputError, match="three is no number"):
             next(steps)

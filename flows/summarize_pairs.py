@@ -34,8 +34,8 @@ __all__ = ["summarize_pairs"]
 CODE_VERSION = "1"
 """Changes whenever a result's meaning changes."""
 
-WORK = 8_000_000
-"""Joint firings that one range of features may have: it is held at 50 bytes each, at most."""
+PAIRS = 8_000_000
+"""Of features that fire together, in one range of features: each is held at 50 bytes, at most."""
 
 Blocks = Callable[[], Iterator[Csr]]
 
@@ -69,10 +69,10 @@ def summarize_pairs(
         than 4,096, from those of its block, of as many, into which partners come together. That
         is a lower bound of what all others explain, and pairs across blocks have no weight.
 
-    Codes of any size: about 600 MB beside 40 bytes a value, of 16 million values at a time; codes
-    with more are read once for every 8 million joint firings, and once a block, which takes 600 MB
-    at most and seconds. InputError if no row is under the
-    mask, or no two features fire often enough.
+    Codes of any size: about 600 MB beside 40 bytes a value, of 16 million values at a time. Codes
+    with more are read once for every 8 million pairs of features that may fire together, 17 times
+    for 16,384 features however many rows there are, and once a block, which takes 600 MB at most
+    and seconds. InputError if no row is under the mask, or no two features fire often enough.
     """
     reader = finished_codes(lake, codes)
     _check(level, top, min_fires, min_joint)
@@ -171,11 +171,16 @@ def _without(codes: Csr, often: NDArray[np.bool_]) -> Csr:
 
 
 def _ranges(work: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Consecutive ranges of features with ``WORK`` joint firings each, or of one feature."""
-    sums = np.concatenate(([0], np.cumsum(work)))
+    """Consecutive ranges of features that are in at most ``PAIRS`` pairs, or of one feature.
+
+    A feature is in no more than it has joint firings, ``work``, and as there are features from it
+    on, so their number is bounded by that of features, whatever the number of rows.
+    """
+    pairs = np.minimum(work, np.arange(len(work), 0, -1))
+    sums = np.concatenate(([0], np.cumsum(pairs)))
     ranges, start = [], 0
     while start < len(work):
-        stop = int(np.searchsorted(sums, sums[start] + WORK, "right")) - 1
+        stop = int(np.searchsorted(sums, sums[start] + PAIRS, "right")) - 1
         stop = min(max(stop, start + 1), len(work))
         ranges.append((start, stop))
         start = stop

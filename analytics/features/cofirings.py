@@ -1,5 +1,6 @@
 """Which features fire together: a sparse co-Gram of some features with all later ones."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -88,10 +89,12 @@ class CoFirings:
 
     @classmethod
     def of(cls, block: "Sides", *, start: int, stop: int) -> Self:
-        joint, product = (
-            rows_of[start:stop] @ later
-            for rows_of, later in zip(block.features, block.from_feature(start), strict=True)
-        )
+        with ThreadPoolExecutor(2) as pool:  # scipy multiplies beside other threads
+            joint, product = pool.map(
+                lambda rows_of, later: rows_of[start:stop] @ later,
+                block.features,
+                block.from_feature(start),
+            )
         # Both products come with their entries at the same places, in the same order.
         inside = np.flatnonzero(joint.indices < stop)
         row = start + np.searchsorted(joint.indptr, inside, "right") - 1

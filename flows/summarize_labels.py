@@ -1,6 +1,6 @@
 """summarize_labels: how each feature of some codes goes with each value of a label."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from actlake.analytics.features.clustered_rates import RateSums, rate_difference
 from actlake.analytics.features.fisher import fisher_exact
 from actlake.analytics.features.information import chance_information
-from actlake.analytics.features.label_scores import RankedFeatures
+from actlake.analytics.features.label_scores import scores_of_layers
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.analytics.hypotheses.pooling import POOLINGS, DocumentPool
 from actlake.flows.codes_blocks import (
@@ -242,8 +242,7 @@ def _parts(
         if not len(here):
             continue
         values = units.values[used][:, features]
-        ranked = RankedFeatures(values)
-        found = _scores(ranked, layers, there)
+        found, levels = scores_of_layers(values, layers, there)
         shape = (len(features), len(here))
         if units.fires is not None:
             if classes.of_document is None:
@@ -256,9 +255,9 @@ def _parts(
             # Rows of one document are no independent units, nor can one be dealt without the other.
             found["p_fisher"] = found["information_by_chance"] = np.full(shape, np.nan)
         else:
-            positive, fires = found["n_positive"][0], ranked.fires[:, None]
+            positive, fires = found["n_positive"][0], len(used) - levels[:, :1]
             found["p_fisher"] = fisher_exact(found["fires_positive"], fires, positive, len(used))
-            found["information_by_chance"] = chance_information(ranked.levels(), positive)
+            found["information_by_chance"] = chance_information(levels, positive)
         tested = int(np.isfinite(found["p"]).sum())
         columns = {name: one.T.ravel() for name, one in found.items()}
         columns["q"] = benjamini_hochberg(columns["p"])
@@ -275,19 +274,6 @@ def _varying(layer: NDArray[Any], classes: int) -> NDArray[np.int64]:
     return np.flatnonzero((count > 0) & (count < len(layer)))
 
 
-def _scores(
-    ranked: RankedFeatures, layers: Sequence[NDArray[Any]], there: Sequence[NDArray[np.int64]]
-) -> dict[str, NDArray[Any]]:
-    """The scores of the classes that are ``there`` in each layer, one layer after the other."""
-    parts = []
-    for layer, classes in zip(layers, there, strict=True):
-        if len(classes):
-            place = np.full(max(int(layer.max()), int(classes.max())) + 2, -1)  # -1 is the last
-            place[classes] = np.arange(len(classes))
-            parts.append(ranked.scores(place[layer], len(classes)))
-    return {name: np.concatenate([one[name] for one in parts], axis=1) for name in parts[0]}
-
-
 def _clustered(
     units: Units,
     fires: scipy.sparse.csr_array,
@@ -297,11 +283,15 @@ def _clustered(
     classes: list[int],
 ) -> NDArray[np.float64]:
     """p of the difference of firing shares, documents being the clusters; (features, classes)."""
+    used = inside & (units.rows > 0)
+
+    def sums(chosen: NDArray[np.bool_]) -> RateSums:
+        documents = np.flatnonzero(used & chosen)
+        return RateSums.of(fires[documents][:, features], units.rows[documents])
+
     p = np.empty((len(features), len(classes)))
+    of_all = sums(used)
     for column, one in enumerate(classes):
-        sides = []
-        for has in (False, True):
-            chosen = np.flatnonzero(inside & ((of_document == one) == has) & (units.rows > 0))
-            sides.append(RateSums.of(fires[chosen][:, features], units.rows[chosen]))
-        p[:, column] = rate_difference(*sides)[2]
+        having = sums(of_document == one)
+        p[:, column] = rate_difference(of_all.without(having), having)[2]
     return p

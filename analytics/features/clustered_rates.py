@@ -68,6 +68,12 @@ class RateSums:
             self.firing + other.firing,
         )
 
+    def without(self, some: Self) -> Self:
+        """The documents but for ``some`` of them; exact, as all sums are of whole numbers."""
+        require_same("n_features", len(self.fires), len(some.fires))
+        pairs = ((getattr(self, name), getattr(some, name)) for name in self.__slots__)
+        return type(self)(*(mine - less for mine, less in pairs))
+
     def rate(self) -> Floats:
         """Share of rows on which each fires."""
         return self.fires / max(self.rows, 1)

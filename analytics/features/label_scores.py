@@ -1,5 +1,7 @@
 """How each feature goes with each class of a label: counts, sums, AUROC, AUPRC and best F1."""
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,43 @@ from scipy.special import ndtr
 from actlake.analytics.features.grouping import within_group
 from actlake.analytics.features.information import information
 from actlake.storage.errors import InputError
+from actlake.storage.threads import default_threads
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Matrix = scipy.sparse.csr_array
 TOP_SHARE = 0.005
 """Of units: what a concept is laid over (``analytics.C15``)."""
+RANGE = 2048
+"""Features whose values are ranked together, beside others in other threads."""
+
+
+def scores_of_layers(
+    values: Matrix, layers: Sequence[NDArray[Any]], there: Sequence[NDArray[np.int64]]
+) -> tuple[dict[str, NDArray[Any]], Counts]:
+    """``RankedFeatures.scores`` of the classes ``there`` in each layer, one layer after the other,
+    and ``RankedFeatures.levels``.
+
+    A layer, shape (units,), has one class of each unit, -1 for none.
+    """
+    by_feature = values.tocsc()
+    numbers = []
+    for layer, classes in zip(layers, there, strict=True):
+        if len(classes):
+            place = np.full(max(int(layer.max()), int(classes.max())) + 2, -1)  # -1 is the last
+            place[classes] = np.arange(len(classes))
+            numbers.append((place[layer], len(classes)))
+
+    def of(start: int) -> tuple[dict[str, NDArray[Any]], Counts]:
+        ranked = RankedFeatures(by_feature[:, start : start + RANGE])
+        parts = [ranked.scores(*number) for number in numbers]
+        joined = {name: np.concatenate([one[name] for one in parts], axis=1) for name in parts[0]}
+        return joined, ranked.levels()
+
+    with ThreadPoolExecutor(default_threads()) as pool:
+        scores, levels = zip(*pool.map(of, range(0, values.shape[1], RANGE)), strict=True)
+    columns = {name: np.concatenate([one[name] for one in scores]) for name in scores[0]}
+    return columns, np.concatenate(levels)
 
 
 class RankedFeatures:
@@ -25,7 +58,7 @@ class RankedFeatures:
     ``values``, shape (units, features), holds no zeros and nothing below.
     """
 
-    def __init__(self, values: Matrix) -> None:
+    def __init__(self, values: Matrix | scipy.sparse.csc_array) -> None:
         self.n, self.n_features = values.shape
         by_feature = values.tocsc()
         self._starts = by_feature.indptr.astype(np.int64)

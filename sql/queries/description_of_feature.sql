@@ -5,6 +5,7 @@ WITH one AS (
     SELECT
         s.codes,
         s.dictionary,
+        s.mask,
         s.feature,
         s.n_rows,
         s.n_fires,
@@ -90,7 +91,7 @@ facts AS (
     SELECT
         3,
         'fires on',
-        n_fires || ' of ' || n_rows || ' rows, density ' || format('{:.3g}', density)
+        n_fires || ' of ' || n_rows || ' rows under ' || mask || ', density ' || format('{:.3g}', density)
         || ' (95 % interval ' || format('{:.3g}', centre - reach) || ' to '
         || format('{:.3g}', centre + reach) || ')'
     FROM one

@@ -1,5 +1,5 @@
 -- duplicate_features: pairs of features of one dictionary whose decoder directions are nearer than random ones would be.
--- in:  feature_summary, feature_neighbours, codes; $codes, $mask text; $limit
+-- in:  feature_summary, feature_neighbours, codes_and_sets; $codes, $mask text; $limit
 -- out: feature, twin (another one), rank (of the twin among the neighbours of the feature, from 1), cosine (of decoder directions), p (that the best of as many random directions is as near), is_mutual (each is the other's nearest), is_duplicate (the flag of the feature), n_fires and twin_fires, top_token and twin_token; largest cosine first; a pair has one row, at the feature that is nearer to it by rank, or at the smaller one
 WITH asked AS MATERIALIZED (
     SELECT
@@ -31,7 +31,7 @@ near AS (
         n.rank,
         n.cosine,
         n.p
-    FROM codes AS c
+    FROM codes_and_sets AS c
     INNER JOIN feature_neighbours AS n USING (dictionary)
     WHERE c.codes = $codes AND n.rank > 1 AND n.p < 0.05
 ),

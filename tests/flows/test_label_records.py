@@ -1,5 +1,8 @@
 """Labels and changes of a lake: planted truths, scipy beside the SQL."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -7,6 +10,8 @@ from scipy import stats
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
+from actlake.analytics.hypotheses.pooling import POOLINGS
+from actlake.flows.summarize_labels import summarize_labels
 from actlake.storage.lake import Lake
 from tests.flows.record_lake import (
     BURSTY,
@@ -79,6 +84,30 @@ def test_label_scores__are_those_of_scipy(record_lake: Lake) -> None:
     by_row = rows(record_lake, "label_scores", level="token")
     assert by_row["p_fisher"].null_count() == by_row["information_corrected"].null_count()
     assert by_row["p_fisher"].null_count() == len(by_row) > by_row["information"].null_count() == 0
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_documents__are_ranked_by_what_their_rows_are_pooled_to(
+    record_lake: Lake, tmp_path: Path, pooling: str
+) -> None:
+    lake = Lake.open(shutil.copytree(record_lake.root, tmp_path / "lake"))
+    summarize_labels(lake, codes=CODES, label="side", mask=MASK, pooling=pooling, min_fires=1)
+    values = by_row()
+    pooled = {
+        "max": values.max(axis=1),
+        "mean": values.mean(axis=1),
+        "sum": values.sum(axis=1),
+        "any": (values > 0).any(axis=1),
+    }
+    x = pooled[pooling].astype(float)
+    y = np.array([side(one) == "x" for one in range(len(x))])
+    found = rows(lake, "feature_labels", label="side", value="x", pooling=pooling, subset_by="")
+    assert len(found) == FEATURES - 1
+    for row in found.iter_rows(named=True):
+        a = x[:, row["feature"]]
+        auroc = stats.mannwhitneyu(a[y], a[~y]).statistic / y.sum() / (~y).sum()
+        assert row["auroc"] == pytest.approx(auroc, rel=1e-9)
+        assert row["sum_positive"] == pytest.approx(a[y].sum(), rel=1e-9)
 
 
 def test_features_of_label__hold_in_every_subset_or_in_one(record_lake: Lake) -> None:

@@ -101,7 +101,9 @@ def test_description__says_what_a_feature_does_and_what_that_rests_on(tiny: Lake
     assert facts["made of"] == "topk:toy:resid (topk) of toy:resid@tiny"
     assert facts["is"] == "dense, single token, duplicate"
     low, high = proportion_confint(2, len(ROWS), method="wilson")
-    assert facts["fires on"].startswith(f"2 of {len(ROWS)} rows, density 0.105")
+    assert facts["fires on"].startswith(
+        f"2 of {len(ROWS)} rows under {GIVEN['mask']}, density 0.105"
+    )
     assert f"{low:.3g} to {high:.3g}" in facts["fires on"]
     assert facts["in documents"] == "2 of 4, 1 rows each"
     assert facts["tokens"] == "␣cat ×2"

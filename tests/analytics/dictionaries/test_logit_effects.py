@@ -3,7 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from actlake.analytics.dictionaries import logit_effects as module
 from actlake.analytics.dictionaries.logit_effects import Unembedding, logit_effects
@@ -58,6 +60,32 @@ def test_logit_effects__equal_numpy_and_scipy_in_blocks_of_any_size(
             assert extreme["rank"][mine].tolist() == [1, 2, 3, 4] * F
             right = np.take_along_axis(effects, tokens, axis=1) - effects.mean(axis=1)[:, None]
             np.testing.assert_allclose(extreme["effect"][mine], right.ravel(), atol=1e-5)
+
+
+class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call] # theirs
+    """Sees the size of every tensor that torch makes."""
+
+    values = 0
+
+    def __torch_dispatch__(
+        self, func: Any, _types: Any, args: Any = (), kwargs: Any = None
+    ) -> object:
+        made = func(*args, **(kwargs or {}))
+        for one in made if isinstance(made, tuple) else (made,):
+            if isinstance(one, torch.Tensor):
+                self.values = max(self.values, one.numel())
+        return made
+
+
+def test_logit_effects__hold_a_block_and_never_features_by_vocabulary(
+    unembedding: Unembedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = np.random.default_rng(3).standard_normal((200, D))
+    for features, seen in ((2, V * D), (50, 50 * V), (200, 200 * V)):
+        monkeypatch.setattr(module, "BLOCK_VALUES", features * V)
+        with Largest() as largest:  # type: ignore[no-untyped-call] # theirs
+            collected(decoder, unembedding, 4)
+        assert largest.values == seen  # the unembedding itself, or a block
 
 
 def test_logit_effects__of_a_direction_made_for_a_token(unembedding: Unembedding) -> None:

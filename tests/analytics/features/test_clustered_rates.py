@@ -48,6 +48,14 @@ def test_standard_error__is_that_of_a_clustered_regression() -> None:
     assert error[0] > fit.bse[1]
 
 
+def test_without__is_the_state_of_the_others() -> None:
+    fires, rows = bursty(np.random.default_rng(2), 40, 5)
+    some = np.arange(40) % 3 == 0
+    left = sums(fires, rows).without(sums(fires[some], rows[some])).arrays()
+    for name, values in sums(fires[~some], rows[~some]).arrays().items():
+        assert np.array_equal(left[name], values), name
+
+
 def test_p__is_uniform_where_nothing_changed_though_rows_are_alike() -> None:
     rng = np.random.default_rng(1)
     a, b = (sums(*bursty(rng, 60, 3000)) for _ in range(2))

@@ -12,7 +12,8 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from actlake.analytics.features.label_scores import TOP_SHARE, RankedFeatures
+from actlake.analytics.features import label_scores
+from actlake.analytics.features.label_scores import TOP_SHARE, RankedFeatures, scores_of_layers
 from actlake.storage.errors import InputError
 
 Dense = NDArray[np.float64]
@@ -138,3 +139,26 @@ def test_iou__is_1_on_the_planted_units_and_that_of_chance_on_any_others() -> No
     whole, binary, half = iou(scores(planted.astype(float), rare[:, None]))
     assert (whole, binary) == (1, 1)
     assert half == pytest.approx(0.5, abs=5 * np.sqrt(0.25 / rare.sum()))
+
+
+@pytest.mark.parametrize("several", [1, 3, 8, 100])
+def test_scores_of_layers__are_those_of_each_however_features_are_cut(
+    monkeypatch: pytest.MonkeyPatch, several: int
+) -> None:
+    monkeypatch.setattr(label_scores, "RANGE", several)
+    x, classes = some()
+    number = np.where(classes[:, 2], -1, classes.argmax(axis=1))
+    layers, there = (
+        [number, np.roll(number, 1), number],
+        [np.arange(2), np.array([1]), np.arange(0)],
+    )
+    values = scipy.sparse.csr_array(x)
+    found, levels = scores_of_layers(values, layers, there)
+    ranked = RankedFeatures(values)
+    alone = np.where(np.roll(number, 1) == 1, 0, -1)
+    parts = ranked.scores(number, 2), ranked.scores(alone, 1)
+    assert found["auroc"].shape == (8, 3)
+    for name, values_of in found.items():
+        right = np.concatenate([part[name] for part in parts], axis=1)
+        np.testing.assert_array_equal(values_of, right, err_msg=name)
+    assert np.array_equal(levels, ranked.levels())

@@ -3,13 +3,17 @@
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from actlake.analytics.features.cofirings import Margins
+from actlake.analytics.features.pair_ranking import PairRanking
+from actlake.analytics.statistic import merge_in_order
 from actlake.flows import codes_blocks
 from actlake.flows import summarize_pairs as pairs_module
 from actlake.flows.delete import delete
@@ -17,6 +21,7 @@ from actlake.flows.diff_corpora import diff_corpora
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.flows.withdraw import withdraw
+from actlake.storage.csr import Csr
 from actlake.storage.errors import LakeError
 from actlake.storage.lake import Lake
 from tests.flows.commands import Cli, ok
@@ -68,6 +73,30 @@ def test_codes__are_read_no_oftener_where_there_are_more_rows() -> None:
     pairs = [sum((1 << 14) - feature for feature in range(*one)) for one in ranges]
     assert max(pairs) <= pairs_module.PAIRS
     assert pairs_module._ranges(np.array([10**9] * 3)) == [(0, 3)]
+
+
+def test_pairs__are_counted_in_memory_that_rows_do_not_change() -> None:
+    features, block_rows, k = 512, 1500, 8
+
+    def peak(blocks: int) -> int:
+        def again() -> Iterator[Csr]:
+            for number in range(blocks):
+                drawn = np.random.default_rng(number).random((block_rows, features))
+                indices = np.sort(np.argpartition(drawn, k)[:, :k]).astype(np.uint32)
+                starts = np.arange(0, block_rows * k + 1, k)
+                yield Csr(starts, indices.ravel(), np.ones(block_rows * k, np.float16), features)
+
+        margins = merge_in_order(Margins.of(one) for one in again())
+        ranking = PairRanking(margins, top=5, min_fires=1, min_joint=1)
+        tracemalloc.start()
+        try:
+            pairs_module._count(again, margins.fires >= 1, ranking, "codes")
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = peak(10), peak(40)  # every pair of features has come by then
+    assert many < 1.15 * few
 
 
 Call = Callable[[Lake], object]

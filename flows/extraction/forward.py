@@ -9,13 +9,13 @@ from torch.utils.hooks import RemovableHandle
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import IMAGES
-from actlake.flows.extraction.attention import STATISTICS, attention_statistic
+from actlake.flows.extraction.attention import attention_statistic, statistic_of
 from actlake.flows.extraction.experts import expert_number, expert_share
 from actlake.storage.errors import ModelError
 
 Point = tuple[str, str]
-"""Path of a module, and which side of it: ``input``, ``output``, of an attention one of STATISTICS
-of its weights, of experts the number of one, ``expert3``."""
+"""Path of a module, and which side of it: ``input``, ``output``, of an attention a statistic of its
+weights, ``entropy`` or ``lookback32``, of experts the number of one, ``expert3``."""
 
 
 def text_inputs(
@@ -124,10 +124,10 @@ def forward(
 def _tap(
     module: nn.Module, side: str, name: str, take: Callable[[str, object], None]
 ) -> RemovableHandle:
-    if side in STATISTICS:
+    if (statistic := statistic_of(side)) is not None:
 
         def reduce(_module: nn.Module, _args: object, output: object) -> None:
-            found = attention_statistic(side, output)
+            found = attention_statistic(statistic, output)
             if found is None:
                 raise ModelError(
                     f"site {name} is made of attention weights, which this implementation of "

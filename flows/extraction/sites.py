@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from actlake.flows.extraction.architectures import Stack, stacks
-from actlake.flows.extraction.attention import STATISTICS
+from actlake.flows.extraction.attention import statistic_of
 from actlake.flows.extraction.experts import expert_number
 from actlake.flows.extraction.forward import Point, forward, probe
 from actlake.storage.errors import ModelError
@@ -150,7 +150,8 @@ def find_point(model: PreTrainedModel, site: str) -> Point:
     path, colon, side = site.rpartition(":")
     if not colon:
         return _find_alias(model, site)
-    if side not in ("input", "output", *STATISTICS) and expert_number(side) is None:
+    special = statistic_of(side) is not None or expert_number(side) is not None
+    if side not in ("input", "output") and not special:
         raise ModelError(f"site {site} has no side {side!r}; end it with :input or :output")
     modules = [name for name, _ in model.named_modules()]
     stripped = path.removeprefix(f"{model.base_model_prefix}.")
@@ -175,6 +176,11 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
     if (name, layer) == ("embed", ""):
         return f"{stack.path}.0", "input"
     place = _place(stack, name)
+    if place is None and name.startswith("attn_lookback"):
+        raise ModelError(
+            f"site {site} does not say how many tokens are context; name it as "
+            f"{stack.prefix}attn_lookback32.0, where the first 32 of the window are"
+        )
     if place is None:
         raise ModelError(_unknown(model, site, _nearest(site, canonical_sites(model))))
     blocks = _blocks(model, stack)
@@ -193,7 +199,7 @@ def _find_alias(model: PreTrainedModel, site: str) -> Point:
 def _place(stack: Stack, name: str) -> str | None:
     """Module and side of ``name`` in a block, also of what ``canonical_sites`` leaves out."""
     about, _, what = name.partition("_")
-    if name not in stack.sites and about == "attn" and what in STATISTICS:
+    if name not in stack.sites and about == "attn" and statistic_of(what):
         return f"{stack.attention}:{what}"
     if what == "out" and expert_number(about) is not None and "expert_out" in stack.sites:
         return f"{stack.sites['expert_out'].partition(':')[0]}:{about}"

@@ -118,6 +118,7 @@ BAD: Mapping[str, Mapping[str, Rows]] = {
             ("", "no site"),
             ("resid_pots.0", "did you mean"),
             ("resid_post.9", "no such layer"),
+            ("attn_lookback.0", "name it as attn_lookback32.0"),
             ("resid_post.0[99]", "no column 99"),
             ("resid_post.0[2,1]", "do not rise"),
         ),

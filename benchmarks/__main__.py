@@ -12,7 +12,7 @@ from benchmarks.extraction import extraction, storing
 from benchmarks.features import asking
 from benchmarks.machine import machine_facts
 from benchmarks.measure import Benchmark, Fact, Ratio, measure
-from benchmarks.report import ratio_line, write
+from benchmarks.report import fact_line, ratio_line, write
 from benchmarks.several import several
 from benchmarks.sizes import FULL, SMALL, Sizes
 from benchmarks.tensors import tensors
@@ -59,7 +59,7 @@ def run(
         for one in GROUPS[name](sizes, Path(place)):
             if isinstance(one, Fact):
                 facts.append(one)
-                print(f"  {one.name:<45} {one.value:7.2f} {one.unit}", flush=True)
+                print(fact_line(one), flush=True)
                 continue
             found = measure(one, rounds, warm_up=warm_up)
             ratios += found

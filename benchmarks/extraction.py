@@ -172,7 +172,7 @@ def _of_model(
     budget = TOKEN_BUDGET["cpu"]
     computed = sum(sum(of_shard) / (1 - _padding(of_shard, budget)) for of_shard in lengths)
     padding = 100 * (1 - sum(map(sum, lengths)) / computed)
-    yield Fact(f"padding of computed positions, {name}", padding, "%")
+    yield Fact(f"padding of computed positions, {name}", padding, "%", 5.0)
     yield Fact(f"start-up with loading, {name}", statistics.median(ours.start_up), "s")
 
 

@@ -29,6 +29,8 @@ class Case:
     """The largest ratio to the limit that a side is to have."""
     allowed: Mapping[str, float] = field(default_factory=dict)
     """The most seconds that a side is to take on two cores."""
+    behind: Mapping[str, float] = field(default_factory=dict)
+    """How often our time a peer is to take, at the least."""
     amount: float = 0.0
     """Of what is done, for a rate; 0 where none makes sense."""
     unit: str = ""
@@ -41,6 +43,8 @@ class Fact:
     name: str
     value: float
     unit: str
+    at_most: float | None = None
+    """The largest value that it is to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Ratio:
     """Of the first side that is ours; empty where this is it, or none is."""
     target: float | None = None
     allowed: float | None = None
+    behind: float | None = None
     amount: float = 0.0
     unit: str = ""
 
@@ -109,6 +114,7 @@ def measure(case: Case, rounds: int, *, warm_up: int = 1) -> list[Ratio]:
             our_seconds=counted[ours] if ours not in (None, side) else (),
             target=case.targets.get(side),
             allowed=case.allowed.get(side),
+            behind=case.behind.get(side),
             amount=case.amount,
             unit=case.unit,
         )

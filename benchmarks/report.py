@@ -16,20 +16,39 @@ def ratio_line(ratio: Ratio) -> str:
     return f"  {ratio.side:<45} {median:7.2f} ×  {'  '.join(filter(None, more))}"
 
 
+def fact_line(fact: Fact) -> str:
+    """One line below the table, of a number that is no ratio."""
+    return f"  {fact.name:<45} {fact.value:7.2f} {fact.unit}  {_largest(fact)}".rstrip()
+
+
 def _target(ratio: Ratio) -> str:
+    found = []
     if ratio.allowed is not None:
         took = statistics.median(ratio.seconds)
-        met = "met" if took <= ratio.allowed else "missed"
-        return f"{took:.3g} s ≤ {ratio.allowed:g} s {met}"
-    if ratio.target is None:
-        return ""
-    met = "met" if ratio.spread()[0] <= ratio.target else "missed"
-    return f"≤ {ratio.target:.2f} {met}"
+        found.append(f"{took:.3g} s ≤ {ratio.allowed:.3g} s {_met(took <= ratio.allowed)}")
+    if ratio.target is not None:
+        found.append(f"≤ {ratio.target:.2f} {_met(ratio.spread()[0] <= ratio.target)}")
+    return ", ".join(found)
 
 
 def _ours(ratio: Ratio) -> str:
     beside = ratio.beside_ours()
-    return "" if beside is None else f"{beside:.2f} × actlake"
+    if beside is None:
+        return ""
+    found = f"{beside:.2f} × actlake"
+    if ratio.behind is not None:
+        found += f", ≥ {ratio.behind:.2f} {_met(beside >= ratio.behind)}"
+    return found
+
+
+def _largest(fact: Fact) -> str:
+    if fact.at_most is None:
+        return ""
+    return f"≤ {fact.at_most:.2f} {_met(fact.value <= fact.at_most)}"
+
+
+def _met(is_so: bool) -> str:
+    return "met" if is_so else "missed"
 
 
 def markdown(machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequence[Fact]) -> str:
@@ -44,8 +63,8 @@ def markdown(machine: Mapping[str, str], ratios: Sequence[Ratio], facts: Sequenc
         case = f"{ratio.case}: {ratio.work}"
         lines.append(f"| {case} | {ratio.side} | {ratio.limit} | {spread} | {more} |")
     if facts:
-        lines += ["", "| number | value |", "|---|---|"]
-        lines += [f"| {fact.name} | {fact.value:.2f} {fact.unit} |" for fact in facts]
+        lines += ["", "| number | value | target |", "|---|---|---|"]
+        lines += [f"| {one.name} | {one.value:.2f} {one.unit} | {_largest(one)} |" for one in facts]
     return "\n".join(lines) + "\n"
 
 

@@ -21,6 +21,8 @@ Rows = NDArray[np.float16]
 ZARR_CHUNK_ROWS = 1024
 READS, GATHERS = 4, 32
 """Calls a round: one takes milliseconds, and something else may run just then."""
+GATHERED = 300_000
+"""Rows of width 576 that are to be gathered in a second, at the least."""
 
 
 def tensors(sizes: Sizes, folder: Path) -> Benchmark:
@@ -66,6 +68,7 @@ def tensors(sizes: Sizes, folder: Path) -> Benchmark:
                 **peers.write,
             },
             targets={"actlake": 1 / 0.8},
+            behind={"SAELens, no fsync": 3.0},
             amount=rows.nbytes / 2**20,
             unit="MiB",
         )
@@ -93,6 +96,7 @@ def _reads(
             **peers.read,
         },
         targets={"actlake": 1 / 0.8},
+        behind={"SAELens": 2.0},
         amount=rows.nbytes / 2**20,
         unit="MiB",
     )
@@ -114,6 +118,7 @@ def _reads(
             **peers.gather(sizes.gather_rows),
         },
         targets={"actlake": 1 / 0.7},
+        allowed={"actlake": sizes.gather_rows / GATHERED},
         amount=sizes.gather_rows,
         unit="rows",
     )

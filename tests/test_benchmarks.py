@@ -11,7 +11,7 @@ import pytest
 from benchmarks import peer
 from benchmarks.__main__ import GROUPS, run
 from benchmarks.measure import Case, Fact, Ratio, measure
-from benchmarks.report import markdown, ratio_line, write
+from benchmarks.report import fact_line, markdown, ratio_line, write
 from benchmarks.sizes import SMALL, Sizes
 
 TINY = Sizes(  # a shard a row, as every shard costs a commit
@@ -133,25 +133,43 @@ answer({{"half": half, "fail": fail, "all": lambda: None}})
             found.seconds("fail")
 
 
-def test_measure__says_targets_and_how_others_stand_beside_us() -> None:
+def test_report__says_which_targets_are_met_and_how_others_stand_beside_us(tmp_path: Path) -> None:
     case = Case(
         "case",
         "work",
         "limit",
-        {"limit": lambda _: 2.0, "actlake": lambda _: 3.0, "peer": lambda _: 12.0},
+        {
+            "limit": lambda _: 2.0,
+            "actlake": lambda _: 3.0,
+            "peer": lambda _: 12.0,
+            "other": lambda _: 9.0,
+        },
         targets={"actlake": 1.5, "peer": 5.0},
+        allowed={"actlake": 2.5},
+        behind={"peer": 4.0, "other": 3.5, "not installed": 1.0},
         amount=6.0,
         unit="MiB",
     )
+    few, many = (Fact("bytes a posting", value, "bytes", 4.0) for value in (4.0, 4.1))
 
-    ours, peers = measure(case, rounds=2)
+    ours, peers, others = measure(case, rounds=2)
+    path = write(tmp_path, {"date": "2026-01-02 03:04 UTC"}, [ours, peers, others], [few, many])
 
     assert ratio_line(ours).split(maxsplit=3)[1:] == [
         "1.50",
         "×",
-        "(1.50 – 1.50)  2 of 3 MiB/s  ≤ 1.50 met",
+        "(1.50 – 1.50)  2 of 3 MiB/s  3 s ≤ 2.5 s missed, ≤ 1.50 met",
     ]
-    assert "≤ 5.00 missed  4.00 × actlake" in ratio_line(peers)
+    assert ratio_line(peers).endswith("  ≤ 5.00 missed  4.00 × actlake, ≥ 4.00 met")
+    assert ratio_line(others).endswith("of 3 MiB/s  3.00 × actlake, ≥ 3.50 missed")
+    assert fact_line(few).endswith(" 4.00 bytes  ≤ 4.00 met")
+    assert fact_line(many).endswith(" 4.10 bytes  ≤ 4.00 missed")
+    assert fact_line(Fact("start-up", 2.0, "s")).endswith(" 2.00 s")
+    page, kept = path.read_text(), json.loads(path.with_suffix(".json").read_text())
+    assert "| ≤ 5.00 missed | 4.00 × actlake, ≥ 4.00 met |" in page
+    assert "| bytes a posting | 4.10 bytes | ≤ 4.00 missed |" in page
+    assert [one["behind"] for one in kept["ratios"]] == [None, 4.0, 3.5]
+    assert [one["at_most"] for one in kept["facts"]] == [4.0, 4.0]
 
 
 def test_write__keeps_every_round_and_the_machine(tmp_path: Path) -> None:
@@ -166,7 +184,7 @@ def test_write__keeps_every_round_and_the_machine(tmp_path: Path) -> None:
     assert kept["ratios"][0]["seconds"] == [2.0, 3.0]
     assert (kept["ratios"][0]["median"], kept["ratios"][0]["max"]) == (1.75, 2.0)
     assert "| case: work | ours | limit | 1.75 | 1.50 | 2.00 |  |  |  |" in path.read_text()
-    assert "| bytes a posting | 3.50 bytes |" in path.read_text()
+    assert "| bytes a posting | 3.50 bytes |  |" in path.read_text()
     assert markdown(machine, [ratio], []).count("\n| ") == 2
 
 

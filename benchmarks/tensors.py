@@ -10,9 +10,11 @@ import google_crc32c
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from torch.utils.data import DataLoader
 from zarr.codecs import Crc32cCodec
 
-from actlake.storage import Document, Lake, Tensor
+from actlake.storage import Batches, Document, Lake, Tensor
+from actlake.storage.adapters import TorchBatch, to_torch
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -21,6 +23,8 @@ Rows = NDArray[np.float16]
 ZARR_CHUNK_ROWS = 1024
 READS, GATHERS = 4, 32
 """Calls a round: one takes milliseconds, and something else may run just then."""
+MIXED_ROWS = 1 << 15
+"""Of SAELens' buffer: its default, 20 windows of 128, would not hold three batches."""
 GATHERED = 300_000
 """Rows of width 576 that are to be gathered in a second, at the least."""
 
@@ -125,15 +129,19 @@ def _reads(
 
     size = sizes.batch_rows
     assert sum(map(len, tensor.batches(size, seed=0))) == len(rows)
+    assert sum(len(rows) for rows, _ in _loader(tensor, size, 0)) == len(rows)
+    trainers = "actlake, to_torch in a DataLoader"
     yield Case(
         "tensor epoch",
-        f"{work}, as shuffled float32 batches of {size:,} rows",
+        f"{work}, as shuffled float32 batches of {size:,} rows{peers.mixing}",
         "np.take of random rows in RAM",
         {
             "actlake": lambda n: timed(lambda: _drain_batches(tensor, size, n)),
             "np.take of random rows in RAM": lambda n: timed(lambda: _take(rows, size, n)),
+            trainers: lambda n: timed(lambda: _drain_loader(tensor, size, n)),
+            **peers.epoch(size),
         },
-        targets={"actlake": 1 / 0.7},
+        targets=dict.fromkeys(("actlake", trainers), 1 / 0.7),
         amount=rows.nbytes / 2**20,
         unit="MiB",
     )
@@ -145,12 +153,17 @@ class _Peers:
     def __init__(self, opened: ExitStack, folder: Path, rows: Rows, shard_rows: int) -> None:
         self.write: dict[str, Side] = {}
         self.read: dict[str, Side] = {}
+        self.mixing = ""
+        """What its shuffle is, in words, where it is installed."""
         self._peer: Peer | None = None
         if not installed():
             return
         rows.tofile(folder / "rows")
         peer = self._peer = opened.enter_context(Peer("dense.py"))
-        given = {"rows": str(folder / "rows"), "width": rows.shape[1]}
+        given = self._given = {"rows": str(folder / "rows"), "width": rows.shape[1]}
+        self.mixing = (
+            f"; SAELens' buffer of {MIXED_ROWS:,} rows shuffles within itself, of rows in memory"
+        )
         self._saelens = str(folder / "saelens")
         chunks = {"folder": str(folder / "safetensors")}
         self.write = {
@@ -171,6 +184,14 @@ class _Peers:
             return {}
         where = {"folder": self._saelens, "rows": rows}
         return {"SAELens": lambda n: peer.seconds("saelens_gather", seed=n, **where)}
+
+    def epoch(self, batch_rows: int) -> dict[str, Side]:
+        """Of all rows, through its mixing buffer."""
+        peer = self._peer
+        if peer is None:
+            return {}
+        given = {**self._given, "buffer_rows": MIXED_ROWS, "batch_rows": batch_rows}
+        return {"SAELens' mixing buffer": lambda n: peer.seconds("saelens_epoch", seed=n, **given)}
 
 
 def _rows(sizes: Sizes) -> Rows:
@@ -218,6 +239,16 @@ def _write_zarr(path: Path, rows: Rows) -> zarr.Array[Any]:
 def _drain_batches(tensor: Tensor, size: int, seed: int) -> None:
     for _ in tensor.batches(size, seed=seed):
         pass
+
+
+def _loader(tensor: Tensor, size: int, seed: int) -> DataLoader[TorchBatch]:
+    stream = to_torch(Batches([tensor], size, seed=seed))
+    return DataLoader(stream, batch_size=None, num_workers=0)
+
+
+def _drain_loader(tensor: Tensor, size: int, seed: int) -> None:
+    for _, (values,) in _loader(tensor, size, seed):
+        values.float()
 
 
 def _take(rows: Rows, size: int, seed: int) -> None:

@@ -50,7 +50,7 @@ CASES = {
         "tensor write": ["actlake", "zarr-python, no fsync"],
         "tensor read": ["actlake", "zarr-python"],
         "tensor gather": ["actlake", "zarr-python"],
-        "tensor epoch": ["actlake"],
+        "tensor epoch": ["actlake", "actlake, to_torch in a DataLoader"],
     },
     "encode": {"encode": ["actlake", "numpy, nothing stored"]},
     "summarize": {

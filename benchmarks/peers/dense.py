@@ -13,6 +13,7 @@ import torch
 from answering import answer
 from datasets import Array2D, Features, Sequence, Value
 from sae_lens import CacheActivationsRunner
+from sae_lens.training.mixing_buffer import mixing_buffer
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
@@ -20,6 +21,8 @@ CONTEXT, SEQUENCES = 128, 512
 """Tokens of a sequence, and sequences of a shard: SAELens' default buffer is of 2 GB, of which it
 has so many copies that the machine of a benchmark may not hold them."""
 READ = 32
+PASS_ROWS = 32 * CONTEXT
+"""Rows that its store gives its buffer at a time: the default number of prompts of a pass."""
 HOOK = "blocks.0.hook_resid_post"
 
 
@@ -29,21 +32,23 @@ def rows_of(rows: str, width: int) -> torch.Tensor:
 
 def saelens_write(rows: str, width: int, folder: str) -> float:
     """As its runner writes: a data set a shard, whose files are then moved into one."""
-    values, tokens = rows_of(rows, width), torch.zeros(CONTEXT * SEQUENCES, dtype=torch.int32)
+    values = rows_of(rows, width)
     features = {
         HOOK: Array2D(shape=(CONTEXT, width), dtype="float16"),
         "token_ids": Sequence(Value(dtype="int32"), length=CONTEXT),
     }
+    sequences = min(SEQUENCES, len(values) // CONTEXT)
     runner = SimpleNamespace(
-        cfg=SimpleNamespace(hook_name=HOOK, n_seq_in_buffer=SEQUENCES, d_in=width),
+        cfg=SimpleNamespace(hook_name=HOOK, n_seq_in_buffer=sequences, d_in=width),
         context_size=CONTEXT,
         features=Features(features),
     )
+    tokens = torch.zeros(CONTEXT * sequences, dtype=torch.int32)
     place = Path(folder)
     shutil.rmtree(place, ignore_errors=True)
     (place / ".tmp_shards").mkdir(parents=True)
     started = time.perf_counter()
-    size = CONTEXT * SEQUENCES
+    size = CONTEXT * sequences
     for number in range(len(values) // size):
         part = values[number * size : (number + 1) * size]
         shard = CacheActivationsRunner._create_shard(cast(Any, runner), (part, tokens))
@@ -69,6 +74,18 @@ def saelens_gather(folder: str, rows: int, seed: int) -> float:
     for one in index:
         found[int(one) // CONTEXT][HOOK][int(one) % CONTEXT]
     return (time.perf_counter() - started) * rows / len(index)
+
+
+def saelens_epoch(rows: str, width: int, buffer_rows: int, batch_rows: int, seed: int) -> float:
+    """One pass through its mixing buffer, of rows in memory, each batch as float32."""
+    values, drawn = rows_of(rows, width), 0
+    torch.manual_seed(seed)
+    started = time.perf_counter()
+    for batch in mixing_buffer(buffer_rows, batch_rows, iter(values.split(PASS_ROWS))):
+        drawn += len(batch.float())
+    seconds = time.perf_counter() - started
+    assert drawn == len(values) // batch_rows * batch_rows
+    return seconds
 
 
 def _dataset(folder: str) -> Any:
@@ -107,6 +124,7 @@ if __name__ == "__main__":
                 saelens_write,
                 saelens_read,
                 saelens_gather,
+                saelens_epoch,
                 safetensors_write,
                 safetensors_read,
             )

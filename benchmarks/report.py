@@ -25,9 +25,9 @@ def _target(ratio: Ratio) -> str:
     found = []
     if ratio.allowed is not None:
         took = statistics.median(ratio.seconds)
-        found.append(f"{took:.3g} s ≤ {ratio.allowed:.3g} s {_met(took <= ratio.allowed)}")
+        found.append(f"{took:.3g} s ≤ {ratio.allowed:.3g} s {met(took <= ratio.allowed)}")
     if ratio.target is not None:
-        found.append(f"≤ {ratio.target:.2f} {_met(ratio.spread()[0] <= ratio.target)}")
+        found.append(f"≤ {ratio.target:.2f} {met(ratio.spread()[0] <= ratio.target)}")
     return ", ".join(found)
 
 
@@ -37,17 +37,18 @@ def _ours(ratio: Ratio) -> str:
         return ""
     found = f"{beside:.2f} × actlake"
     if ratio.behind is not None:
-        found += f", ≥ {ratio.behind:.2f} {_met(beside >= ratio.behind)}"
+        found += f", ≥ {ratio.behind:.2f} {met(beside >= ratio.behind)}"
     return found
 
 
 def _largest(fact: Fact) -> str:
     if fact.at_most is None:
         return ""
-    return f"≤ {fact.at_most:.2f} {_met(fact.value <= fact.at_most)}"
+    return f"≤ {fact.at_most:.2f} {met(fact.value <= fact.at_most)}"
 
 
-def _met(is_so: bool) -> str:
+def met(is_so: bool) -> str:
+    """Of a target, in a word."""
     return "met" if is_so else "missed"
 
 

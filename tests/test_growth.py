@@ -1,0 +1,64 @@
+"""The verdicts on growth, on numbers that were made up; the measurement itself takes a while."""
+
+import re
+from pathlib import Path
+
+from actlake import sql
+from benchmarks.growth import START_ROWS, Grown, fits, flows, table, turns, verdicts
+from tests.test_docs import parse
+
+SMALLEST, BEFORE, LARGEST = 10**5, 10**6, 10**7
+
+
+def ran(flow: str, rows: int, microseconds: float, peak_mib: float) -> Grown:
+    """A run whose rows took so long each, after a start of 3 s."""
+    return Grown(flow, rows, 3 + microseconds * (rows - START_ROWS) / 1e6, peak_mib, 3)
+
+
+def test_growth__has_a_verdict_a_flow() -> None:
+    found = [
+        ran("even", SMALLEST, 50, 500),
+        *(ran("even", BEFORE, each, 520) for each in (10, 20, 10)),
+        *(ran("even", LARGEST, each, 550) for each in (11, 16, 12)),
+        ran("slows", SMALLEST, 10, 500),
+        *(ran("slows", BEFORE, 10, 500) for _ in range(3)),
+        *(ran("slows", LARGEST, each, peak) for each, peak in ((10, 1), (12, 565), (13, 1))),
+        ran("grows", SMALLEST, 1, 1000),
+        *(ran("grows", BEFORE, 1, 1000) for _ in range(3)),
+        *(ran("grows", LARGEST, 1, 1150) for _ in range(3)),
+        ran("query", SMALLEST, -0.5, 100),
+        *(ran("query", BEFORE, -0.01, 100) for _ in range(3)),
+        *(ran("query", LARGEST, 0.1, 164) for _ in range(3)),
+        ran("late", SMALLEST, 0, 100),
+        *(ran("late", BEFORE, 0, 100) for _ in range(3)),
+        *(ran("late", LARGEST, 0.2, 100) for _ in range(3)),
+    ]
+
+    assert verdicts(found).splitlines()[2:] == [
+        "| even | 1.10 (0.80 – 1.20) | met | 1.10, +50 MiB | met |",
+        "| slows | 1.20 (1.00 – 1.30) | missed | 1.13, +65 MiB | missed |",
+        "| grows | 1.00 (1.00 – 1.00) | met | 1.15, +150 MiB | missed |",
+        "| query | within 1 s of its start | met | 1.64, +64 MiB | met |",
+        "| late | inf (inf – inf) | missed | 1.00, +0 MiB | met |",
+    ]
+    even = "| even | 50.00 |  | 500 | 10.00 | 0.20 | 520 | 12.00 | 1.20 | 550 |"
+    assert table(found).splitlines()[2] == even
+    assert verdicts(found[:1]) == ""
+
+
+def test_turns__take_the_two_largest_together() -> None:
+    assert turns([10, 1, 100, 10], 2) == [[1], [10, 100], [10, 100]]
+    assert turns([5], 3) == [[5], [5], [5]]
+    assert fits(600, 1800, 40)
+    assert not fits(601, 1800, 40)
+
+
+def test_flows__are_commands_that_there_are(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.touch()
+    commands = flows(tmp_path, corpus, LARGEST)
+    for words in commands.values():
+        parse(words)
+    query = sql.text("queries", commands["query"][2])
+    given = [word.partition("=")[0] for word in commands["query"] if "=" in word]
+    assert {*given} == {*re.findall(r"\$(\w+)", query)}

@@ -34,7 +34,7 @@ help:
 	@echo "make test     everything that CI runs: ruff, mypy, pytest"
 	@echo "make real     two more real models, of which one has terms of use: see requirements-real.txt"
 	@echo "make lint     ruff and mypy alone"
-	@echo "make bench    speed, as ratios measured on this machine"
+	@echo "make bench    speed, as ratios measured on this machine, kept in benchmarks/results/"
 	@echo "make peers    other tools for make bench to compare with, in an environment of their own"
 	@echo "make soak     hours of kills, bit flips, full disks and crowds, as one table"
 	@echo "make wheels   every package into wheels/, for a machine without a package index"
@@ -64,7 +64,7 @@ lint: .venv/.dev
 	@$(BIN)/mypy
 
 bench: .venv/.demo
-	@$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks --write
 
 peers: .venv-peers/.made
 

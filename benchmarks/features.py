@@ -3,22 +3,19 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Codes, Lake
-from benchmarks.feature_lake import DOCUMENT_ROWS, Masks, compact, lake_of, postings_of
+from benchmarks.delphi import open_delphi
+from benchmarks.feature_lake import Masks, compact, lake_of, postings_of
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
-from benchmarks.small_models import random_llama
 
 SHOWN, EXAMPLES = 100, 20
 CALLS = 20
@@ -32,7 +29,7 @@ def asking(sizes: Sizes, folder: Path) -> Benchmark:
     codes = lake.codes("codes")
     work = f"{postings_of(lake):,} postings × {codes.n_features:,} features, {len(codes):,} rows"
     with ExitStack() as opened:
-        delphi = _delphi(opened, folder, lake) if installed() else None
+        delphi = open_delphi(opened, folder, lake) if installed() else None
         yield from _shown(lake, codes, work, sizes, delphi)
     yield from _counted(lake, codes, work)
 
@@ -145,27 +142,3 @@ def _joint(codes: Codes) -> None:
 def _sorted(codes: Codes) -> None:
     block = codes[:]
     np.lexsort((block.values, block.indices))
-
-
-def _delphi(opened: ExitStack, folder: Path, lake: Lake) -> Peer:
-    codes = lake.codes("codes")
-    block = codes[:]
-    row = block.row_of_value()
-    locations = np.stack([row // DOCUMENT_ROWS, row % DOCUMENT_ROWS, block.indices], axis=1)
-    tokens = codes.rowset.column("token_id") % 30 + 1  # of a small tokenizer
-    whole = len(codes) // DOCUMENT_ROWS * DOCUMENT_ROWS
-    arrays: dict[str, NDArray[Any]] = {
-        "locations": locations[row < whole],
-        "values": block.values[row < whole],
-        "tokens": tokens[:whole].reshape(-1, DOCUMENT_ROWS),
-    }
-    save_file(arrays, folder / "postings")
-    peer = opened.enter_context(Peer("latents.py"))
-    peer.seconds(
-        "prepare",
-        arrays=str(folder / "postings"),
-        folder=str(folder / "delphi"),
-        features=codes.n_features,
-        tokenizer=str(random_llama(folder, 32)),
-    )
-    return peer

@@ -1,9 +1,6 @@
 """Rows for PyTorch and Dask, which are imported here when they are asked for and nowhere before."""
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
@@ -107,10 +104,10 @@ class TorchBatches(_Known):
             )
         numbers = range(self.position, len(self.batches))
         if (worker := get_worker_info()) is not None:
-            yield from self._by_thread(numbers[worker.id :: worker.num_workers], pin=False)
+            yield from self._by_threads(numbers[worker.id :: worker.num_workers], pin=False)
             return
         pin = torch.cuda.is_available() if self.pin is None else self.pin
-        for batch in self._by_workers(pin) if self.workers else self._by_thread(numbers, pin):
+        for batch in self._by_workers(pin) if self.workers else self._by_threads(numbers, pin):
             self.position += 1  # before it is handed out: whoever has it has been given it
             yield batch
 
@@ -118,26 +115,14 @@ class TorchBatches(_Known):
         # The class that torch knows is made in a function, where pickle does not find it.
         return _again, (self.batches, self.workers, self.prefetch, self.pin, self.position)
 
-    def _by_thread(self, numbers: range, pin: bool) -> Iterator[TorchBatch]:
-        batches = copy(self.batches)  # whoever else reads them is in another thread
-
-        def read(number: int) -> TorchBatch:
-            batch = as_torch(batches[number])
+    def _by_threads(self, numbers: range, pin: bool) -> Iterator[TorchBatch]:
+        def read(batch: Batch) -> TorchBatch:
+            made = as_torch(batch)
             if not pin:
-                return batch
-            return TorchBatch(batch.rows.pin_memory(), tuple(v.pin_memory() for v in batch.values))
+                return made
+            return TorchBatch(made.rows.pin_memory(), tuple(v.pin_memory() for v in made.values))
 
-        pool = ThreadPoolExecutor(1)
-        try:
-            waiting = deque[Future[TorchBatch]]()
-            for number in numbers:
-                waiting.append(pool.submit(read, number))
-                if len(waiting) > self.prefetch:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return self.batches.read_ahead(numbers, read, ahead=self.prefetch)
 
     def _by_workers(self, pin: bool) -> Iterator[TorchBatch]:
         from torch.utils.data import DataLoader
@@ -184,8 +169,8 @@ def to_torch(
     """``batches`` for a training loop in PyTorch: the same ones, in the same order, for any number
     of ``workers``.
 
-    A thread, or each of the workers, which are processes, reads ``prefetch`` batches ahead: so
-    many, and one, are in memory beside what ``Batches`` says for every process. The thread is the
+    Threads, or each of the workers, which are processes, read ``prefetch`` batches ahead: so
+    many, and one, are in memory beside what ``Batches`` says for every process. Threads are the
     faster way, as workers start anew, in seconds, and copy what they have read once more; they are
     for what else a loader of your own does with it, for which the stream is an IterableDataset:
     ``DataLoader(stream, batch_size=None, num_workers=2, multiprocessing_context="spawn")``. A

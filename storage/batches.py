@@ -6,10 +6,10 @@ workers deals the same batches, and a training that was ended goes on at the nex
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 import xxhash
@@ -29,6 +29,7 @@ __all__ = ["Batch", "Batches", "Keep"]
 Held = dict[int, Stored]
 """Shards, by their number."""
 Keep = Callable[[int, int], NDArray[np.bool_]]
+B = TypeVar("B")
 DEALING = 1
 """Version of which rows a batch holds, for who goes on in the middle."""
 AHEAD = 2
@@ -192,12 +193,24 @@ class Batches(Sequence[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         """All of them in order; two are read by threads while one is in use."""
-        waiting: deque[Future[Batch]] = deque()
-        with ThreadPoolExecutor(AHEAD, "batch") as pool:
+        return self.read_ahead(range(len(self)), lambda batch: batch)
+
+    def read_ahead(
+        self, numbers: Iterable[int], finish: Callable[[Batch], B], *, ahead: int = AHEAD
+    ) -> Iterator[B]:
+        """What ``finish`` makes of each batch, in order; ``ahead`` of them are read by two threads
+        while one is in use, and what is mixed for them is by a third."""
+        waiting: deque[Future[B]] = deque()
+        planned = copy(self)._planned  # others may read these batches meanwhile
+
+        def read(plan: Future[tuple[NDArray[np.int64], list[Held]]]) -> B:
+            return finish(self._read(*plan.result()))
+
+        with ThreadPoolExecutor(1, "mix") as mixing, ThreadPoolExecutor(AHEAD, "batch") as reading:
             try:
-                for number in range(len(self)):
-                    waiting.append(pool.submit(self._read, *self._planned(number)))
-                    if len(waiting) > AHEAD:
+                for number in numbers:
+                    waiting.append(reading.submit(read, mixing.submit(planned, number)))
+                    if len(waiting) > ahead:
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()

@@ -14,7 +14,7 @@ __all__ = ["TorchEncoder"]
 
 
 class TorchEncoder:
-    """What ``dictionary`` encodes with, held on ``device``.
+    """What ``dictionary`` encodes with, held on ``device``; by one thread at a time.
 
     Its matrices are multiplied by another library than numpy's, so low bits may differ, and with
     them which of two features that are as good as equal is kept.
@@ -25,6 +25,7 @@ class TorchEncoder:
         self._arrays = {
             name: torch.tensor(array, device=device) for name, array in dictionary.arrays.items()
         }
+        self._kept = torch.empty((0, dictionary.n_features), device=device)
 
     def encode(self, rows: NDArray[Any], dtype: str = "float32") -> Csr:
         """As ``Dictionary.encode``, with its bounds and errors."""
@@ -34,7 +35,12 @@ class TorchEncoder:
     def _block(self, rows: NDArray[np.float32]) -> Block:
         x = torch.from_numpy(np.ascontiguousarray(rows)).to(self._device)
         if "W_enc" in self._arrays:
-            x = torch.addmm(self._arrays["b_enc"], x - self._arrays["b_dec"], self._arrays["W_enc"])
+            x = torch.addmm(
+                self._arrays["b_enc"],
+                x - self._arrays["b_dec"],
+                self._arrays["W_enc"],
+                out=self._room(len(x)),
+            )
         if "threshold" in self._arrays:
             mask = x > self._arrays["threshold"]  # values <= 0 go with the cast
             feature, value, length = mask.nonzero()[:, 1], x[mask], mask.sum(1)
@@ -45,6 +51,14 @@ class TorchEncoder:
             feature.cpu().numpy().astype(index_dtype(self._dictionary.n_features)),
             value.cpu().numpy(),
         )
+
+    def _room(self, rows: int) -> torch.Tensor:
+        """Where so many rows of all features go: the same place for each block, since memory that
+        is new is written to at a fraction of the speed."""
+        if len(self._kept) < rows:
+            shape = rows, self._dictionary.n_features
+            self._kept = torch.empty(shape, device=self._device)
+        return self._kept[:rows]
 
     def _largest(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The k largest entries > 0 of each row, ties to the lower feature: features, values, and

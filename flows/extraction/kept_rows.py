@@ -96,7 +96,7 @@ class KeptRows:
 
     def _into(self, rows: Tensor, start: int, stop: int, *, fits: bool) -> None:
         if self._kept is None:
-            self._kept = torch.empty((self._rows, rows.shape[1]), dtype=self._dtype)
+            self._kept = _empty(self._rows, rows.shape[1], self._dtype)
         if not fits:
             self._kept = self._kept.to(torch.float32)
         self._kept[start - self._start : stop - self._start].copy_(rows)
@@ -138,6 +138,14 @@ class KeptRows:
             self._place(copy.host, copy.windows, fits=True)
         else:
             self._place(copy.rows.to("cpu", torch.float32), copy.windows, fits=False)
+
+
+def _empty(rows: int, width: int, dtype: torch.dtype) -> Tensor:
+    """By numpy, which asks for large pages: a shard's worth of torch's own comes in pages of 4 KiB,
+    each of which is a fault when it is first written to, and together they take longer than the
+    copy that fills them."""
+    content = np.empty(rows * width * dtype.itemsize, np.uint8)
+    return torch.from_numpy(content).view(dtype).view(rows, width)
 
 
 def gather(value: Tensor, windows: Sequence[Window], columns: Tensor | None = None) -> Tensor:

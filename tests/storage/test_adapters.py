@@ -143,11 +143,11 @@ def test_torch__reads_ahead_while_others_read_the_batches(planted: Planted) -> N
     assert not wrong
 
 
-def test_torch__reads_ahead_in_a_thread_that_ends(
+def test_torch__reads_ahead_in_threads_that_end(
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches, read = Batches([planted.lake.tensor("t:float32")], 5, seed=1, epochs=2), []
-    real = Batches.__getitem__
+    real = Batches._planned
 
     def counted(self: Batches, number: int) -> object:
         read.append(number)
@@ -155,7 +155,7 @@ def test_torch__reads_ahead_in_a_thread_that_ends(
             raise CorruptError("rotten")
         return real(self, number)
 
-    monkeypatch.setattr(Batches, "__getitem__", counted)
+    monkeypatch.setattr(Batches, "_planned", counted)
     threads = set(threading.enumerate())
     stream = to_torch(batches, prefetch=3)
     for count, _ in enumerate(stream, 1):

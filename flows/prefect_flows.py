@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import sleep
+from traceback import clear_frames
 from typing import Any, Generic, TypeVar
 
 import polars as pl
@@ -127,6 +129,8 @@ class _Written(Generic[R]):
         except Exception as error:
             if not _is_passing(self.name, error):
                 raise
+            clear_frames(error.__traceback__)  # which hold the rows that were not written
+        sleep(RETRY_SECONDS)
         return self.again()
 
 

@@ -44,7 +44,7 @@ CODE_VERSION = "2"
 """Changes whenever a result's meaning changes."""
 
 MOST_VALUES = 64_000_000
-"""Of codes at the level of rows: all are ranked at once, 100 bytes each."""
+"""Of codes at the level of rows: all are held at once, and ranked by ranges of features."""
 
 
 @dataclass(frozen=True, slots=True)

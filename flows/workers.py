@@ -1,7 +1,7 @@
 """Steps by other processes of this machine, and who else may do them.
 
-Whoever does a step publishes files and returns receipts, which the flow commits in order: as many
-shards as there are workers, and one, may be computed again after a kill.
+Whoever does a step publishes files and returns receipts, which the flow commits in order: twice as
+many shards as there are workers, and one, may be computed again after a kill.
 """
 
 import os
@@ -31,7 +31,7 @@ OTHERS = ("workers", "scheduler")
 MOST = 1024
 
 _numbers = count()
-"""Of items, within their worker."""
+"""Of items: what their worker knows them by."""
 
 _step: bytes
 """What this process, which is a worker, does to items."""
@@ -76,7 +76,7 @@ class Processes(Runner):
         if not items:  # processes take seconds to start
             return
         begin = (packed(step), self.threads, _gpus())
-        workers = [_Worker(place, *begin) for place in range(min(self.count, len(items)))]
+        workers = _workers(min(self.count, len(items)), *begin)
         turns = cycle(workers)
 
         def submit(item: T) -> _Made:
@@ -90,7 +90,8 @@ class Processes(Runner):
                 worker.kill()
 
         try:
-            yield from in_order(submit, items, ahead=len(workers), settle=settle, stop=stop)
+            # Of each worker one that it computes and one that it writes, and its next is there.
+            yield from in_order(submit, items, ahead=2 * len(workers), settle=settle, stop=stop)
         except BrokenProcessPool as error:
             raise LakeError(
                 f"a worker process of {name} has ended without a word, as one does that the system "
@@ -98,8 +99,7 @@ class Processes(Runner):
                 "to go on, with fewer workers"
             ) from error
         finally:
-            for worker in workers:
-                worker.pool.shutdown(cancel_futures=True)
+            _end(workers)
 
 
 class _Worker:
@@ -123,6 +123,27 @@ class _Worker:
         for process in active_children():
             if process.pid in {*self.pool._processes}:
                 process.kill()
+
+
+def _workers(number: int, *begin: Any) -> list[_Worker]:
+    workers: list[_Worker] = []
+    try:
+        for place in range(number):
+            workers.append(_Worker(place, *begin))
+    except OSError as error:
+        _end(workers)
+        raise InputError(
+            f"{number} worker processes cannot be ({error.strerror}), since each takes eight open "
+            "files here; give fewer, or raise `ulimit -n`"
+        ) from error
+    return workers
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """All together, since each takes a second."""
+    for wait in (False, True):
+        for worker in workers:
+            worker.pool.shutdown(wait=wait, cancel_futures=True)
 
 
 class _Made:

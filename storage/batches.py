@@ -55,7 +55,7 @@ class Batches(Sequence[Batch]):
     ``peak_bytes``; shards are mapped, so what stays of them is the system's choice, but where the
     lake verifies always those that are being mixed are copies.
 
-    It is for one thread, which has two of its own while it goes through all; ``copy.copy`` is for
+    It is for one thread, which has three of its own while it goes through all; ``copy.copy`` is for
     another. It pickles: in another process it reads the same committed shards, and asks no catalog.
     """
 
@@ -217,6 +217,7 @@ class Batches(Sequence[Batch]):
             finally:
                 for one in waiting:
                     one.cancel()
+                mixing.shutdown(wait=False, cancel_futures=True)
 
     @overload
     def __getitem__(self, number: int) -> Batch: ...

@@ -20,17 +20,21 @@ Matrix = scipy.sparse.csr_array
 TOP_SHARE = 0.005
 """Of units: what a concept is laid over (``analytics.C15``)."""
 RANGE = 2048
-"""Features whose values are ranked together, beside others in other threads."""
+"""Features at most whose values are ranked together, beside others in other threads."""
 
 
 def scores_of_layers(
     values: Matrix, layers: Sequence[NDArray[Any]], there: Sequence[NDArray[np.int64]]
 ) -> tuple[dict[str, NDArray[Any]], Counts]:
     """``RankedFeatures.scores`` of the classes ``there`` in each layer, one layer after the other,
-    and ``RankedFeatures.levels``.
+    shape (features, classes) each, and ``RankedFeatures.levels``, shape (features, 3).
 
-    A layer, shape (units,), has one class of each unit, -1 for none.
+    ``values`` has shape (units, features), one feature at least. A layer, shape (units,), has one
+    class of each unit, -1 for none; of all layers one class at least is there. InputError for a
+    class of no unit or of all.
     """
+    threads = default_threads()
+    step = max(1, min(RANGE, -(-values.shape[1] // threads)))
     by_feature = values.tocsc()
     numbers = []
     for layer, classes in zip(layers, there, strict=True):
@@ -40,13 +44,13 @@ def scores_of_layers(
             numbers.append((place[layer], len(classes)))
 
     def of(start: int) -> tuple[dict[str, NDArray[Any]], Counts]:
-        ranked = RankedFeatures(by_feature[:, start : start + RANGE])
+        ranked = RankedFeatures(by_feature[:, start : start + step])
         parts = [ranked.scores(*number) for number in numbers]
         joined = {name: np.concatenate([one[name] for one in parts], axis=1) for name in parts[0]}
         return joined, ranked.levels()
 
-    with ThreadPoolExecutor(default_threads()) as pool:
-        scores, levels = zip(*pool.map(of, range(0, values.shape[1], RANGE)), strict=True)
+    with ThreadPoolExecutor(threads) as pool:
+        scores, levels = zip(*pool.map(of, range(0, values.shape[1], step)), strict=True)
     columns = {name: np.concatenate([one[name] for one in scores]) for name in scores[0]}
     return columns, np.concatenate(levels)
 

@@ -49,6 +49,13 @@ def written_behind(folder: Path, last: int, number: int) -> Later[tuple[int, boo
     return Later(write)
 
 
+def meets(folder: Path, number: int) -> Later[int]:
+    """It, once the next one of its pair, 0 and 1, 2 and 3, was begun, too."""
+    (folder / str(number)).touch()
+    wait_for(folder / str(number ^ 1))
+    return Later(lambda: number)
+
+
 def write_fails_at_3(number: int) -> Later[int]:
     return Later(lambda: fails_at_3(number))
 

@@ -190,9 +190,15 @@ def test_write__that_fails_is_tried_again_with_its_step(
     monkeypatch.setattr(prefect_flows, "RETRY_SECONDS", 0)
     tried: list[int] = []
     kept: list[int] = []
+    held: list[weakref.ref[Any]] = []
 
     def step(item: int) -> int | Later[int]:
+        assert sum(one() is not None for one in held) <= 1  # not what failed, and the next
+        rows = np.zeros(4)
+        held.append(weakref.ref(rows))
+
         def write() -> int:
+            assert not rows.any()
             tried.append(item)
             if item == 1 and tried.count(1) <= failures:
                 raise DiskError("the disk hiccuped; run this again")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from distributed import LocalCluster
 
+from actlake.flows import workers
 from actlake.flows.dask_workers import DaskWorkers
 from actlake.flows.encode import _encoder, encode
 from actlake.flows.extract import extract
@@ -34,6 +36,7 @@ from tests.flows.steps import (
     fails_at_3,
     is_elsewhere,
     made_here,
+    meets,
     squared,
     write_fails_at_3,
     written_behind,
@@ -128,6 +131,31 @@ def test_worker__computes_while_it_writes(tmp_path: Path) -> None:
             found: list[tuple[int, bool]] = [*runner.map("square", step, range(5))]
             assert [square for square, _ in found] == [0, 1, 4, 9, 16]
             assert number == 1 or all(elsewhere for _, elsewhere in found)
+
+
+def test_workers__compute_beside_each_other(tmp_path: Path) -> None:
+    step: Step[int, int] = partial(meets, tmp_path)
+    assert [*Processes(2).map("meet", step, range(8))] == [*range(8)]
+
+
+def test_workers__that_the_system_has_no_files_for_are_refused_in_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[Any] = []
+
+    class Pool(ProcessPoolExecutor):
+        def __init__(self, *given: Any) -> None:
+            if len(made) == 2:
+                raise OSError(24, "Too many open files")
+            super().__init__(*given)
+            made.append(self)
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", Pool)
+    with pytest.raises(InputError, match=r"3 worker processes cannot be \(Too many .*`ulimit -n`"):
+        [*Processes(3).map("square", squared, range(3))]
+    for pool in made:
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            pool.submit(squared, 1)
 
 
 @pytest.mark.parametrize("fails", [fails_at_3, write_fails_at_3])

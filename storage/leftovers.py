@@ -99,6 +99,7 @@ def _aside(store: Store, horizon: datetime) -> Iterator[Path]:
     """What killed writers left on this disk beside a name that they were about to give."""
     below = (
         "",
+        "backups/",
         "checkpoints/",
         "tensors/*/",
         "tensors/*/*/",

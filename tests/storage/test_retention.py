@@ -135,23 +135,27 @@ def test_remove__takes_what_crashes_left_when_it_is_old(fresh: Lake) -> None:
     with fresh.create_tensor("t", rowset=rowset.name, width=1, dtype="int8") as writer:
         writer.append(np.ones((1, 1)))
     inner = fresh.tensor("t").folder / "scale/.c.0.9.tmp"
-    for path in (orphan, staged, folder / "zarr.json", inner):
+    backup = fresh.root / "backups/.new.9.tmp"
+    backup.mkdir(parents=True)
+    for path in (orphan, staged, folder / "zarr.json", inner, backup / "catalog.sqlite"):
         path.write_text("left")
     fresh._claims.record_files(
         {"tensors/0123456789abcdef/zarr.json": next(iter(fresh._claims.files().values()))}
     )
     with fresh.run("test", {"remove": fresh_name()}, {}) as run:
         assert remove_unnamed(run, grace=HOUR) == []
-        for path in (orphan, staged, folder / "zarr.json", folder, inner):
+        for path in (orphan, staged, folder / "zarr.json", folder, inner, backup):
             age(path)
+        age(backup / "catalog.sqlite")
         found = remove_unnamed(run, grace=HOUR)
     assert [one.path for one in found] == [
         f"tables/main/masks/{staged.name}",
         f"tables/main/masks/{orphan.name}",
         "tensors/0123456789abcdef",
+        "backups/.new.9.tmp",
         inner.relative_to(fresh.root).as_posix(),
     ]
-    assert not any(path.exists() for path in (orphan, staged, folder, inner))
+    assert not any(path.exists() for path in (orphan, staged, folder, inner, backup))
     assert "tensors/0123456789abcdef/zarr.json" not in fresh._claims.files()
     assert damaged(fresh) == []
 

@@ -8,12 +8,9 @@ import inspect
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import sleep
-from traceback import clear_frames
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import polars as pl
 from prefect import Flow
@@ -78,8 +75,8 @@ class PrefectTasks(Runner):
     """Carries steps out as task runs of the flow that is running, tried again when they fail.
 
     They compute in the flow's thread, one after the other, while another thread writes what the one
-    before has made, as ``runners.Threads`` says why. Where that fails, and may pass, the step is
-    done again as a task run that writes, too.
+    before has made, as ``runners.Threads`` says why. Where that fails, a task run says so, whose
+    next try does the step again.
     """
 
     def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
@@ -90,23 +87,25 @@ class PrefectTasks(Runner):
         def compute(item: T) -> None:
             made.append(step(item))
 
-        def whole(item: T) -> None:
-            made.append(finished(step(item)))
+        def mend(item: T, failed: list[Future[R]]) -> None:
+            made.append(failed.pop().result() if failed else finished(step(item)))
 
-        first, again = (
-            _insistent(run, name, task_run_name=f"{name} {{item}}") for run in (compute, whole)
+        computing, mending = (
+            _insistent(run, name, task_run_name=f"{name} {{item}}") for run in (compute, mend)
         )
 
-        def do_again(item: T) -> R:
-            again(item)
+        def written(item: T, future: Future[R]) -> R:
+            if future.exception() is None:
+                return future.result()
+            mending(item, [future])
             return finished(made.pop())
 
         with ThreadPoolExecutor(1, "write") as pool:
 
             def submit(item: T) -> _Written[R]:
-                first(item)
+                computing(item)
                 future: Future[R] = pool.submit(finished, made.pop())
-                return _Written(name, future, partial(do_again, item))
+                return _Written(future, partial(written, item, future))
 
             def settle(waiting: Iterable[_Written[R]]) -> None:
                 settled(one.future for one in waiting)
@@ -114,24 +113,12 @@ class PrefectTasks(Runner):
             yield from in_order(submit, items, ahead=1, settle=settle)
 
 
-@dataclass(frozen=True, slots=True)
-class _Written(Generic[R]):
+class _Written(NamedTuple, Generic[R]):
     """What another thread writes."""
 
-    name: str
     future: Future[R]
-    again: Callable[[], R]
-
-    def result(self) -> R:
-        """What the step comes to, waited for, or done again."""
-        try:
-            return self.future.result()
-        except Exception as error:
-            if not _is_passing(self.name, error):
-                raise
-            clear_frames(error.__traceback__)  # which hold the rows that were not written
-        sleep(RETRY_SECONDS)
-        return self.again()
+    result: Callable[[], R]
+    """What the step comes to, waited for, or done again."""
 
 
 def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R]:
@@ -150,14 +137,10 @@ def _insistent(step: Callable[..., R], name: str, **options: Any) -> Task[..., R
 
 def _may_pass(step: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether another try can succeed: not where the input is wrong."""
-    return _is_passing(step.name, state.result(raise_on_failure=False))
-
-
-def _is_passing(name: str, error: Any) -> bool:
-    """Whether another try can succeed, which is told."""
+    error = state.result(raise_on_failure=False)
     if isinstance(error, LakeError) and not isinstance(error, DiskError | UnreachableError):
         return False
-    say(f"{name} failed ({type(error).__name__}: {error}); trying again if tries are left")
+    say(f"{step.name} failed ({type(error).__name__}: {error}); trying again if tries are left")
     return True
 
 

@@ -109,6 +109,7 @@ class _Worker:
         begin = (place, step, threads, gpus)
         # A forked one would hold torch's and DuckDB's locks.
         self.pool = ProcessPoolExecutor(1, get_context("spawn"), _begin, begin)
+        self.pool.submit(os.getpid)  # starts it, so that what the system refuses is told by now
         self._last: _Made | None = None
 
     def submit(self, item: object) -> "_Made":

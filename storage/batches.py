@@ -139,7 +139,8 @@ class Batches(Sequence[Batch]):
 
     @property
     def peak_bytes(self) -> int:
-        """Bytes at most that reading takes in one process, the batch included.
+        """Bytes at most that one reader takes, who goes through all or asks for one after the
+        other, the batch included.
 
         Four batches, of which one is in use and two are read, and the rows of one tensor as they
         are picked for these, of int8 also before they are restored; the order of the rows that are

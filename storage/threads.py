@@ -1,4 +1,4 @@
-"""How many threads torch and DuckDB get where nobody says."""
+"""How many threads torch, DuckDB and statistics get where nobody says."""
 
 import os
 

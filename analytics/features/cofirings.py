@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 from actlake.analytics.statistic import Arrays, require_same
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
+from actlake.storage.threads import default_threads
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -89,7 +90,7 @@ class CoFirings:
 
     @classmethod
     def of(cls, block: "Sides", *, start: int, stop: int) -> Self:
-        with ThreadPoolExecutor(2) as pool:  # scipy multiplies beside other threads
+        with ThreadPoolExecutor(min(2, default_threads())) as pool:  # scipy lets others run
             joint, product = pool.map(
                 lambda rows_of, later: rows_of[start:stop] @ later,
                 block.features,

@@ -35,15 +35,16 @@ def fails_at_3(number: int) -> int:
     return number
 
 
-def written_behind(folder: Path, last: int, number: int) -> Later[tuple[int, bool]]:
-    """Its square, written only when the next one has been begun, and whether by another thread."""
+def written_behind(folder: Path, ahead: int, last: int, number: int) -> Later[tuple[int, bool]]:
+    """Its square, and whether it is written by another thread: only when the one that comes
+    ``ahead`` of it has been begun."""
     with TURN:
         here = get_ident()
         (folder / str(number)).touch()
 
     def write() -> tuple[int, bool]:
-        if number < last:
-            wait_for(folder / str(number + 1))
+        if number + ahead <= last:
+            wait_for(folder / str(number + ahead))
         return number * number, get_ident() != here
 
     return Later(write)

@@ -146,6 +146,7 @@ def test_scores_of_layers__are_those_of_each_however_features_are_cut(
     monkeypatch: pytest.MonkeyPatch, several: int
 ) -> None:
     monkeypatch.setattr(label_scores, "RANGE", several)
+    monkeypatch.setattr(label_scores, "default_threads", lambda: 3)
     x, classes = some()
     number = np.where(classes[:, 2], -1, classes.argmax(axis=1))
     layers, there = (

@@ -48,12 +48,13 @@ demo: .venv/.demo
 	@$(BIN)/actlake pipeline demo.toml --lake "$(LAKE)"
 
 # A thread a worker: torch's threads would only wait for each other. mypy, which has one, runs beside.
+# What failed is told last: of a log of CI the end may be all that is kept.
 test: .venv/.dev
 	@$(RUFF)
 	@$(BIN)/mypy >.venv/mypy.log 2>&1 & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover -m pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
+	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover --out .venv/coverage.txt -m pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
 		--no-loadscope-reorder --durations=15 $(PYTEST); tests=$$?; \
-	wait $$types; typed=$$?; cat .venv/mypy.log; exit $$((tests ? tests : typed))
+	wait $$types; typed=$$?; tail -n 1 .venv/coverage.txt; cat .venv/mypy.log; exit $$((tests ? tests : typed))
 
 real: .venv/.dev
 	@$(PIP) install $(LOCKED) --no-deps -r requirements-real.txt

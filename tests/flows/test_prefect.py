@@ -1,10 +1,12 @@
 """The flows under Prefect: the same bytes, another try for what may pass, none for what cannot."""
 
+import gc
 import json
 import os
 import shutil
+import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Event, get_ident
 from typing import Any
@@ -148,6 +150,16 @@ def test_step__that_cannot_pass_is_not_tried_again(
         FLOWS["encode"](lake=str(path), dictionary="nothing")
 
 
+def are_let_go(held: Sequence[weakref.ref[Any]], but: int = 0) -> bool:
+    """Soon: a thread that was waited for may hold its last, and an error its frames."""
+    for _ in range(200):
+        if sum(one() is not None for one in held) <= but:
+            return True
+        time.sleep(0.05)
+        gc.collect()
+    return False
+
+
 def test_steps__compute_in_the_flows_own_thread_and_are_written_in_another() -> None:
     from prefect import flow
 
@@ -157,7 +169,7 @@ def test_steps__compute_in_the_flows_own_thread_and_are_written_in_another() -> 
     def step(item: int) -> int | Later[int]:
         begun[item].set()
         assert get_ident() == here[0]
-        assert all(one() is None for one in held[:-2])  # what Prefect keeps does not grow
+        assert are_let_go(held[:-2])  # what Prefect keeps does not grow
         rows = np.zeros(4)
         held.append(weakref.ref(rows))
         events.append(f"computed {item}")
@@ -193,7 +205,7 @@ def test_write__that_fails_is_tried_again_with_its_step(
     held: list[weakref.ref[Any]] = []
 
     def step(item: int) -> int | Later[int]:
-        assert sum(one() is not None for one in held) <= 1  # not what failed, and the next
+        assert are_let_go(held, but=1)  # what failed, too
         rows = np.zeros(4)
         held.append(weakref.ref(rows))
 

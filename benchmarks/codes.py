@@ -17,8 +17,8 @@ from actlake.flows.encode import encode
 from actlake.flows.summarize import summarize
 from actlake.flows.summary_states import blocks_of, statistics_of
 from actlake.storage import Codes, Document, Lake
-from benchmarks.delphi import open_delphi
 from benchmarks.feature_lake import Masks, lake_of, postings_of, write_dictionary_of
+from benchmarks.latent_peers import open_delphi
 from benchmarks.measure import Benchmark, Case, Fact, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes

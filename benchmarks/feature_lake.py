@@ -107,6 +107,11 @@ class Masks:
         return self._lake.create_mask(f"round-{self._made}", "NOT is_special").name
 
 
+def topic_of(document: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the topic of each."""
+    return document * 7 % TOPICS
+
+
 def zipf(random: np.random.Generator, things: int, count: int) -> NDArray[np.int64]:
     """Ranks, of which the lower ones come more often."""
     weight = np.cumsum(1 / (10.0 + np.arange(things)))
@@ -117,7 +122,8 @@ def zipf(random: np.random.Generator, things: int, count: int) -> NDArray[np.int
 def _documents(token: NDArray[np.int32]) -> Iterator[Document]:
     for number, first in enumerate(range(0, len(token), DOCUMENT_ROWS)):
         text = "".join(f"w{one:05d} " for one in token[first : first + DOCUMENT_ROWS])
-        yield Document(str(number), text, labels={"topic": f"topic {number * 7 % TOPICS:02d}"})
+        topic = topic_of(np.array(number))
+        yield Document(str(number), text, labels={"topic": f"topic {topic:02d}"})
 
 
 def _columns(token: NDArray[np.int32]) -> Mapping[str, NDArray[np.generic]]:

@@ -11,8 +11,8 @@ from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.summarize_pairs import summarize_pairs
 from actlake.storage import Codes, Lake
-from benchmarks.delphi import open_delphi
 from benchmarks.feature_lake import Masks, compact, lake_of, postings_of
+from benchmarks.latent_peers import open_delphi, open_sklearn
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -20,6 +20,10 @@ from benchmarks.sizes import Sizes
 SHOWN, EXAMPLES = 100, 20
 CALLS = 20
 """Features asked for one by one in a round."""
+PARTNERS = 20
+"""Of each feature, which is what ``summarize-pairs`` keeps."""
+LABELLED = 4
+"""Features of which scikit-learn's time is taken; each costs the same."""
 
 
 def asking(sizes: Sizes, folder: Path) -> Benchmark:
@@ -29,9 +33,13 @@ def asking(sizes: Sizes, folder: Path) -> Benchmark:
     codes = lake.codes("codes")
     work = f"{postings_of(lake):,} postings × {codes.n_features:,} features, {len(codes):,} rows"
     with ExitStack() as opened:
-        delphi = open_delphi(opened, folder, lake) if installed() else None
+        delphi, sklearn = (
+            (open_delphi(opened, folder, lake), open_sklearn(opened, folder, lake))
+            if installed()
+            else (None, None)
+        )
         yield from _shown(lake, codes, work, sizes, delphi)
-    yield from _counted(lake, codes, work)
+        yield from _counted(lake, codes, work, delphi, sklearn)
 
 
 def _shown(lake: Lake, codes: Codes, work: str, sizes: Sizes, delphi: Peer | None) -> Benchmark:
@@ -80,7 +88,9 @@ def _shown(lake: Lake, codes: Codes, work: str, sizes: Sizes, delphi: Peer | Non
     )
 
 
-def _counted(lake: Lake, codes: Codes, work: str) -> Benchmark:
+def _counted(
+    lake: Lake, codes: Codes, work: str, delphi: Peer | None, sklearn: Peer | None
+) -> Benchmark:
     masks = Masks(lake)
 
     def pairs(_number: int) -> float:
@@ -101,6 +111,12 @@ def _counted(lake: Lake, codes: Codes, work: str) -> Benchmark:
 
         return side
 
+    def areas(number: int) -> float:
+        assert sklearn is not None
+        random = np.random.default_rng(number)
+        latents = random.choice(codes.n_features, LABELLED, replace=False)
+        return sklearn.seconds("areas", latents=latents.tolist())
+
     yield Case(
         "co-firing of all pairs",
         work,
@@ -108,6 +124,7 @@ def _counted(lake: Lake, codes: Codes, work: str) -> Benchmark:
         {
             "actlake": pairs,
             "scipy: XᵀX in memory": lambda _: timed(lambda: _joint(codes)),
+            **({} if delphi is None else {"Delphi": delphi.side("neighbours", shown=PARTNERS)}),
         },
         allowed={"actlake": 10.0},
     )
@@ -119,6 +136,7 @@ def _counted(lake: Lake, codes: Codes, work: str) -> Benchmark:
             "actlake, documents": labels("document"),
             "a sort of the values within features": lambda _: timed(lambda: _sorted(codes)),
             "actlake, rows": labels("token"),
+            **({} if sklearn is None else {f"scikit-learn, rows, from {LABELLED} features": areas}),
         },
         allowed={"actlake, documents": 3.0, "actlake, rows": 3.0},
     )

@@ -38,6 +38,7 @@ MORE, MORE_MIB = 1.1, 64
 """What peak memory may be of that at the smallest size, or how much more, if that is more. Two runs
 differ by a tenth, as threads and allocators do; and mapped files count as resident, of which the
 system keeps what it likes: 64 MiB are a shard of the largest size."""
+FLAT = f"≤ {MORE:.2f} or + {MORE_MIB} MiB"
 TENSOR = f"null:{NULL_SITES[0]}"
 CODES = f"topk:{TENSOR}:256@c"
 
@@ -142,16 +143,21 @@ def verdicts(found: Sequence[Grown]) -> str:
         f"time a row, {largest:,} / {before:,} rows: median (min – max)",
         f"≤ {SLOWER:.2f}",
         f"peak memory, {largest:,} / {smallest:,} rows",
-        f"≤ {MORE:.2f} or + {MORE_MIB} MiB",
+        FLAT,
     )
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for flow, runs in _runs(found).items():
         time_a_row = _slower(runs[before], runs[largest])
         most, least = _peak(runs[largest]), _peak(runs[smallest])
         memory = f"{most / least:.2f}, {most - least:+,.0f} MiB"
-        held = most <= max(MORE * least, least + MORE_MIB)
-        lines.append(f"| {flow} | {' | '.join(time_a_row)} | {memory} | {met(held)} |")
+        held = met(is_flat(least, most))
+        lines.append(f"| {flow} | {' | '.join(time_a_row)} | {memory} | {held} |")
     return "\n".join(lines)
+
+
+def is_flat(least: float, most: float) -> bool:
+    """Whether a peak of ``most`` MiB is that of ``least`` at the smallest size."""
+    return most <= max(MORE * least, least + MORE_MIB)
 
 
 def _slower(before: Sequence[Grown], largest: Sequence[Grown]) -> tuple[str, str]:

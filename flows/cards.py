@@ -97,7 +97,8 @@ def cards_of(
     by_token = lake.sql(tokens, **key, most=TOKENS).arrow().to_pylist()
     found = lake.contexts_of(summary.codes, features, mask=summary.mask, limit=CONTEXTS)
     contexts = list(chain.from_iterable(found.values()))
-    labels, specials = _labels(lake, summary, contexts), _specials(lake, summary, contexts)
+    labels, marks = _labels(lake, summary, contexts), _marks(lake, summary, contexts)
+    specials = _specials(lake, summary, contexts)
     return [
         known[feature]
         | {
@@ -108,7 +109,7 @@ def cards_of(
                 {
                     "value": one.value,
                     "source": visible(one.source_id),
-                    "labels": labels.get(one.document, []),
+                    "labels": marks.get(one.row, []) + labels.get(one.document, []),
                     "special": specials.get(one.row),
                     "alike": one.n_alike or 1,
                     "pieces": _whole(one)
@@ -169,6 +170,31 @@ def _labels(
         labels = found.setdefault(row["document"], [])
         if len(labels) < LABELS:
             labels.append({"name": row["label"], "value": visible(row["value_text"])})
+    return found
+
+
+def _marks(
+    lake: Lake, summary: Summary, contexts: Sequence[Context]
+) -> dict[int, list[dict[str, str]]]:
+    """Labels of the spans that reach the token of each row."""
+    query = """
+        SELECT DISTINCT t."row", l.label, l.value_text FROM tokens AS t
+        JOIN codes AS c USING (rowset) JOIN rowsets AS r USING (rowset)
+        JOIN labels AS l ON l.corpus = r.corpus AND l.document = t.document
+        WHERE c.codes = $codes AND list_contains($rows, t."row")
+            AND l.char_start < t.char_stop AND l.char_stop > t.char_start
+            AND length(l.value_text) BETWEEN 1 AND $longest
+        ORDER BY t."row", l.label, l.value_text
+    """
+    rows = sorted({one.row for one in contexts if one.start < one.stop})
+    found: dict[int, list[dict[str, str]]] = {}
+    if not rows:
+        return found
+    reached = lake.sql(query, codes=summary.codes, rows=rows, longest=LABEL_CHARACTERS)
+    for row in reached.arrow().to_pylist():
+        marks = found.setdefault(row["row"], [])
+        if len(marks) < LABELS:
+            marks.append({"name": row["label"], "value": visible(row["value_text"])})
     return found
 
 

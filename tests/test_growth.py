@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 from actlake import sql
+from benchmarks import postings
 from benchmarks.growth import START_ROWS, Grown, fits, flows, table, turns, verdicts
+from benchmarks.postings import Took
 from tests.test_docs import parse
 
 SMALLEST, BEFORE, LARGEST = 10**5, 10**6, 10**7
@@ -62,3 +64,29 @@ def test_flows__are_commands_that_there_are(tmp_path: Path) -> None:
     query = sql.text("queries", commands["query"][2])
     given = [word.partition("=")[0] for word in commands["query"] if "=" in word]
     assert {*given} == {*re.findall(r"\$(\w+)", query)}
+
+
+def test_postings__have_a_verdict_a_thing() -> None:
+    small, large = 4_000_000, 40_000_000
+    found = [
+        *(Took("summarize", small, each, 900) for each in (10.0, 20.0, 10.0)),
+        *(Took("summarize", large, each, 950) for each in (108.0, 222.0, 109.0)),
+        *(Took("summarize-pairs", small, each, 900) for each in (10.0, 10.0)),
+        *(Took("summarize-pairs", large, each, 1000) for each in (111.0, 113.0)),
+        Took("contexts of a feature", large, 0.0599, 300),
+        Took("contexts of a feature", small, 0.02, 300),
+        Took("features of a document", small, 0.5, 300),
+    ]
+    assert postings.verdicts(found).splitlines()[2:] == [
+        "| summarize | 1.09 (1.08 – 1.11) a posting | ≤ 1.10 met "
+        "| 1.06, +50 MiB | ≤ 1.10 or + 64 MiB met |",
+        "| summarize-pairs | 1.12 (1.11 – 1.13) a posting | ≤ 1.10 missed "
+        "| 1.11, +100 MiB | ≤ 1.10 or + 64 MiB missed |",
+        "| contexts of a feature | 0.020 s, 0.060 s | ≤ 0.02 s, ≤ 0.06 s met "
+        "| 1.00, +0 MiB | ≤ 1.10 or + 64 MiB met |",
+        "| features of a document | 0.500 s |  | 1.00, +0 MiB |  |",
+    ]
+    assert postings.table(found).splitlines()[2:4] == [
+        "| summarize | 4,000,000 | 10.0 s | 2,500 |  | 900 |",
+        "| summarize | 40,000,000 | 109.0 s | 2,725 | 1.09 | 950 |",
+    ]

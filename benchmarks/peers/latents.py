@@ -1,4 +1,4 @@
-"""What Delphi tells of latents, from the same postings: statistics, and examples."""
+"""What Delphi tells of latents, from the same postings: statistics, examples and neighbours."""
 
 import json
 import shutil
@@ -11,6 +11,7 @@ from answering import answer
 from delphi.config import ConstructorConfig, SamplerConfig
 from delphi.latents import LatentDataset
 from delphi.latents.cache import LatentCache, generate_statistics_cache
+from delphi.latents.neighbours import NeighbourCalculator
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
@@ -63,5 +64,13 @@ def examples(latents: list[int], shown: int) -> float:
     return time.perf_counter() - started
 
 
+def neighbours(shown: int) -> None:
+    """Those of all latents by co-occurrence; it sends parts to a GPU, which is the CPU here."""
+    torch.Tensor.cuda = lambda tensor: tensor  # type: ignore[method-assign, assignment]
+    found = NeighbourCalculator(Path(_given["folder"], MODULE), number_of_neighbours=shown)
+    found.populate_neighbour_cache("co-occurrence")
+
+
 if __name__ == "__main__":
-    answer({"prepare": prepare, "statistics": statistics, "examples": examples})
+    sides = {"prepare": prepare, "statistics": statistics, "examples": examples}
+    answer({**sides, "neighbours": neighbours})

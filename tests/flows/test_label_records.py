@@ -136,6 +136,40 @@ def test_features_of_label__hold_in_every_subset_or_in_one(record_lake: Lake) ->
     assert subsets.row(by_predicate=pl.col("feature") == CROSSED, named=True)["auroc_min"] == 0
 
 
+def test_features_between_values__where_there_are_two_are_those_of_a_value_and_its_others(
+    record_lake: Lake,
+) -> None:
+    given = {"codes": CODES, "mask": MASK, "label": "side", "a": "x", "b": "y", "limit": 99}
+    found = ask(record_lake, "features_between_values", least=0.0, **given)
+    scores = rows(record_lake, "label_scores", label="side", value="x")
+    key = ["level", "pooling", "subset_by", "feature"]
+    whole = scores.filter(pl.col("subset") == "").join(found, on=key, suffix="_found")
+    assert len(whole) == len(found) > FEATURES
+    for name, of in (
+        ("rate_a", "rate_positive"),
+        ("mean_b", "mean_negative"),
+        ("n_a", "n_positive"),
+    ):
+        np.testing.assert_allclose(whole[name], whole[of], rtol=1e-9)
+    for name in ("cohen_d", "welch_t"):
+        known = whole.filter(pl.col(name).is_not_null())
+        np.testing.assert_allclose(known[f"{name}_found"], known[name], rtol=1e-6, atol=1e-9)
+        assert len(known) > FEATURES
+    subset = scores.filter(pl.col("subset") != "", pl.col("cohen_d").is_not_null())
+    apart = subset.group_by(key).agg(least=pl.min("cohen_d"), most=pl.max("cohen_d"), n=pl.len())
+    both = found.join(apart, on=key).filter(pl.col("subsets") == pl.col("n"))
+    assert len(both) > FEATURES / 2
+    np.testing.assert_allclose(both["cohen_d_min"], both["least"], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(both["cohen_d_max"], both["most"], rtol=1e-6, atol=1e-9)
+
+    strong = ask(record_lake, "features_between_values", least=1.0, **given)
+    held = {row["feature"]: row["holds"] for row in strong.filter(level="document").to_dicts()}
+    assert (held[EVERYWHERE], held[IN_ONE], held[CROSSED]) == (
+        *("in every subset", "in one subset", "in opposite ways"),
+    )
+    assert len(held) < FEATURES / 2
+
+
 def test_interaction__is_told_by_both_features_and_by_neither(record_lake: Lake) -> None:
     """analytics.G32 and G33: of two crossed bits the score is n / 4, and information is ln 2."""
     given = {"codes": CODES, "label": "side", "value": "x"}

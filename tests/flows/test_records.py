@@ -185,6 +185,7 @@ def test_examples__of_the_document_are_what_is_printed(record_lake: Lake, cli: C
         "partners_of_feature",
         "families_of_codes",
         "features_of_label",
+        "features_between_values",
         "interaction_of_features",
         "changes_between_corpora",
         "top_features",

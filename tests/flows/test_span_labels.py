@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, jaccard_score, precision_score, roc_auc_score
 
 from actlake.flows import summarize_labels as module
+from actlake.flows.cards import cards_of
 from actlake.flows.hypothesize import hypothesize
 from actlake.flows.span_labels import span_label
+from actlake.flows.summaries import summaries
+from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.withdraw import withdraw
 from actlake.storage.corpora import Document
@@ -169,6 +173,61 @@ def test_subsets__tell_what_is_known_in_every_domain_from_one(span_lake: Lake) -
 def copied(span_lake: Lake, tmp_path: Path) -> Iterator[Lake]:
     with closing(Lake.open(shutil.copytree(span_lake.root, tmp_path / "lake"))) as lake:
         yield lake
+
+
+def test_features_between_values__leave_documents_of_other_values_out(copied: Lake) -> None:
+    given: dict[str, Any] = {"codes": CODES, "mask": MASK, "label": "domain"}
+    for pooling in ("mean", "any"):
+        summarize_labels(copied, **given, level="document", pooling=pooling)
+    truth, kept = planted(), ~planted().is_special
+    document, values = truth.document[kept], truth.values[kept].astype(float)
+    means = np.stack([values[document == one].mean(axis=0) for one in range(DOCUMENTS)])
+    domain = np.arange(DOCUMENTS) % 4
+    a, b = (means[domain == DOMAINS.index(one)] for one in ("player", "song"))
+    asked = {**given, "a": "player", "b": "song", "least": 0.0, "limit": 99}
+    found = ask(copied, "features_between_values", **asked)
+    of_means = {one["feature"]: one for one in found.filter(pooling="mean").to_dicts()}
+    assert next(iter(of_means)) == IN_ONE
+    for feature, one in of_means.items():
+        x, y = a[:, feature], b[:, feature]
+        pooled = np.sqrt(((x - x.mean()) ** 2).sum() / 198 + ((y - y.mean()) ** 2).sum() / 198)
+        assert (one["n_a"], one["n_b"], one["subsets"], one["holds"]) == (100, 100, None, None)
+        assert one["cohen_d"] == pytest.approx((x.mean() - y.mean()) / pooled, rel=1e-6)
+        t = stats.ttest_ind(x, y, equal_var=False).statistic
+        assert one["welch_t"] == pytest.approx(t, rel=1e-6)
+    # A feature of one domain alone, without any spread.
+    with copied.run("test", {}, {}) as run:
+        table = copied.table("feature_labels").filter(pooling="any", value="song", feature=RARE)
+        zero = dict.fromkeys(("fires_positive", "sum_positive", "square_positive"), 0)
+        ones = dict.fromkeys(zero, 100)
+        rows_of = [
+            table.collect().with_columns(value=pl.lit(name), feature=pl.lit(99), **some)
+            for name, some in (("song", zero), ("player", ones))
+        ]
+        run.append({"feature_labels": pl.concat(rows_of).to_arrow()}, "planted")
+    [first, *_] = ask(copied, "features_between_values", **asked).filter(pooling="any").to_dicts()
+    assert (first["feature"], first["cohen_d"], first["welch_t"]) == (99, np.inf, None)
+
+
+def test_a_card__tells_the_labels_of_the_spans_that_reach_its_token(copied: Lake) -> None:
+    summarize(copied, codes=CODES, mask=MASK)
+    truth = planted()
+    labels = {"entity": VALUES, "known": ("no", "yes")}
+    has = {
+        (label, one): truth.has(label, one) for label, several in labels.items() for one in several
+    }
+    cards = cards_of(copied, summaries(copied, CODES)[0], [COMMON, CHANCE], "token")
+    found = [[*one["labels"]] for card in cards for one in card["contexts"]]
+    shown = copied.contexts_of(CODES, [COMMON, CHANCE], mask=MASK, limit=len(cards[0]["contexts"]))
+    assert found == [
+        [
+            *({"name": name, "value": value} for (name, value), on in has.items() if on[one.row]),
+            {"name": "domain", "value": DOMAINS[one.document % 4]},
+        ]
+        for contexts in shown.values()
+        for one in contexts
+    ]
+    assert sum(len(one) > 1 for one in found) > len(found) / 3
 
 
 def test_labels_of_spans__are_told_from_labels_of_documents(span_lake: Lake) -> None:

@@ -2,7 +2,7 @@
 
 A null model, which only looks its tokens up, so that what grows is the lake and not the network.
 Every flow is a command of its own, as a user would run it: its wall time, less what it takes for
-20,000 rows in the same turn, and the largest resident memory of its process. The two largest sizes
+20,000 rows in the same turn, and the largest memory of its process. The two largest sizes
 take turns, ``--repeats`` times, and the verdict on time is on their ratios within a turn. After the
 first, no turn begins that would end after ``--minutes``.
 """
@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks.machine import machine_facts
 from benchmarks.report import met, write_page
+from benchmarks.resident import Peak
 from benchmarks.small_models import NULL_SITES, WORDS, null_model
 
 WIDTH, WORDS_A_DOCUMENT = 64, 400
@@ -35,9 +36,8 @@ SLOWER = 1.1
 NOISE_SECONDS = 1.0
 """So much beyond its start is no growth: starts differ by as much."""
 MORE, MORE_MIB = 1.1, 64
-"""What peak memory may be of that at the smallest size, or how much more, if that is more. Two runs
-differ by a tenth, as threads and allocators do; and mapped files count as resident, of which the
-system keeps what it likes: 64 MiB are a shard of the largest size."""
+"""What peak memory may be of that at the smallest size, or how much more, if that is more: two runs
+differ by a tenth, as threads and allocators do, and the smallest has no whole shard."""
 FLAT = f"≤ {MORE:.2f} or + {MORE_MIB} MiB"
 TENSOR = f"null:{NULL_SITES[0]}"
 CODES = f"topk:{TENSOR}:256@c"
@@ -94,12 +94,12 @@ def _timed(words: Sequence[str], environment: dict[str, str]) -> tuple[float, fl
     started = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.small_models", *words]
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with Peak(process.pid) as peak:
+            process.wait()
+        seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"`actlake {' '.join(words)}` ended with {process.returncode}")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - started, usage.ru_maxrss * unit / 2**20
+    return seconds, peak.mib
 
 
 def _corpus(path: Path, rows: int) -> Path:

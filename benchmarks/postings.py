@@ -1,15 +1,13 @@
 """``python -m benchmarks.postings``: time a posting and peak memory, as codes grow.
 
-What is asked of features runs in a process of its own at each size, whose largest resident memory
-is shown. Reading a lake is measured after everything was read once. Lakes of all sizes stand at
-once, and what goes through all postings takes turns over them, ``--repeats`` times, under a new
-mask each: the verdict on time is on ratios within a turn.
+What is asked of features runs in a process of its own at each size, whose largest memory is shown.
+Reading a lake is measured after everything was read once. Lakes of all sizes stand at once, and
+what goes through all postings takes turns over them, ``--repeats`` times, under a new mask each:
+the verdict on time is on ratios within a turn.
 """
 
 import argparse
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +28,7 @@ from benchmarks.feature_lake import DOCUMENT_ROWS, compact, feature_lake, postin
 from benchmarks.growth import FLAT, SLOWER, is_flat
 from benchmarks.machine import machine_facts
 from benchmarks.report import met, write_page
+from benchmarks.resident import Peak
 
 FEATURES, TOKENS, FIRES, WIDTH = 1 << 14, 1 << 15, 33, 576
 POSTINGS_A_ROW = 32
@@ -125,9 +124,9 @@ def _run(root: Path, what: str, turn: int) -> tuple[float, float]:
     mask = f"turn-{turn}"
     if lake.table("masks").filter(mask=mask).collect().is_empty():
         lake.create_mask(mask, "NOT is_special")
-    seconds = TASKS[what](lake, mask)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    with Peak() as peak:
+        seconds = TASKS[what](lake, mask)
+    return seconds, peak.mib
 
 
 def _timed(do: Callable[[], object]) -> float:

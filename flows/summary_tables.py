@@ -1,5 +1,6 @@
 """What ``summarize`` writes: the states of all shards merged, and their columns as rows."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
 from actlake.analytics.features.sources import FeatureSources
 from actlake.analytics.features.token_shapes import SHAPES, token_shapes
-from actlake.analytics.features.tokens import FeatureTokens
+from actlake.analytics.features.tokens import KINDS
 from actlake.flows.feature_table import feature_table
 from actlake.flows.summary_examples import Columns, examples_of, examples_of_set, joined
 from actlake.flows.summary_merging import Merging
 from actlake.flows.summary_states import per_stratum
+from actlake.flows.token_ranges import tokens_by_range
 
 __all__ = ["tables_of"]
 
@@ -77,22 +79,33 @@ def _sources(merging: Merging) -> Columns:
 
 def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:
     """The columns of feature_profiles that are about tokens, and the rows of feature_tokens."""
-    tokens = merging.merged_wide("tokens", FeatureTokens.from_arrays)
-    shares = tokens.shares(token_shapes(_vocabulary(merging)))
-    profile = tokens.profile() | {
-        f"{shape}_share": share for shape, share in zip(SHAPES, shares.T, strict=True)
-    }
-    ranked: list[Columns] = [tokens.finish(k)]
+    shapes = token_shapes(_vocabulary(merging))
+    profile: dict[str, NDArray[Any]] = {}
+    ranked: dict[str, list[Columns]] = {}
+
+    def keep(features: slice, of_tokens: Mapping[str, NDArray[Any]]) -> None:
+        for name, one in of_tokens.items():
+            profile.setdefault(name, np.empty_like(one))[features] = one[features]
+
+    for features, tokens in tokens_by_range(merging, "tokens"):
+        shares = tokens.shares(shapes).T
+        of_shapes = {f"{shape}_share": one for shape, one in zip(SHAPES, shares, strict=True)}
+        keep(features, tokens.profile() | of_shapes)
+        for kind in KINDS:
+            ranked.setdefault(kind, []).append(tokens.top(kind, k))
     for side in ("previous", "next"):
-        beside = merging.merged_wide(f"{side}_tokens", FeatureTokens.from_arrays)
-        theirs = beside.profile()
-        profile |= {
-            f"{side}_entropy": theirs["token_entropy"],
-            f"{side}_token_share": theirs["top_token_share"],
-        }
-        top = beside.top("count", k)
-        ranked.append({"kind": np.full(len(top["rank"]), side), **top})
-    return profile, joined(ranked)
+        for features, beside in tokens_by_range(merging, f"{side}_tokens"):
+            theirs = beside.profile()
+            entropy, share = theirs["token_entropy"], theirs["top_token_share"]
+            keep(features, {f"{side}_entropy": entropy, f"{side}_token_share": share})
+            ranked.setdefault(side, []).append(beside.top("count", k))
+    return profile, joined(
+        [
+            {"kind": np.full(len(top["rank"]), kind), **top}
+            for kind, parts in ranked.items()
+            for top in parts
+        ]
+    )
 
 
 def _vocabulary(merging: Merging) -> list[str]:

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 from xxhash import xxh3_128_hexdigest
 
-from actlake.storage.arrays import sound_content
+from actlake.storage.arrays import corrupt, sound_content
 from actlake.storage.durable import Digest
 from actlake.storage.errors import BusyError, CorruptError
 from actlake.storage.fields import arrow_schema
@@ -23,6 +24,7 @@ __all__ = [
     "partial_bytes",
     "partial_row",
     "read_partial",
+    "read_slices",
     "stored_partials",
     "write_partial",
 ]
@@ -51,6 +53,19 @@ def read_partial(store: Store, path: str, expected: Digest) -> dict[str, NDArray
         lambda content: Digest(len(content), xxh3_128_hexdigest(content)) == expected,
     )
     return dict(safetensors.numpy.load(content))
+
+
+def read_slices(store: Store, path: str, slices: Mapping[str, slice]) -> dict[str, NDArray[Any]]:
+    """Parts, not empty, of some arrays of a state; not checked, as ``read_partial`` has done.
+
+    CorruptError if the file is no longer what it was then.
+    """
+    file = store.root / path
+    try:
+        with safetensors.safe_open(store.local(file), framework="numpy") as arrays:
+            return {name: arrays.get_slice(name)[part] for name, part in slices.items()}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise corrupt(file, "a partial", f"has changed ({error})") from error
 
 
 def partial_row(

@@ -58,7 +58,8 @@ def read_partial(store: Store, path: str, expected: Digest) -> dict[str, NDArray
 def read_slices(store: Store, path: str, slices: Mapping[str, slice]) -> dict[str, NDArray[Any]]:
     """Parts, not empty, of some arrays of a state; not checked, as ``read_partial`` has done.
 
-    CorruptError if the file is no longer what it was then.
+    CorruptError if the file is gone, cut or no state any more; another content of the same size
+    since then is not seen.
     """
     file = store.root / path
     try:

@@ -51,7 +51,7 @@ demo: .venv/.demo
 # What failed is told last: of a log of CI the end may be all that is kept.
 test: .venv/.dev
 	@$(RUFF)
-	@$(BIN)/mypy >.venv/mypy.log 2>&1 & types=$$!; \
+	@rm -f .venv/coverage.txt; $(BIN)/mypy >.venv/mypy.log 2>&1 & types=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/python -m slipcover --out .venv/coverage.txt -m pytest -m "not gpu and not soak" -n $(WORKERS) --dist loadfile \
 		--no-loadscope-reorder --durations=15 $(PYTEST); tests=$$?; \
 	wait $$types; typed=$$?; tail -n 1 .venv/coverage.txt; cat .venv/mypy.log; exit $$((tests ? tests : typed))

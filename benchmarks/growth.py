@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.machine import machine_facts
 from benchmarks.report import met, write_page
-from benchmarks.resident import Peak
+from benchmarks.resident import watched
 from benchmarks.small_models import NULL_SITES, WORDS, null_model
 
 WIDTH, WORDS_A_DOCUMENT = 64, 400
@@ -93,9 +93,11 @@ def grown(folder: Path, rows: int) -> Iterator[Grown]:
 def _timed(words: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
     started = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.small_models", *words]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
-        with Peak(process.pid) as peak:
-            process.wait()
+    with (
+        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process,
+        watched(process.pid) as peak,
+    ):
+        process.wait()
         seconds = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(f"`actlake {' '.join(words)}` ended with {process.returncode}")

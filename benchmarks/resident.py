@@ -1,48 +1,52 @@
 """The memory that a process takes for itself: without mapped files, which the system may let go."""
 
-import os
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from types import TracebackType
-from typing import Self
 
 SECONDS = 0.02
 """Between two looks; what comes and goes within is not seen."""
 
 
+@dataclass(slots=True)
 class Peak:
-    """Looks at a process while the block runs; Linux only, 0 elsewhere."""
+    """The largest that was seen."""
 
-    def __init__(self, process: int | None = None) -> None:
-        self.mib = 0.0
-        """The largest that was seen."""
-        self._status = Path(f"/proc/{os.getpid() if process is None else process}/status")
-        self._end = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
+    mib: float = 0.0
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self._thread.join()
+@contextmanager
+def watched(process: int | str = "self") -> Iterator[Peak]:
+    """Look at a process while the block runs; at this one only while nothing holds Python's lock.
 
-    def _watch(self) -> None:
-        while not self._end.is_set():
-            self.mib = max(self.mib, self._now())
-            time.sleep(SECONDS)
+    SystemExit where there is no /proc to look at.
+    """
+    status, peak, end = Path(f"/proc/{process}/status"), Peak(), Event()
+    if not status.exists():
+        raise SystemExit("memory is read from /proc, which is not here; measure it on Linux")
 
-    def _now(self) -> float:
-        try:
-            lines = self._status.read_text().splitlines()
-        except OSError:  # it has ended, or there is no /proc
-            return 0.0
-        kept = (line.split() for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
-        return sum(int(kib) / 1024 for _, kib, _ in kept)
+    def watch() -> None:
+        while True:
+            peak.mib = max(peak.mib, _mib(status))
+            if end.wait(SECONDS):
+                return
+
+    thread = Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        end.set()
+        thread.join()
+
+
+def _mib(status: Path) -> float:
+    """0 for a process that has ended."""
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return 0.0
+    kept = (line.split() for line in lines if line.startswith(("RssAnon:", "RssShmem:")))
+    return sum(int(kib) / 1024 for _, kib, _ in kept)

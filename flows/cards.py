@@ -109,7 +109,8 @@ def cards_of(
                 {
                     "value": one.value,
                     "source": visible(one.source_id),
-                    "labels": marks.get(one.row, []) + labels.get(one.document, []),
+                    "labels": labels.get(one.document, []),
+                    "marks": marks.get(one.row, []),
                     "special": specials.get(one.row),
                     "alike": one.n_alike or 1,
                     "pieces": _whole(one)
@@ -181,7 +182,7 @@ def _marks(
         SELECT DISTINCT t."row", l.label, l.value_text FROM tokens AS t
         JOIN codes AS c USING (rowset) JOIN rowsets AS r USING (rowset)
         JOIN labels AS l ON l.corpus = r.corpus AND l.document = t.document
-        WHERE c.codes = $codes AND list_contains($rows, t."row")
+        WHERE c.codes = $codes AND t."row" IN (SELECT unnest($rows)) AND NOT t.is_special
             AND l.char_start < t.char_stop AND l.char_stop > t.char_start
             AND length(l.value_text) BETWEEN 1 AND $longest
         ORDER BY t."row", l.label, l.value_text

@@ -194,7 +194,7 @@ def _count(again: Blocks, often: NDArray[np.bool_], ranking: PairRanking, what: 
     held = [Sides(_without(one, often)) for one in again()] if _is_one(again) else []
     with progress(f"count pairs of {what}", len(work), "features") as advance:
         for start, stop in _ranges(work):
-            later = often & (np.arange(len(often)) >= start)  # a range is counted with those alone
+            later = often & (np.arange(len(often)) >= start)  # what a range is counted with
             sides = held or (Sides(_without(one, later)) for one in again())
             counted = (CoFirings.of(one, start=start, stop=stop) for one in sides)
             # One after the other: what is held is as large for a few blocks as for all.

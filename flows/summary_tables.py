@@ -1,6 +1,5 @@
 """What ``summarize`` writes: the states of all shards merged, and their columns as rows."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from actlake.analytics.features.moments import FeatureMoments
 from actlake.analytics.features.positions import FeaturePositions
 from actlake.analytics.features.sources import FeatureSources
 from actlake.analytics.features.token_shapes import SHAPES, token_shapes
-from actlake.analytics.features.tokens import KINDS
 from actlake.flows.feature_table import feature_table
 from actlake.flows.summary_examples import Columns, examples_of, examples_of_set, joined
 from actlake.flows.summary_merging import Merging
@@ -80,32 +78,30 @@ def _sources(merging: Merging) -> Columns:
 def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:
     """The columns of feature_profiles that are about tokens, and the rows of feature_tokens."""
     shapes = token_shapes(_vocabulary(merging))
-    profile: dict[str, NDArray[Any]] = {}
-    ranked: dict[str, list[Columns]] = {}
-
-    def keep(features: slice, of_tokens: Mapping[str, NDArray[Any]]) -> None:
-        for name, one in of_tokens.items():
-            profile.setdefault(name, np.empty_like(one))[features] = one[features]
-
-    for features, tokens in tokens_by_range(merging, "tokens"):
-        shares = tokens.shares(shapes).T
-        of_shapes = {f"{shape}_share": one for shape, one in zip(SHAPES, shares, strict=True)}
-        keep(features, tokens.profile() | of_shapes)
-        for kind in KINDS:
-            ranked.setdefault(kind, []).append(tokens.top(kind, k))
+    ranked, profiles, beside = list[Columns](), list[Columns](), list[Columns]()
+    for first, tokens in tokens_by_range(merging, "tokens"):
+        shares = zip(SHAPES, tokens.shares(shapes).T, strict=True)
+        profiles.append(tokens.profile() | {f"{shape}_share": share for shape, share in shares})
+        ranked.append(_from(first, tokens.finish(k)))
     for side in ("previous", "next"):
-        for features, beside in tokens_by_range(merging, f"{side}_tokens"):
-            theirs = beside.profile()
-            entropy, share = theirs["token_entropy"], theirs["top_token_share"]
-            keep(features, {f"{side}_entropy": entropy, f"{side}_token_share": share})
-            ranked.setdefault(side, []).append(beside.top("count", k))
-    return profile, joined(
-        [
-            {"kind": np.full(len(top["rank"]), kind), **top}
-            for kind, parts in ranked.items()
-            for top in parts
-        ]
-    )
+        parts = []
+        for first, tokens in tokens_by_range(merging, f"{side}_tokens"):
+            theirs = tokens.profile()
+            parts.append(
+                {
+                    f"{side}_entropy": theirs["token_entropy"],
+                    f"{side}_token_share": theirs["top_token_share"],
+                }
+            )
+            top = tokens.top("count", k)
+            ranked.append(_from(first, {"kind": np.full(len(top["rank"]), side), **top}))
+        beside.append(joined(parts))
+    return {**joined(profiles), **beside[0], **beside[1]}, joined(ranked)
+
+
+def _from(first: int, rows: Columns) -> Columns:
+    """``rows`` of features that are numbered from ``first`` on."""
+    return {**rows, "feature": rows["feature"] + first}
 
 
 def _vocabulary(merging: Merging) -> list[str]:

@@ -4,9 +4,8 @@ The pairs of a feature and a token become ever more as rows do, so the state of 
 would, too.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,76 +13,87 @@ from numpy.typing import NDArray
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.statistic import merge_wide
 from actlake.flows.summary_merging import Merging
-from actlake.storage.partials import read_slices
+from actlake.storage.partials import Slices, open_slices
 
 __all__ = ["tokens_by_range"]
 
 PAIRS = 2_000_000
-"""Of all shards, that are merged at a time: each takes about 100 bytes while it is."""
-BLOCKS = 256
-"""Into which features are cut; a range is one block at least."""
+"""Of all shards, in one range: each takes about 100 bytes while it is merged."""
+BLOCKS = 4096
+"""Into which features are cut; a range is one at least, with however many pairs."""
 SEEN = 64
 """Shards whose tokens, whatever fires on them, are held at a time."""
-OF_PAIRS = ("feature", "token_id", "count", "value_sum")
 
 
-def tokens_by_range(merging: Merging, name: str) -> Iterator[tuple[slice, FeatureTokens]]:
-    """Consecutive ranges of features, each with the state of the statistic ``name``, of which it
-    has all rows and all that is of these features."""
+@dataclass(frozen=True, slots=True)
+class _Shard:
+    """Where the pairs of a shard are."""
+
+    places: NDArray[np.int64]
+    """Of the first pair of each block, and after the last."""
+    slices: Slices
+
+
+def tokens_by_range(merging: Merging, name: str) -> Iterator[tuple[int, FeatureTokens]]:
+    """The state of the statistic ``name`` for one range of features after the other: the first of
+    the range, and a state in which that one has the number 0.
+
+    All rows and all tokens that were seen are in each. The states of a range merge along the tree
+    of ``merge_wide``, so sums are those of all features merged at once, to the last bit.
+    CorruptError if a partial is not what was committed.
+    """
     cut = np.unique(np.linspace(0, merging.n_features, BLOCKS + 1).astype(np.int64))
-    held: list[list[FeatureTokens]] | None = [[] for _ in merging.members]
-    seen: list[FeatureTokens] = []
-    places: list[list[NDArray[np.int64]]] = [[] for _ in merging.members]
+    members: list[list[_Shard]] = [[] for _ in merging.members]
     pairs = np.zeros(len(cut) - 1, np.int64)
-    for at in range(len(merging.members)):
-        for state in merging.states(at, name, FeatureTokens.from_arrays):
-            places[at].append(np.searchsorted(state.feature, cut))
-            pairs += np.diff(places[at][-1])
-            seen.append(replace(state, **_no_pairs()))
+    seen: list[FeatureTokens] = []
+    for at, shards in enumerate(members):
+        for shard, state in enumerate(merging.states(at, name, FeatureTokens.from_arrays)):
+            path, _ = merging.partials[at][name, shard]
+            places = np.searchsorted(state.feature, cut)
+            shards.append(_Shard(places, open_slices(merging.lake.store, path)))
+            pairs += np.diff(places)
+            none = FeatureTokens.empty(state.n_features)
+            seen.append(
+                replace(
+                    none,
+                    n_rows=state.n_rows,
+                    seen_token=state.seen_token,
+                    seen_count=state.seen_count,
+                )
+            )
             seen = [merge_wide(seen)] if len(seen) == SEEN else seen
-            held = None if held is None or pairs.sum() > PAIRS else held
-            if held is not None:
-                held[at].append(state)
-    if held is not None:
-        yield slice(0, merging.n_features), _merged(held)
-        return
     of_all = merge_wide(seen)
     for first, after in _ranges(pairs):
-        parts = [
-            [
-                _part(merging, at, name, shard, slice(*place[[first, after]].tolist()))
-                for shard, place in enumerate(places[at])
-            ]
-            for at in range(len(merging.members))
-        ]
+        start, stop = cut[[first, after]].tolist()
+        merged = _merged((_part(one, first, after, start, stop) for one in of) for of in members)
         whole = replace(
-            _merged(parts),
+            merged,
             n_rows=of_all.n_rows,
             seen_token=of_all.seen_token,
             seen_count=of_all.seen_count,
         )
-        yield slice(int(cut[first]), int(cut[after])), whole
+        yield start, whole
 
 
-def _merged(members: list[list[FeatureTokens]]) -> FeatureTokens:
+def _merged(members: Iterable[Iterable[FeatureTokens]]) -> FeatureTokens:
     """Of the shards of each member, then of all."""
     found = [merge_wide(one) for one in members]
     return found[0] if len(found) == 1 else merge_wide(found)
 
 
-def _part(merging: Merging, at: int, name: str, shard: int, pairs: slice) -> FeatureTokens:
-    """Some pairs of a shard, and nothing of what was seen; its file was checked as it was read."""
-    none = FeatureTokens.empty(merging.n_features)
-    if pairs.start == pairs.stop:
+def _part(shard: _Shard, first: int, after: int, start: int, stop: int) -> FeatureTokens:
+    """The pairs of a shard in some blocks, whose features are from ``start`` to ``stop``."""
+    begin, end = shard.places[[first, after]].tolist()
+    none = FeatureTokens.empty(stop - start)
+    if begin == end:
         return none
-    path, _ = merging.partials[at][name, shard]
-    found: dict[str, Any] = read_slices(merging.lake.store, path, dict.fromkeys(OF_PAIRS, pairs))
-    return replace(none, **found)
-
-
-def _no_pairs() -> dict[str, Any]:
-    none = FeatureTokens.empty(0)
-    return {name: getattr(none, name) for name in OF_PAIRS}
+    return replace(
+        none,
+        feature=shard.slices("feature", begin, end) - start,
+        token_id=shard.slices("token_id", begin, end),
+        count=shard.slices("count", begin, end),
+        value_sum=shard.slices("value_sum", begin, end),
+    )
 
 
 def _ranges(pairs: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -1,6 +1,6 @@
 """Partials: the state of a statistic over one shard, kept so that a rebuild is a merge."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,16 +20,19 @@ from actlake.storage.store import Store
 from actlake.storage.transaction import Transaction
 
 __all__ = [
+    "Slices",
     "commit_partials",
+    "open_slices",
     "partial_bytes",
     "partial_row",
     "read_partial",
-    "read_slices",
     "stored_partials",
     "write_partial",
 ]
 
 
+Slices = Callable[[str, int, int], NDArray[Any]]
+"""Of an array's name, its entries from one on and before another, at least one: a copy of them."""
 KEY = ("codes", "mask", "statistic", "shard", "code_version")
 
 
@@ -55,18 +58,24 @@ def read_partial(store: Store, path: str, expected: Digest) -> dict[str, NDArray
     return dict(safetensors.numpy.load(content))
 
 
-def read_slices(store: Store, path: str, slices: Mapping[str, slice]) -> dict[str, NDArray[Any]]:
-    """Parts, not empty, of some arrays of a state; not checked, as ``read_partial`` has done.
+def open_slices(store: Store, path: str) -> Slices:
+    """What gives parts of the arrays of a state, mapped and not checked: for one that
+    ``read_partial`` has just checked, of which not all is to be held.
 
-    CorruptError if the file is gone, cut or no state any more; another content of the same size
-    since then is not seen.
+    The map stays as it is whatever becomes of the file's name; it takes no open file. CorruptError
+    if the file is gone or cut.
     """
     file = store.root / path
     try:
-        with safetensors.safe_open(store.local(file), framework="numpy") as arrays:
-            return {name: arrays.get_slice(name)[part] for name, part in slices.items()}
+        arrays = safetensors.safe_open(store.local(file), framework="numpy")
     except (OSError, safetensors.SafetensorError) as error:
         raise corrupt(file, "a partial", f"has changed ({error})") from error
+
+    def slices(name: str, start: int, stop: int) -> NDArray[Any]:
+        part: NDArray[Any] = arrays.get_slice(name)[start:stop]  # type: ignore[no-untyped-call] # theirs
+        return part
+
+    return slices
 
 
 def partial_row(

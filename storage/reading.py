@@ -9,7 +9,7 @@ checked: 3 times as long for a pass over shards, 10 times for a gather, 18 ms fo
 
 Queries in SQL are checked by ``always`` alone, all files of every table that they read, since one
 may need any of them. Weights of dictionaries and partials are checked in every mode,
-partials as they are first read.
+partials as they are opened.
 
 What a chunk must be stands in its receipt, not in its own trailer: a chunk of other rows, or an
 older one of the same rows, has a trailer that fits it. Every other file has its hash in ``files``.

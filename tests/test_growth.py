@@ -1,12 +1,17 @@
 """The verdicts on growth, on numbers that were made up; the measurement itself takes a while."""
 
 import re
+import time
 from pathlib import Path
+
+import numpy as np
+import pytest
 
 from actlake import sql
 from benchmarks import postings
 from benchmarks.growth import START_ROWS, Grown, fits, flows, table, turns, verdicts
 from benchmarks.postings import Took
+from benchmarks.resident import watched
 from tests.test_docs import parse
 
 SMALLEST, BEFORE, LARGEST = 10**5, 10**6, 10**7
@@ -90,3 +95,22 @@ def test_postings__have_a_verdict_a_thing() -> None:
         "| summarize | 4,000,000 | 10.0 s | 2,500 |  | 900 |",
         "| summarize | 40,000,000 | 109.0 s | 2,725 | 1.09 | 950 |",
     ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory__is_what_a_process_takes_and_not_what_it_maps(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(64 << 20))
+    with watched() as before:
+        pass
+    with watched() as mapped:
+        assert not np.memmap(file, np.uint8, mode="r").any()
+    assert before.mib > 10
+    assert mapped.mib - before.mib < 32
+    with watched() as held:
+        kept = np.ones(64 << 20, np.uint8)
+        time.sleep(0.1)
+    assert 60 < held.mib - before.mib < 96
+    assert kept.all()
+    with pytest.raises(SystemExit, match="measure it on Linux"), watched("nobody"):
+        pass

@@ -17,7 +17,7 @@ def prepare(arrays: str, rows: int, features: int) -> None:
     ``labels`` of rows."""
     given = load_file(arrays)
     sequence, place, latent = given["locations"].T
-    row = sequence * (int(place.max()) + 1) + place
+    row = sequence * given["tokens"].shape[1] + place
     values = given["values"].astype(np.float32)
     _given["values"] = scipy.sparse.csc_array((values, (row, latent)), (rows, features))
     _given["labels"] = given["labels"]

@@ -198,15 +198,37 @@ def test_features_between_values__leave_documents_of_other_values_out(copied: La
     # A feature of one domain alone, without any spread.
     with copied.run("test", {}, {}) as run:
         table = copied.table("feature_labels").filter(pooling="any", value="song", feature=RARE)
-        zero = dict.fromkeys(("fires_positive", "sum_positive", "square_positive"), 0)
-        ones = dict.fromkeys(zero, 100)
+        zero = dict.fromkeys(("fires_positive", "sum_positive", "square_positive"), 0.0)
+        zero["fires_positive"] = 0
+        ones = dict.fromkeys(zero, 100.0) | {"fires_positive": 100}
+
+        def thirds(n: int) -> dict[str, float]:
+            """A feature that is a third wherever the value is: sums differ by rounding."""
+            of = np.full(n, 1 / 3)
+            return {
+                "n_positive": n,
+                "fires_positive": n,
+                "sum_positive": float(np.cumsum(of)[-1]),
+                "square_positive": float(np.cumsum(of**2)[-1]),
+            }
+
         rows_of = [
-            table.collect().with_columns(value=pl.lit(name), feature=pl.lit(99), **some)
-            for name, some in (("song", zero), ("player", ones))
+            table.collect().with_columns(
+                pl.lit(one, table.collect_schema()[column]).alias(column)
+                for column, one in {"value": name, "feature": feature, **some}.items()
+            )
+            for feature, name, some in (
+                (99, "song", zero),
+                (99, "player", ones),
+                (98, "song", thirds(100)),
+                (98, "player", thirds(97)),
+            )
         ]
         run.append({"feature_labels": pl.concat(rows_of).to_arrow()}, "planted")
-    [first, *_] = ask(copied, "features_between_values", **asked).filter(pooling="any").to_dicts()
+    of_any = ask(copied, "features_between_values", **asked).filter(pooling="any").to_dicts()
+    first = of_any[0]
     assert (first["feature"], first["cohen_d"], first["welch_t"]) == (99, np.inf, None)
+    assert 98 not in {one["feature"] for one in of_any}
 
 
 def test_a_card__tells_the_labels_of_the_spans_that_reach_its_token(copied: Lake) -> None:
@@ -217,17 +239,17 @@ def test_a_card__tells_the_labels_of_the_spans_that_reach_its_token(copied: Lake
         (label, one): truth.has(label, one) for label, several in labels.items() for one in several
     }
     cards = cards_of(copied, summaries(copied, CODES)[0], [COMMON, CHANCE], "token")
-    found = [[*one["labels"]] for card in cards for one in card["contexts"]]
+    found = [one["marks"] for card in cards for one in card["contexts"]]
+    of_documents = [one["labels"] for card in cards for one in card["contexts"]]
     shown = copied.contexts_of(CODES, [COMMON, CHANCE], mask=MASK, limit=len(cards[0]["contexts"]))
+    every = [one for contexts in shown.values() for one in contexts]
     assert found == [
-        [
-            *({"name": name, "value": value} for (name, value), on in has.items() if on[one.row]),
-            {"name": "domain", "value": DOMAINS[one.document % 4]},
-        ]
-        for contexts in shown.values()
-        for one in contexts
+        [{"name": name, "value": value} for (name, value), on in has.items() if on[one.row]]
+        for one in every
     ]
-    assert sum(len(one) > 1 for one in found) > len(found) / 3
+    domains = [DOMAINS[one.document % 4] for one in every]
+    assert of_documents == [[{"name": "domain", "value": one}] for one in domains]
+    assert sum(map(bool, found)) > len(found) / 3
 
 
 def test_labels_of_spans__are_told_from_labels_of_documents(span_lake: Lake) -> None:

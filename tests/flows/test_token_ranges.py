@@ -1,7 +1,10 @@
 """Tokens of features, merged range by range: the same rows as in one piece, to the last bit."""
 
-from collections.abc import Sequence
-from typing import Any
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -9,10 +12,12 @@ import pytest
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.flows import token_ranges
 from actlake.flows.summarize import summarize
-from actlake.storage.durable import Digest
+from actlake.flows.summary_merging import Merging
+from actlake.flows.token_ranges import tokens_by_range
 from actlake.storage.errors import CorruptError
 from actlake.storage.lake import Lake
-from actlake.storage.partials import read_partial, read_slices
+from actlake.storage.local_store import LocalStore
+from actlake.storage.partials import open_slices, read_partial, write_partial
 from tests.flows.set_lake import (
     EXAMPLES,
     FEATURES,
@@ -34,31 +39,69 @@ def test_tables__are_the_same_to_the_last_bit_however_features_are_cut(
 ) -> None:
     lake.create_mask("again", "NOT is_special")
     name = "three" if len(codes) > 1 else None
-    given: dict[str, Any] = {
-        "codes": [*codes] if name else codes[0],
-        "name": name,
-        "examples": EXAMPLES,
-        "tokens": TOKENS,
-    }
-    summarize(lake, mask=MASK, **given)
-    seen: list[int] = []
+    given: dict[str, Any] = {"codes": [*codes] if name else codes[0], "name": name}
+    given |= {"examples": EXAMPLES, "tokens": TOKENS}
+    ranges: list[int] = []
     merged = token_ranges._merged
 
-    def counting(parts: list[list[FeatureTokens]]) -> FeatureTokens:
-        seen.append(len(parts))
-        return merged(parts)
+    def counting(members: Iterable[Iterable[FeatureTokens]]) -> FeatureTokens:
+        ranges.append(len(ranges))
+        return merged(members)
 
+    monkeypatch.setattr(token_ranges, "_merged", counting)
+    summarize(lake, mask=MASK, **given)
+    assert len(ranges) == 3  # one of each of three statistics
     monkeypatch.setattr(token_ranges, "BLOCKS", blocks)
     monkeypatch.setattr(token_ranges, "PAIRS", pairs)
     monkeypatch.setattr(token_ranges, "SEEN", 2)
-    monkeypatch.setattr(token_ranges, "_merged", counting)
     summarize(lake, mask="again", **given)
-    assert 6 <= len(seen) <= 3 * FEATURES  # two ranges at least of each of three statistics
-    for table in ("feature_tokens", "feature_profiles", "feature_examples"):
+    assert 6 <= len(ranges) - 3 <= 3 * FEATURES
+    keys = {
+        "feature_tokens": ["kind", "feature", "rank"],
+        "feature_profiles": ["feature"],
+        "feature_examples": ["kind", "feature", "rank"],
+    }
+    for table, key in keys.items():
         one, other = (rows(lake, table, name or codes[0], mask) for mask in (MASK, "again"))
         assert len(one) >= FEATURES
-        told = [each.drop("mask", "run", strict=False) for each in (one, other)]
+        told = [each.drop("mask", "run", strict=False).sort(key) for each in (one, other)]
         assert told[0].equals(told[1])
+
+
+def test_memory__is_that_of_a_range_however_many_shards_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, tokens = 8, 4000
+    monkeypatch.setattr(token_ranges, "PAIRS", 1)  # so that each range is of one feature
+    feature, token = np.divmod(np.arange(features * tokens), tokens)
+    store = LocalStore(tmp_path)
+    (tmp_path / "partials").mkdir()
+
+    def peak(shards: int) -> int:
+        random = np.random.default_rng(0)
+        partials = {}
+        for shard in range(shards):
+            seen = np.arange(tokens), np.full(tokens, 3)
+            value = random.random(len(token))
+            state = FeatureTokens(9, features, feature, token, token % 3 + 1, value, *seen)
+            partials["tokens", shard] = write_partial(store, state.arrays())
+        one = SimpleNamespace(grid=range(shards))
+        lake: Any = SimpleNamespace(store=store)
+        merging = Merging(lake, "c", cast(Any, [one]), "m", [partials])
+        monkeypatch.setattr(Merging, "n_features", features)
+        tracemalloc.start()
+        try:
+            for first, state in tokens_by_range(merging, "tokens"):
+                assert (state.n_features, state.n_rows) == (1, 9 * shards)
+                assert (state.count == shards * (token[:tokens] % 3 + 1)).all()
+                assert state.seen_count.sum() == 3 * tokens * shards
+                assert (state.feature == 0).all()
+                assert first < features
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(160) < 1.3 * peak(40)
 
 
 def test_ranges__hold_every_block_once_and_no_more_pairs_than_they_may(
@@ -70,19 +113,19 @@ def test_ranges__hold_every_block_once_and_no_more_pairs_than_they_may(
     assert token_ranges._ranges(np.zeros(3, np.int64)) == [(0, 3)]
 
 
-def test_slices__are_those_of_the_arrays_and_of_a_damaged_file_are_refused(lake: Lake) -> None:
-    summarize(lake, codes=SET[0], mask=MASK)
-    query = "SELECT path FROM partials WHERE statistic = 'tokens' ORDER BY shard LIMIT 1"
-    [(path,)] = lake.sql(query).rows()
-    found = read_slices(lake.store, str(path), {"count": slice(2, 5), "seen_token": slice(0, 1)})
-    query = "SELECT bytes, xxh3_128 FROM partials WHERE path = $path"
-    [row] = lake.sql(query, path=str(path)).arrow().to_pylist()
-    whole = read_partial(lake.store, str(path), Digest(row["bytes"], row["xxh3_128"]))
-    assert found["count"].tolist() == whole["count"][2:5].tolist()
-    assert found["seen_token"].tolist() == whole["seen_token"][:1].tolist()
-    file = lake.root / str(path)
+def test_slices__are_those_of_the_arrays_as_they_were_opened(lake: Lake) -> None:
+    store = lake.store
+    path, written = write_partial(store, {"a": np.arange(9), "b": np.zeros((1, 2))})
+    assert read_partial(store, path, written)["a"].tolist() == [*range(9)]
+    slices = open_slices(store, path)
+    file = lake.root / path
     content = file.read_bytes()
+    file.unlink()
+    assert slices("a", 2, 5).tolist() == [2, 3, 4]
     for damaged in (content[:20], b"", content[:-9]):
         file.write_bytes(damaged)
         with pytest.raises(CorruptError, match=r"\(a partial\) has changed .*actlake verify"):
-            read_slices(lake.store, str(path), {"count": slice(2, 5)})
+            open_slices(store, path)
+    file.unlink()
+    with pytest.raises(CorruptError, match="has changed"):
+        open_slices(store, path)

@@ -9,7 +9,6 @@ mask each: the verdict on time is on ratios within a turn.
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from actlake.storage import Lake
 from benchmarks.feature_lake import DOCUMENT_ROWS, compact, feature_lake, postings_of
 from benchmarks.growth import FLAT, SLOWER, is_flat
 from benchmarks.machine import machine_facts
+from benchmarks.measure import timed
 from benchmarks.report import met, write_page
 from benchmarks.resident import watched
 
@@ -54,19 +54,19 @@ def _make(root: Path, rows: int) -> int:
 
 
 def _compact(lake: Lake, _mask: str) -> float:
-    return _timed(lambda: compact(lake))
+    return timed(lambda: compact(lake))
 
 
 def _summarize(lake: Lake, mask: str) -> float:
-    return _timed(lambda: summarize(lake, codes="codes", mask=mask))
+    return timed(lambda: summarize(lake, codes="codes", mask=mask))
 
 
 def _pairs(lake: Lake, mask: str) -> float:
-    return _timed(lambda: summarize_pairs(lake, codes="codes", mask=mask))
+    return timed(lambda: summarize_pairs(lake, codes="codes", mask=mask))
 
 
 def _labels(lake: Lake, mask: str) -> float:
-    return _timed(lambda: summarize_labels(lake, codes="codes", label="topic", mask=mask))
+    return timed(lambda: summarize_labels(lake, codes="codes", label="topic", mask=mask))
 
 
 def _contexts(lake: Lake, _mask: str) -> float:
@@ -90,13 +90,13 @@ def _document(lake: Lake, _mask: str) -> float:
 def _examples(lake: Lake, mask: str) -> float:
     """Of many features together."""
     features = np.random.default_rng(0).permutation(FEATURES)[:TOGETHER].tolist()
-    return _timed(lambda: lake.contexts_of("codes", features, mask=mask, limit=EXAMPLES))
+    return timed(lambda: lake.contexts_of("codes", features, mask=mask, limit=EXAMPLES))
 
 
 def _median(things: list[int], ask: Callable[[int], object]) -> float:
     for one in things:
         ask(one)
-    return statistics.median(_timed(partial(ask, one)) for one in things)
+    return statistics.median(timed(partial(ask, one)) for one in things)
 
 
 TASKS: dict[str, Callable[[Lake, str], float]] = {
@@ -130,12 +130,6 @@ def _run(root: Path, what: str, turn: int) -> tuple[float, float]:
     with watched() as peak:
         seconds = TASKS[what](lake, mask)
     return seconds, peak.mib
-
-
-def _timed(do: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    do()
-    return time.perf_counter() - started
 
 
 def table(found: Sequence[Took]) -> str:

@@ -13,7 +13,7 @@ from actlake.flows.summary_states import Sources
 from actlake.storage.codes import Codes
 from actlake.storage.durable import Digest
 from actlake.storage.lake import Lake
-from actlake.storage.partials import read_partial
+from actlake.storage.partials import Slices, open_slices, read_partial
 
 __all__ = ["Merging"]
 
@@ -68,3 +68,8 @@ class Merging:
         """The state of each shard of a member, in order."""
         for shard in range(len(self.members[at].grid)):
             yield from_arrays(read_partial(self.lake.store, *self.partials[at][name, shard]))
+
+    def slices(self, at: int, name: str, shard: int) -> Slices:
+        """What gives parts of one of ``states``, once that was made."""
+        path, _ = self.partials[at][name, shard]
+        return open_slices(self.lake.store, path)

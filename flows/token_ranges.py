@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.statistic import merge_wide
 from actlake.flows.summary_merging import Merging
-from actlake.storage.partials import Slices, open_slices
+from actlake.storage.partials import Slices
 
 __all__ = ["tokens_by_range"]
 
@@ -48,9 +48,8 @@ def tokens_by_range(merging: Merging, name: str) -> Iterator[tuple[int, FeatureT
     seen: list[FeatureTokens] = []
     for at, shards in enumerate(members):
         for shard, state in enumerate(merging.states(at, name, FeatureTokens.from_arrays)):
-            path, _ = merging.partials[at][name, shard]
             places = np.searchsorted(state.feature, cut)
-            shards.append(_Shard(places, open_slices(merging.lake.store, path)))
+            shards.append(_Shard(places, merging.slices(at, name, shard)))
             pairs += np.diff(places)
             none = FeatureTokens.empty(state.n_features)
             seen.append(

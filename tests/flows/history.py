@@ -139,7 +139,7 @@ ASKED: dict[str, Any] = {
     **{"mask": "all", "label": "year", "level": "token", "token_set": "digits", "run": "none"},
     **{"tensor": TENSOR, "others": CODES, "target": "year", "text": "war", "value": "1905"},
     **{"kind": "top", "by": "density", "order": "desc", "feature": 1, "other": 4, "document": 5},
-    **{"method": "activation", "score": 0.3},
+    **{"method": "activation", "score": 0.3, "a": "1905", "b": "1910", "least": 0.1},
     **{"limit": 5, "q": 0.5, "before": 2, "after": 2, "first": 0, "last": 10_000},
 }
 """What queries are asked with, beside the codes."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from actlake.analytics.dictionaries.dictionary import Dictionary
 from actlake.analytics.dictionaries.neighbours import nearest
 from actlake.analytics.dictionaries.weight_facts import weight_facts
+from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.statistic import Arrays
 from actlake.flows.feature_table import feature_table
 from actlake.flows.summarize_weights import LOGITS
@@ -33,6 +34,7 @@ from actlake.storage.codes_writer import (
 from actlake.storage.csr import csr_from_dense
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.fields import arrow_schema
+from actlake.storage.partials import Slices
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
 from actlake.storage.tensor_writer import (
@@ -306,3 +308,7 @@ class _Whole(Merging):
         codes, make = self.members[at], statistics_of(SHOWN_TOKENS, None)[name]
         shards = range(len(codes.grid))
         return map(make, blocks_of(self.lake, codes, self.lake.mask(self.mask), shards))
+
+    def slices(self, at: int, name: str, shard: int) -> Slices:
+        arrays = [*self.states(at, name, FeatureTokens.from_arrays)][shard].arrays()
+        return lambda array, start, stop: np.array(arrays[array][start:stop])

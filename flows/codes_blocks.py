@@ -26,7 +26,7 @@ ROWS = 1 << 22
 """Of which the mask is asked for at once."""
 
 VALUES = 16_000_000
-"""Values of a block at most, unless one shard has more."""
+"""Values of a block at most where nobody says, unless one shard has more."""
 
 
 def finished_codes(lake: Lake, name: str) -> Codes:
@@ -79,13 +79,13 @@ class Block:
     """Of each row."""
 
 
-def blocks(lake: Lake, codes: Codes, mask: Mask) -> Iterator[Block]:
-    """All rows under the mask, in order, ``VALUES`` values at a time."""
+def blocks(lake: Lake, codes: Codes, mask: Mask, *, most: int = VALUES) -> Iterator[Block]:
+    """All rows under the mask, in order, ``most`` values at a time."""
     waiting: list[Block] = []
     values = 0
     for shard, kept, document in masked_shards(lake, codes, mask):
         one = Block(codes.shard(shard).keep(kept), document[kept])
-        if waiting and values + one.codes.nnz > VALUES:
+        if waiting and values + one.codes.nnz > most:
             yield _joined(waiting)
             waiting, values = [], 0
         waiting.append(one)

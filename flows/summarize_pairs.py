@@ -1,6 +1,6 @@
 """summarize_pairs: which features of some codes fire together, and which form families."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
+from actlake.analytics.features.cofirings import CoFirings, DenseCoFirings, Margins, Sides
 from actlake.analytics.features.families import Family, families
 from actlake.analytics.features.feature_blocks import feature_blocks
 from actlake.analytics.features.joint_chance import joint_chance
@@ -37,6 +37,10 @@ CODE_VERSION = "1"
 
 PAIRS = 8_000_000
 """Of features that fire together, in one range of features: each is held at 50 bytes, at most."""
+DENSE_PAIRS = 4 * PAIRS
+"""The same where there are several blocks, whose pairs are held at 12 bytes, fire they or not."""
+VALUES = 5_000_000
+"""Values that are counted together, unless one shard has more: each is held at 40 bytes."""
 
 Blocks = Callable[[], Iterator[Csr]]
 
@@ -70,10 +74,8 @@ def summarize_pairs(
         than 4,096, from those of its block, of as many, into which partners come together. That
         is a lower bound of what all others explain, and pairs across blocks have no weight.
 
-    Codes of any size: about 600 MB beside 40 bytes a value, of 16 million values at a time. Codes
-    with more are read once for every 8 million pairs of features that may fire together, 19 times
-    for 16,384 features however many rows there are, and once a block, which takes 600 MB at most
-    and seconds. InputError if no row is under the mask, or no two features fire often enough.
+    Codes of any size: about 1.1 GB at most. Those of more than 5 million values are read once for
+    every 32 million pairs of features, 6 times for 16,384 features however many rows there are. InputError if no row is under the mask, or no two features fire often enough.
     """
     reader = finished_codes(lake, codes)
     _check(level, top, min_fires, min_joint)
@@ -152,9 +154,9 @@ def _blocks(lake: Lake, codes: Codes, mask: Mask, run: Run, level: str) -> Block
     """What gives the units anew each time it is called; one block is read once."""
     if level == "token":
         first: list[Csr] = []
-        for one in blocks(lake, codes, mask):
+        for one in blocks(lake, codes, mask, most=VALUES):
             if first:  # too many to hold
-                return lambda: (one.codes for one in blocks(lake, codes, mask))
+                return lambda: (one.codes for one in blocks(lake, codes, mask, most=VALUES))
             first.append(one.codes)
         return lambda: iter(first)
     pool = document_pool(lake, codes, mask, run).finish("max")
@@ -171,17 +173,18 @@ def _without(codes: Csr, often: NDArray[np.bool_]) -> Csr:
     return Csr(indptr, codes.indices[kept], codes.values[kept], codes.n_features)
 
 
-def _ranges(work: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Consecutive ranges of features that take part in ``PAIRS`` pairs at most, or of one feature.
+def _ranges(work: NDArray[np.int64], dense: int) -> list[tuple[int, int]]:
+    """Consecutive ranges of features, each of as many as may be.
 
-    A range has no more of them than joint firings, ``work``, nor than its features times those from
-    its first on, so the number of ranges is bounded by that of features, whatever the rows.
+    Either they have ``PAIRS`` joint firings at most, ``work``, and so no more pairs that fire; or
+    ``dense`` pairs at most with those from the range's start on, fire they or not, so that the
+    number of ranges is bounded by that of features, whatever the rows; or they are one feature.
     """
     sums = np.concatenate(([0], np.cumsum(work)))
     ranges, start = [], 0
     while start < len(work):
         stop = int(np.searchsorted(sums, sums[start] + PAIRS, "right")) - 1
-        stop = max(stop, start + PAIRS // (len(work) - start))
+        stop = max(stop, start + dense // (len(work) - start))
         stop = min(max(stop, start + 1), len(work))
         ranges.append((start, stop))
         start = stop
@@ -190,16 +193,36 @@ def _ranges(work: NDArray[np.int64]) -> list[tuple[int, int]]:
 
 def _count(again: Blocks, often: NDArray[np.bool_], ranking: PairRanking, what: str) -> None:
     """Every range of features counted over all blocks, then ranked."""
-    work = merge_in_order(Margins.of(_without(one, often)) for one in again()).work
-    held = [Sides(_without(one, often)) for one in again()] if _is_one(again) else []
-    with progress(f"count pairs of {what}", len(work), "features") as advance:
-        for start, stop in _ranges(work):
-            later = often & (np.arange(len(often)) >= start)  # what a range is counted with
-            sides = held or (Sides(_without(one, later)) for one in again())
-            counted = (CoFirings.of(one, start=start, stop=stop) for one in sides)
-            # One after the other: what is held is as large for a few blocks as for all.
-            ranking.add(reduce(CoFirings.merge, counted))
+    margins = merge_in_order(Margins.of(_without(one, often)) for one in again())
+    held = Sides(_without(next(again()), often)) if _is_one(again) else None
+    with progress(f"count pairs of {what}", len(often), "features") as advance:
+        for start, stop in _ranges(margins.work, PAIRS if held else DENSE_PAIRS):
+            if held:
+                ranking.add(CoFirings.of(held, start=start, stop=stop))
+            else:
+                later = often & (np.arange(len(often)) >= start)  # what a range is counted with
+                some = (_without(one, later) for one in again())
+                few = margins.work[start:stop].sum() <= PAIRS
+                counted = _sparse if few else _dense
+                ranking.add(counted(some, start, stop, margins))
             advance(stop - start)
+
+
+def _sparse(some: Iterable[Csr], start: int, stop: int, _margins: Margins) -> CoFirings:
+    """One after the other: what is held is as large for a few blocks as for all."""
+    return reduce(
+        CoFirings.merge, (CoFirings.of(Sides(one), start=start, stop=stop) for one in some)
+    )
+
+
+def _dense(some: Iterable[Csr], start: int, stop: int, margins: Margins) -> DenseCoFirings:
+    """Of each block no more than ``PAIRS`` at once."""
+    counted = DenseCoFirings(start, stop, len(margins.fires), units=margins.n)
+    for one in some:
+        sides = Sides(one)
+        for first, last in _ranges(Margins.of(one).work[start:stop], 0):
+            counted.add(CoFirings.of(sides, start=start + first, stop=start + last))
+    return counted
 
 
 def _is_one(again: Blocks) -> bool:

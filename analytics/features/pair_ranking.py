@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.analytics.features.cofirings import CoFirings, Margins
+from actlake.analytics.features.cofirings import CoFirings, DenseCoFirings, Margins
 from actlake.analytics.features.grouping import within_group
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,7 @@ class Partners:
 
 
 class PairRanking:
-    """Takes ``CoFirings`` of consecutive ranges and keeps the ``top`` partners of each feature.
+    """Takes the co-firings of consecutive ranges and keeps the ``top`` partners of each feature.
 
     A pair competes if both features fire on ``min_fires`` units, together on ``min_joint`` and
     more often than chance. The score, joint × ln(lift), is large where a pair is both strong and
@@ -55,14 +55,13 @@ class PairRanking:
         able = int(self._eligible.sum())
         return able * (able - 1) // 2
 
-    def add(self, counted: CoFirings) -> None:
+    def add(self, counted: CoFirings | DenseCoFirings) -> None:
         """Let the pairs of a range compete."""
-        row_starts, fires = counted.joint.indptr, self._margins.fires
-        joint = counted.joint.data
-        strong = np.flatnonzero(joint >= self._min_joint)
-        first = counted.start + np.searchsorted(row_starts, strong, "right") - 1
-        second = counted.joint.indices[strong].astype(np.int64)
-        joint, product = joint[strong], counted.product.data[strong]
+        for pairs in counted.strong(self._min_joint):
+            self._compete(*pairs)
+
+    def _compete(self, first: Counts, second: Counts, joint: Counts, product: Floats) -> None:
+        fires = self._margins.fires
         expected = fires[first] * (fires[second] / max(self._margins.n, 1))
         score = joint * np.log(joint / expected)
         able = (score > 0) & self._eligible[first] & self._eligible[second]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actlake.analytics.features import cofirings
 from actlake.analytics.features.cofirings import Margins
 from actlake.analytics.features.pair_ranking import PairRanking
 from actlake.analytics.statistic import merge_in_order
@@ -49,12 +50,24 @@ def test_lake__is_sound(record_lake: Lake) -> None:
     assert [str(fault) for fault in record_lake.verify()] == []
 
 
+@pytest.mark.parametrize(
+    ("values", "pairs", "dense"),
+    [
+        pytest.param(600, 500, 1, id="ranges that fire seldom"),
+        pytest.param(600, 20, 200, id="dense ranges, some of one feature"),
+        pytest.param(600, 300, 10**6, id="all features at once"),
+        pytest.param(10**6, 500, 10**6, id="one block"),
+    ],
+)
 def test_pairs__are_the_same_however_codes_are_cut(
-    copied: Lake, monkeypatch: pytest.MonkeyPatch
+    values: int, pairs: int, dense: int, copied: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(copied)
-    monkeypatch.setattr(codes_blocks, "VALUES", 600)
-    monkeypatch.setattr(pairs_module, "PAIRS", 500)
+    monkeypatch.setattr(codes_blocks, "VALUES", values)
+    monkeypatch.setattr(pairs_module, "VALUES", values)
+    monkeypatch.setattr(pairs_module, "PAIRS", pairs)
+    monkeypatch.setattr(pairs_module, "DENSE_PAIRS", dense)
+    monkeypatch.setattr(cofirings, "AT_ONCE", 50)
     monkeypatch.setattr(pairs_module, "CODE_VERSION", "other")
     summarize_pairs(copied, codes=CODES, min_fires=10, with_redundancy=True)
     after = contents(copied)
@@ -64,15 +77,20 @@ def test_pairs__are_the_same_however_codes_are_cut(
 
 def test_codes__are_read_no_oftener_where_there_are_more_rows() -> None:
     """Of 16,384 features, as each fires together with others ever more often."""
-    passes = [len(pairs_module._ranges(np.full(1 << 14, 10**work))) for work in range(2, 10)]
-    assert passes[-4:] == [19] * 4
+    most = pairs_module.DENSE_PAIRS
+
+    def ranges(*work: int) -> list[tuple[int, int]]:
+        return pairs_module._ranges(np.array(work), most)
+
+    passes = [len(ranges(*[10**work] * (1 << 14))) for work in range(2, 10)]
+    assert passes[-4:] == [6] * 4
     assert passes == sorted(passes)
-    ranges = pairs_module._ranges(np.full(1 << 14, 10**9))
-    assert [start for start, _ in ranges] == [0, *(stop for _, stop in ranges[:-1])]
-    assert ranges[-1][1] == 1 << 14
-    # What a product of the range with all later features may hold.
-    assert max((stop - start) * ((1 << 14) - start) for start, stop in ranges) <= pairs_module.PAIRS
-    assert pairs_module._ranges(np.array([10**9] * 3)) == [(0, 3)]
+    found = ranges(*[10**9] * (1 << 14))
+    assert [start for start, _ in found] == [0, *(stop for _, stop in found[:-1])]
+    assert found[-1][1] == 1 << 14
+    # What a range holds with all later features.
+    assert max((stop - start) * ((1 << 14) - start) for start, stop in found) <= most
+    assert ranges(*[10**9] * 3) == [(0, 3)]
 
 
 def test_pairs__are_counted_in_memory_that_rows_do_not_change() -> None:

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from actlake.analytics.features.cofirings import CoFirings, Margins, Sides
+from actlake.analytics.features.cofirings import CoFirings, DenseCoFirings, Margins, Sides
 from actlake.analytics.features.joint_chance import SMALLEST, joint_chance
 from actlake.analytics.features.pair_ranking import PairRanking, Partners
 from actlake.storage.csr import csr_from_dense
@@ -39,6 +39,37 @@ def test_pairs__are_those_of_a_dense_product() -> None:
         joint[first, second], product[first, second] = count, value
     assert np.array_equal(joint, np.triu((x > 0).T.astype(int) @ (x > 0), 1))
     assert np.array_equal(product, np.triu(x.T @ x, 1))
+
+
+@pytest.mark.parametrize("at_once", [7, 1 << 20])
+def test_dense_pairs__are_those_of_all_blocks(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actlake.analytics.features.cofirings.AT_ONCE", at_once)
+    x = some_codes()
+    joint, product = np.zeros((2, 30, 30))
+    for start, stop, cut in ((0, 1, 1), (1, 17, 9), (17, 30, 30)):
+        counted = DenseCoFirings(start, stop, 30, units=400)
+        for rows in np.split(x, [3, 110, 110, 390]):
+            sides = Sides(csr_from_dense(rows))
+            counted.add(CoFirings.of(sides, start=start, stop=cut))
+            counted.add(CoFirings.of(sides, start=cut, stop=stop))
+        for first, second, count, value in counted.strong(2):
+            joint[first, second], product[first, second] = count, value
+    dense = np.triu((x > 0).T.astype(int) @ (x > 0), 1)
+    assert np.array_equal(joint, np.where(dense >= 2, dense, 0))
+    assert np.array_equal(product, np.where(dense >= 2, x.T @ x, 0))
+
+
+def test_dense_pairs__count_as_many_units_as_there_are() -> None:
+    """Beyond 32 bits, with one block that counts for two thousand million units."""
+    block = CoFirings.of(Sides(csr_from_dense(np.ones((1, 2)))), start=0, stop=2)
+    block.joint.data[:] = 2 * 10**9
+    counted = DenseCoFirings(0, 2, 2, units=6 * 10**9)
+    for _ in range(3):
+        counted.add(block)
+    [(first, second, count, _)] = counted.strong(1)
+    assert (first.tolist(), second.tolist(), count.tolist()) == ([0], [1], [6 * 10**9])
 
 
 def test_margins__are_those_of_dense_columns() -> None:

@@ -1,6 +1,6 @@
 """summarize_labels: how each feature of some codes goes with each value of a label."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,28 +14,17 @@ from actlake.analytics.features.fisher import fisher_exact
 from actlake.analytics.features.information import chance_information
 from actlake.analytics.features.label_scores import scores_of_layers
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
-from actlake.analytics.hypotheses.pooling import POOLINGS, DocumentPool
-from actlake.flows.codes_blocks import (
-    LEVELS,
-    Block,
-    blocks,
-    documents_of,
-    finished_codes,
-    require_rows,
-)
+from actlake.analytics.hypotheses.pooling import POOLINGS
+from actlake.flows.codes_blocks import LEVELS, documents_of, finished_codes, require_rows
 from actlake.flows.document_labels import classes_of, document_label, is_of_spans
-from actlake.flows.document_pools import document_pool
 from actlake.flows.feature_table import feature_table
-from actlake.flows.progress import say
+from actlake.flows.label_units import Range, Units, documents_as_units, rows_as_units
+from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.span_labels import clustered, layers_of_rows, span_label
-from actlake.storage.codes import Codes
-from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
-from actlake.storage.masks import Mask
-from actlake.storage.run import Run
 from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize_labels"]
@@ -43,22 +32,7 @@ __all__ = ["summarize_labels"]
 CODE_VERSION = "2"
 """Changes whenever a result's meaning changes."""
 
-MOST_VALUES = 64_000_000
-"""Of codes at the level of rows: all are held at once, and ranked by ranges of features."""
-
-
-@dataclass(frozen=True, slots=True)
-class Units:
-    """What is compared: documents, or rows."""
-
-    values: scipy.sparse.csr_array
-    """Shape (units, features)."""
-    document: NDArray[np.int64]
-    """Of each unit."""
-    fires: scipy.sparse.csr_array | None
-    """Firing rows of each document, shape (documents, features); None where units are documents."""
-    rows: NDArray[np.int64]
-    """Rows under the mask of each document of the corpus."""
+Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,31 +129,42 @@ def summarize_labels(
             say(f"summarize_labels: {label} in {codes} under {mask} found complete")
             return
         run.hold(":".join(("labels", *same.values())))
-        units = _units(lake, reader, rule, run, level, pooling, documents)
+        units = (
+            documents_as_units(lake, reader, rule, run, pooling, documents)
+            if level == "document"
+            else rows_as_units(lake, reader, rule, documents)
+        )
         if spans is None:
             layers: list[NDArray[Any]] = [of_document[units.document]]
             classes = Classes(names, of_document >= 0, of_document, layers)
         else:
             of_rows = layers_of_rows(lake, reader, rule, spans)
             classes = Classes(spans.classes, spans.looked_at, None, [*of_rows])
-        labelled = np.flatnonzero(classes.documents[units.document])
-        fires = np.bincount(units.values[labelled].indices, minlength=reader.n_features)
-        features = np.flatnonzero(fires >= min_fires)
-        if not len(features):
+        labelled = classes.documents[units.document]
+        parts: dict[str, list[Columns]] = {}
+        compared = 0
+        with progress(f"compare {label} in {codes}", reader.n_features, "features") as advance:
+            for some in units.ranges():
+                features = _firing(some.values, labelled, min_fires)
+                compared += len(features)
+                for subset, columns in _parts(units, some, features, classes, cut):
+                    parts.setdefault(subset, []).append(columns)
+                advance(some.values.shape[1])
+        if not compared:
             raise InputError(
-                f"no feature of {codes} fires on {min_fires} of {len(labelled):,} units that have "
-                f"the label {label}; give a smaller --min-fires"
+                f"no feature of {codes} fires on {min_fires} of {int(labelled.sum()):,} units that "
+                f"have the label {label}; give a smaller --min-fires"
             )
-        key = {**same, "run": run.run}
-        tables = [
-            feature_table("feature_labels", columns, key | constants)
-            for constants, columns in _parts(units, features, classes, cut)
-        ]
-        if not tables:
+        if not parts:
             raise InputError(
                 f"all units of {codes} under {mask} have one value of {label}, so nothing can be "
                 "told from it; give another label or mask"
             )
+        key = {**same, "run": run.run}
+        tables = [
+            feature_table("feature_labels", _corrected(some), {**key, "subset": subset})
+            for subset, some in parts.items()
+        ]
 
         def replace(transaction: Transaction) -> None:
             deletion(transaction, "feature_labels", same)
@@ -189,47 +174,40 @@ def summarize_labels(
     whole = tables[0]
     q = whole["q"].fill_null(1.0).to_numpy()
     say(
-        f"summarize_labels: {label} in {codes} under {mask}: {len(features):,} features, "
+        f"summarize_labels: {label} in {codes} under {mask}: {compared:,} features, "
         f"{len(classes.names)} values, "
         f"{int((q <= 0.05).sum()):,} of {len(q):,} at q <= 0.05"
     )
 
 
-def _units(
-    lake: Lake, codes: Codes, mask: Mask, run: Run, level: str, pooling: str, documents: int
-) -> Units:
-    if level == "document":
-        pool = document_pool(lake, codes, mask, run).finish(pooling)
-        document = np.flatnonzero(pool.rows > 0)
-        return Units(pool.values[document], document, None, pool.rows)
-    read: list[Block] = []
-    for one in blocks(lake, codes, mask):
-        read.append(one)
-        if sum(block.codes.nnz for block in read) > MOST_VALUES:
-            raise InputError(
-                f"codes {codes.name} hold more than {MOST_VALUES:,} values under {mask.name}, too "
-                "many to rank by row; use the level document"
-            )
-    document = np.concatenate([one.document for one in read])
-    values = scipy.sparse.vstack([_matrix(one.codes) for one in read], format="csr")
-    keep = np.ones(len(document), np.bool_)
-    rows = Csr(values.indptr, values.indices, values.data, codes.n_features)
-    pool = DocumentPool.of(rows, document, keep, documents=documents).fires()
-    return Units(values, document, pool.values, pool.rows)
+def _firing(
+    values: scipy.sparse.csr_array, labelled: NDArray[np.bool_], least: int
+) -> NDArray[np.int64]:
+    """Features that fire on ``least`` units that have the label."""
+    of_unit = np.repeat(labelled, np.diff(values.indptr))
+    return np.flatnonzero(np.bincount(values.indices[of_unit], minlength=values.shape[1]) >= least)
 
 
-def _matrix(codes: Csr) -> scipy.sparse.csr_array:
-    parts = (codes.values.astype(np.float64), codes.indices.astype(np.int32), codes.indptr)
-    return scipy.sparse.csr_array(parts, shape=(codes.rows, codes.n_features))
+def _part(
+    matrix: scipy.sparse.csr_array, rows: NDArray[np.int64] | None, columns: NDArray[np.int64]
+) -> scipy.sparse.csr_array:
+    """Some rows, or all, and columns, each ascending; no copy of a whole matrix."""
+    if rows is not None and len(rows) < matrix.shape[0]:
+        matrix = matrix[rows]
+    return matrix if len(columns) == matrix.shape[1] else matrix[:, columns]
 
 
 def _parts(
     units: Units,
+    some: Range,
     features: NDArray[np.int64],
     classes: Classes,
     cut: tuple[NDArray[np.int64], list[str]] | None,
-) -> Iterator[tuple[dict[str, str], dict[str, NDArray[Any]]]]:
-    """Columns of all documents, then of each subset; without what has one value there."""
+) -> Iterator[tuple[str, Columns]]:
+    """What is told of some features by all documents, then by each subset, shape (features,
+    classes) each; without what has one value there."""
+    if not len(features):
+        return
     everything = np.zeros(len(classes.documents), np.int64)
     numbers, names = cut if cut is not None else (everything, [])
     for subset, number in [("", everything), *((name, numbers) for name in names)]:
@@ -241,31 +219,36 @@ def _parts(
         here = np.concatenate(there)
         if not len(here):
             continue
-        values = units.values[used][:, features]
+        values = _part(some.values, used, features)
         found, levels = scores_of_layers(values, layers, there)
         shape = (len(features), len(here))
-        if units.fires is not None:
+        if some.fires is not None:
             if classes.of_document is None:
                 pairs = zip(layers, there, strict=True)
                 has = [layer == one for layer, several in pairs for one in several]
                 found["p"] = clustered(values, units.document[used], has)
             else:
                 of_documents = classes.of_document, inside, here.tolist()
-                found["p"] = _clustered(units, units.fires, features, *of_documents)
+                found["p"] = _clustered(units, _part(some.fires, None, features), *of_documents)
             # Rows of one document are no independent units, nor can one be dealt without the other.
             found["p_fisher"] = found["information_by_chance"] = np.full(shape, np.nan)
         else:
             positive, fires = found["n_positive"][0], len(used) - levels[:, :1]
             found["p_fisher"] = fisher_exact(found["fires_positive"], fires, positive, len(used))
             found["information_by_chance"] = chance_information(levels, positive)
-        tested = int(np.isfinite(found["p"]).sum())
-        columns = {name: one.T.ravel() for name, one in found.items()}
-        columns["q"] = benjamini_hochberg(columns["p"])
-        columns["q_fisher"] = benjamini_hochberg(columns["p_fisher"])
-        columns["n_tests"] = np.full(columns["p"].shape, tested)
-        columns["feature"] = np.broadcast_to(features[:, None], shape).T.ravel()
-        columns["value"] = np.repeat(np.array(classes.names, object)[here], len(features))
-        yield {"subset": subset}, columns
+        found["feature"] = np.broadcast_to(some.start + features[:, None], shape)
+        found["value"] = np.broadcast_to(np.array(classes.names, object)[here], shape)
+        yield subset, found
+
+
+def _corrected(parts: Sequence[Columns]) -> Columns:
+    """Columns of feature_labels, class by class, of all ranges together."""
+    columns = {name: np.concatenate([one[name] for one in parts]).T.ravel() for name in parts[0]}
+    tested = int(np.isfinite(columns["p"]).sum())
+    columns["q"] = benjamini_hochberg(columns["p"])
+    columns["q_fisher"] = benjamini_hochberg(columns["p_fisher"])
+    columns["n_tests"] = np.full(columns["p"].shape, tested)
+    return columns
 
 
 def _varying(layer: NDArray[Any], classes: int) -> NDArray[np.int64]:
@@ -277,7 +260,6 @@ def _varying(layer: NDArray[Any], classes: int) -> NDArray[np.int64]:
 def _clustered(
     units: Units,
     fires: scipy.sparse.csr_array,
-    features: NDArray[np.int64],
     of_document: NDArray[np.int64],
     inside: NDArray[np.bool_],
     classes: list[int],
@@ -287,9 +269,9 @@ def _clustered(
 
     def sums(chosen: NDArray[np.bool_]) -> RateSums:
         documents = np.flatnonzero(used & chosen)
-        return RateSums.of(fires[documents][:, features], units.rows[documents])
+        return RateSums.of(fires[documents], units.rows[documents])
 
-    p = np.empty((len(features), len(classes)))
+    p = np.empty((fires.shape[1], len(classes)))
     of_all = sums(used)
     for column, one in enumerate(classes):
         having = sums(of_document == one)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from actlake.analytics.features.cofirings import CoFirings, DenseCoFirings, Margins, Sides
 from actlake.analytics.features.families import Family, families
 from actlake.analytics.features.feature_blocks import feature_blocks
+from actlake.analytics.features.grouping import consecutive
 from actlake.analytics.features.joint_chance import joint_chance
 from actlake.analytics.features.pair_ranking import PairRanking, Partners
 from actlake.analytics.features.redundancy import MOST_FEATURES, redundancy
@@ -75,7 +76,8 @@ def summarize_pairs(
         is a lower bound of what all others explain, and pairs across blocks have no weight.
 
     Codes of any size: about 1.1 GB at most. Those of more than 5 million values are read once for
-    every 32 million pairs of features, 6 times for 16,384 features however many rows there are. InputError if no row is under the mask, or no two features fire often enough.
+    every 32 million pairs of features, 6 times for 16,384 features however many rows there are.
+    InputError if no row is under the mask, or no two features fire often enough.
     """
     reader = finished_codes(lake, codes)
     _check(level, top, min_fires, min_joint)
@@ -220,7 +222,7 @@ def _dense(some: Iterable[Csr], start: int, stop: int, margins: Margins) -> Dens
     counted = DenseCoFirings(start, stop, len(margins.fires), units=margins.n)
     for one in some:
         sides = Sides(one)
-        for first, last in _ranges(Margins.of(one).work[start:stop], 0):
+        for first, last in consecutive(Margins.of(one).work[start:stop], PAIRS):
             counted.add(CoFirings.of(sides, start=start + first, stop=start + last))
     return counted
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.analytics.features.grouping import consecutive
 from actlake.analytics.features.tokens import FeatureTokens
 from actlake.analytics.statistic import merge_wide
 from actlake.flows.summary_merging import Merging
@@ -62,7 +63,7 @@ def tokens_by_range(merging: Merging, name: str) -> Iterator[tuple[int, FeatureT
             )
             seen = [merge_wide(seen)] if len(seen) == SEEN else seen
     of_all = merge_wide(seen)
-    for first, after in _ranges(pairs):
+    for first, after in consecutive(pairs, PAIRS):
         start, stop = cut[[first, after]].tolist()
         merged = _merged((_part(one, first, after, start, stop) for one in of) for of in members)
         whole = replace(
@@ -93,14 +94,3 @@ def _part(shard: _Shard, first: int, after: int, start: int, stop: int) -> Featu
         count=shard.slices("count", begin, end),
         value_sum=shard.slices("value_sum", begin, end),
     )
-
-
-def _ranges(pairs: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Consecutive blocks with ``PAIRS`` pairs at most, or one block."""
-    sums = np.concatenate(([0], np.cumsum(pairs)))
-    ranges, first = [], 0
-    while first < len(pairs):
-        after = int(np.searchsorted(sums, sums[first] + PAIRS, "right")) - 1
-        ranges.append((first, max(after, first + 1)))
-        first = ranges[-1][1]
-    return ranges

@@ -61,6 +61,8 @@ def connect(
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "python_enable_replacements": "false",
+        # It keeps 100 KB a small file; the operating system has local files in memory anyway.
+        "enable_external_file_cache": "false",
     }
     con = duckdb.connect(config=config)
     con.execute("SET GLOBAL TimeZone = 'UTC'")

@@ -112,6 +112,7 @@ class S3Store(LocalStore):
         }
         said = ", ".join(f"{name} {literal(value)}" for name, value in options.items())
         ssl = "false" if server[0] == "http" else "true"
+        connection.execute("SET GLOBAL enable_external_file_cache = true")  # each byte costs a trip
         connection.execute(f"SET GLOBAL http_timeout = {max(1, round(given.seconds))}")
         connection.execute(
             f"CREATE OR REPLACE TEMPORARY SECRET lake (TYPE s3, {said}, USE_SSL {ssl})"

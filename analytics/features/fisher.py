@@ -27,9 +27,12 @@ def fisher_exact(
     Source: Fisher (1934), "Statistical Methods for Research Workers", 5th edition; two-sided as in
     R's fisher.test and scipy.stats.fisher_exact.
     """
-    given = np.broadcast_arrays(fires_positive, fires, positive)
-    tables, place = np.unique(np.stack([one.ravel() for one in given]), axis=1, return_inverse=True)
-    seen, drawn, marked = tables.astype(np.float64)
+    given = [one.astype(np.int64) for one in np.broadcast_arrays(fires_positive, fires, positive)]
+    # Tables in one number each, which sorts ten times as fast as three do.
+    margins, of_table = np.unique(given[1] * (n + 1) + given[2], return_inverse=True)
+    key = given[0] * len(margins) + of_table.reshape(given[0].shape)
+    _, first, place = np.unique(key, return_index=True, return_inverse=True)
+    seen, drawn, marked = (one.ravel()[first].astype(np.float64) for one in given)
     # Let the seen table be at or above the mean: else count the units without the value.
     below = seen * n < drawn * marked
     seen = np.where(below, drawn - seen, seen)

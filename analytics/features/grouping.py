@@ -26,6 +26,17 @@ def within_group(ordered: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     return np.arange(len(ordered)) - np.repeat(starts, lengths)
 
 
+def consecutive(weights: NDArray[np.int64], most: int) -> list[tuple[int, int]]:
+    """Ranges [start, stop) of all elements, of weights that add up to ``most``, or of one."""
+    sums = np.concatenate(([0], np.cumsum(weights)))
+    ranges, start = [], 0
+    while start < len(weights):
+        stop = int(np.searchsorted(sums, sums[start] + most, "right")) - 1
+        ranges.append((start, max(stop, start + 1)))
+        start = ranges[-1][1]
+    return ranges
+
+
 def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """The different ``values`` >= 0, ascending; numpy's own hashes them, which is far slower."""
     ordered = np.sort(values)

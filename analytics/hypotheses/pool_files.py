@@ -16,7 +16,11 @@ from actlake.analytics.hypotheses.pooling import DocumentPool
 from actlake.analytics.statistic import Arrays
 from actlake.storage.csr import index_dtype
 
-__all__ = ["pool_arrays", "pool_of_arrays"]
+__all__ = ["PAIR_BYTES", "pairs_of_features", "pool_arrays", "pool_of_arrays"]
+
+Whole = NDArray[np.int64]
+PAIR_BYTES = 4
+"""Of a pair of a document and a feature, at least."""
 
 KINDS = (1, 2, 3, 4)
 """Rows on which a pair fires; the last: so many or more."""
@@ -53,33 +57,58 @@ def pool_arrays(pool: DocumentPool) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def pool_of_arrays(arrays: Arrays) -> DocumentPool:
-    """The pool that ``pool_arrays`` was given."""
-    documents, n_features, held = (int(one) for one in arrays["sizes"])
-    each = arrays["numbers"].astype(np.int64)
-    each[each == ESCAPE] = arrays["escaped"]
-    kinds = [one for one in KINDS if f"feature{one}" in arrays]
-    difference, rows, *pairs = each.reshape(2 + len(kinds), held)
-    document = np.cumsum(difference)
+def pool_of_arrays(arrays: Arrays, start: int = 0, stop: int | None = None) -> DocumentPool:
+    """The pool that ``pool_arrays`` was given.
+
+    With ``start`` or ``stop`` of the features [start, stop) alone, which are then numbered from 0
+    on; their pairs are all that is made whole, so many ranges take little longer than one.
+    """
+    documents, n_features, _ = (int(one) for one in arrays["sizes"])
+    stop = n_features if stop is None else stop
+    document, rows, pairs = _documents(arrays)
+    place = np.arange(len(document), dtype=np.int32)
     parts = []
-    for one, count in zip(kinds, pairs, strict=True):
-        key = np.repeat(document, count) * n_features + arrays[f"feature{one}"]
-        largest = arrays[f"largest{one}"].astype(np.float64)
+    for one, count in pairs.items():
+        feature = arrays[f"feature{one}"]
+        here: NDArray[Any] | slice = slice(None)
+        if (start, stop) != (0, n_features):
+            here = np.flatnonzero((feature >= start) & (feature < stop))
+        of_document = document[np.repeat(place, count)[here]]
+        key = of_document * (stop - start) + feature[here] - start
+        largest = arrays[f"largest{one}"][here].astype(np.float64)
         total, fires = largest, np.full(len(key), one)
         if one == 2:
-            total = largest + arrays["other2"]
+            total = largest + arrays["other2"][here]
         if one >= 3:
-            total = arrays[f"total{one}"].astype(np.float64)
+            total = arrays[f"total{one}"][here].astype(np.float64)
         if one == KINDS[-1]:
-            fires = arrays[f"count{one}"].astype(np.int64)
+            fires = arrays[f"count{one}"][here].astype(np.int64)
         parts.append((key, total, largest, fires))
     if not parts:
-        pool = DocumentPool.empty(documents, n_features)
+        pool = DocumentPool.empty(documents, stop - start)
         parts.append((pool.key, pool.total, pool.largest, pool.count))
     key, total, largest, fires = (np.concatenate(one) for one in zip(*parts, strict=True))
     order = np.argsort(key, kind="stable")  # a few ascending runs
     pairs_of = key[order], total[order], largest[order], fires[order]
-    return DocumentPool(documents, n_features, *pairs_of, document, rows)
+    return DocumentPool(documents, stop - start, *pairs_of, document, rows)
+
+
+def pairs_of_features(arrays: Arrays) -> NDArray[np.int64]:
+    """How many documents of a pool, whose arrays these are, each feature fires in; (features,)."""
+    counted = np.zeros(int(arrays["sizes"][1]), np.int64)
+    for name in (f"feature{one}" for one in KINDS):
+        if name in arrays:
+            counted += np.bincount(arrays[name], minlength=len(counted))
+    return counted
+
+
+def _documents(arrays: Arrays) -> tuple[Whole, Whole, dict[int, Whole]]:
+    """Documents and rows of each, and its pairs of each of ``KINDS`` that is there."""
+    each = arrays["numbers"].astype(np.int64)
+    each[each == ESCAPE] = arrays["escaped"]
+    kinds = [one for one in KINDS if f"feature{one}" in arrays]
+    difference, rows, *pairs = each.reshape(2 + len(kinds), int(arrays["sizes"][2]))
+    return np.cumsum(difference), rows, dict(zip(kinds, pairs, strict=True))
 
 
 def _narrow(values: NDArray[np.float64]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, jaccard_score, precision_score, roc_auc_score
 
+from actlake.flows import label_units
 from actlake.flows import summarize_labels as module
 from actlake.flows.cards import cards_of
 from actlake.flows.hypothesize import hypothesize
@@ -20,9 +21,11 @@ from actlake.flows.summaries import summaries
 from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.withdraw import withdraw
+from actlake.storage.codes import Codes
 from actlake.storage.corpora import Document
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
 from tests.flows.record_lake import ask, rows
 from tests.flows.span_lake import (
     BURSTY,
@@ -265,17 +268,30 @@ def test_labels_of_spans__are_told_from_labels_of_documents(span_lake: Lake) -> 
 
 
 @pytest.mark.parametrize("label", ["entity", "domain"])
-def test_rows__of_more_values_than_can_be_ranked_at_once_are_refused(
-    copied: Lake, monkeypatch: pytest.MonkeyPatch, label: str
+@pytest.mark.parametrize("values", [1, 200, 10**6])
+def test_rows__have_the_same_scores_however_features_are_cut(
+    copied: Lake, monkeypatch: pytest.MonkeyPatch, label: str, values: int
 ) -> None:
-    before = rows(copied, "feature_labels").rows()
-    monkeypatch.setattr(module, "MOST_VALUES", int(np.count_nonzero(planted().values)) // 2)
     given: dict[str, Any] = {"codes": CODES, "label": label, "level": "token", "min_fires": 6}
-    with pytest.raises(InputError, match="values under no_special, too many to rank by row; use"):
-        summarize_labels(copied, **given)
-    assert rows(copied, "feature_labels").rows() == before
-    monkeypatch.setattr(module, "MOST_VALUES", int(np.count_nonzero(planted().values)))
     summarize_labels(copied, **given)
+    before = of_label(copied, label)
+    monkeypatch.setattr(label_units, "VALUES", values)
+    monkeypatch.setattr(module, "CODE_VERSION", "other")
+    summarize_labels(copied, **given)
+    assert of_label(copied, label).equals(before, null_equal=True)
+    ranges = [*label_units.rows_as_units(copied, *parts(copied), DOCUMENTS).ranges()]
+    assert sum(one.values.shape[1] for one in ranges) == FEATURES
+    assert (len(ranges) > 1) == (values < 10**6)
+    assert all(one.values.nnz <= values or one.values.shape[1] == 1 for one in ranges)
+
+
+def of_label(lake: Lake, label: str) -> pl.DataFrame:
+    found = rows(lake, "feature_labels", label=label, level="token").drop("run")
+    return found.sort("value", "subset", "feature")
+
+
+def parts(lake: Lake) -> tuple[Codes, Mask]:
+    return lake.codes(CODES), lake.mask("no_special")
 
 
 def test_withdrawn__documents_have_no_spans_and_no_rows(copied: Lake) -> None:

@@ -104,15 +104,6 @@ def test_memory__is_that_of_a_range_however_many_shards_there_are(
     assert peak(160) < 1.3 * peak(40)
 
 
-def test_ranges__hold_every_block_once_and_no_more_pairs_than_they_may(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(token_ranges, "PAIRS", 10)
-    pairs = np.array([4, 6, 1, 30, 0, 5, 5, 1])
-    assert token_ranges._ranges(pairs) == [(0, 2), (2, 3), (3, 4), (4, 7), (7, 8)]
-    assert token_ranges._ranges(np.zeros(3, np.int64)) == [(0, 3)]
-
-
 def test_slices__are_those_of_the_arrays_as_they_were_opened(lake: Lake) -> None:
     store = lake.store
     path, written = write_partial(store, {"a": np.arange(9), "b": np.zeros((1, 2))})

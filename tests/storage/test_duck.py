@@ -58,6 +58,7 @@ def test_connect__states_its_limits(tmp_path: Path) -> None:
     assert setting["autoinstall_known_extensions"] == "false"
     assert setting["autoload_known_extensions"] == "false"
     assert setting["python_enable_replacements"] == "false"
+    assert setting["enable_external_file_cache"] == "false"
     assert setting["TimeZone"] == "UTC"
     loaded = con.execute("SELECT extension_name FROM duckdb_extensions() WHERE loaded").fetchall()
     assert {("ducklake",), ("sqlite_scanner",)} <= set(loaded)

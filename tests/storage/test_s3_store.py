@@ -94,6 +94,11 @@ def test_verify__reads_the_bucket_and_no_copy(lake: Lake) -> None:
     assert [*lake.verify()] == []
 
 
+def test_connections__keep_what_they_fetched(lake: Lake) -> None:
+    asked = "SELECT current_setting('enable_external_file_cache')"
+    assert lake._reader.fresh_handle().raw.execute(asked).fetchone() == (True,)
+
+
 def test_copy__that_rots_is_fetched_again(lake: Lake) -> None:
     fresh = Lake.open(lake.root)
     path = fresh.store.local(chunk(lake))

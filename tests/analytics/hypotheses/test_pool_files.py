@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from actlake.analytics.hypotheses.pool_files import pool_arrays, pool_of_arrays
+from actlake.analytics.hypotheses.pool_files import pairs_of_features, pool_arrays, pool_of_arrays
 from actlake.analytics.hypotheses.pooling import DocumentPool
 from actlake.storage.csr import INDPTR, Csr, index_dtype
 
@@ -81,6 +81,26 @@ def test_pool__of_any_rows_in_any_order_under_a_mask_is_what_it_was() -> None:
         for part in (half, ~half)
     ]
     require_same(parts[0].merge(parts[1]), pool)  # sums of float16 are exact
+
+
+@pytest.mark.parametrize("features", [70, 1 << 16, 1 << 17])
+def test_pool__of_a_range_of_features_is_that_of_their_codes(features: int) -> None:
+    rng = np.random.default_rng(2)
+    codes = codes_of(2000, features=features, fires=6, dtype="float16", spread=1)
+    document = np.sort(rng.integers(0, 300, 2000))
+    keep = rng.random(2000) < 0.9
+    pool = DocumentPool.of(codes, document, keep, documents=400)
+    arrays = pool_arrays(pool)
+    fires = np.bincount(pool.key % features, minlength=features)
+    assert (pairs_of_features(arrays) == fires).all()
+    middle = int(np.flatnonzero(fires)[7])
+    for start, stop in ((0, 1), (0, middle), (middle, middle + 1), (middle, features)):
+        inside = (codes.indices >= start) & (codes.indices < stop)
+        starts = np.concatenate(([0], np.cumsum(inside)))[codes.indptr]
+        indices = codes.indices[inside] - np.asarray(start, codes.indices.dtype)
+        some = Csr(starts, indices, codes.values[inside], stop - start)
+        right = DocumentPool.of(some, document, keep, documents=400)
+        require_same(pool_of_arrays(arrays, start, stop), right)
 
 
 @pytest.mark.parametrize("kept", [False, True])

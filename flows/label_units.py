@@ -1,0 +1,112 @@
+"""Documents or rows as the units that labels are compared over, one range of features at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+from actlake.analytics.features.grouping import consecutive
+from actlake.flows.codes_blocks import Block, blocks, masked_shards
+from actlake.flows.document_pools import document_pools
+from actlake.storage.codes import Codes
+from actlake.storage.lake import Lake
+from actlake.storage.masks import Mask
+from actlake.storage.run import Run
+
+__all__ = ["Range", "Units", "documents_as_units", "rows_as_units"]
+
+VALUES = 8_000_000
+"""Of a range, at most, or of one feature: each takes some 40 bytes while it is ranked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What units have of the features from ``start`` on."""
+
+    start: int
+    values: scipy.sparse.csr_array
+    """Shape (units, features)."""
+    fires: scipy.sparse.csr_array | None
+    """Firing rows of each document, shape (documents, features); None where units are documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What is compared: documents, or rows."""
+
+    document: NDArray[np.int64]
+    """Of each unit."""
+    rows: NDArray[np.int64]
+    """Rows under the mask of each document of the corpus."""
+    ranges: Callable[[], Iterator[Range]]
+    """Of all features, anew each time."""
+
+
+def documents_as_units(
+    lake: Lake, codes: Codes, mask: Mask, run: Run, pooling: str, documents: int
+) -> Units:
+    """Documents with rows under the mask; their values are pooled."""
+    pools = document_pools(lake, codes, mask, run)
+    rows = np.zeros(documents, np.int64)
+    for _, kept, document in masked_shards(lake, codes, mask):
+        rows += np.bincount(document[kept], minlength=documents)
+    used = np.flatnonzero(rows > 0)
+
+    def ranges() -> Iterator[Range]:
+        n = codes.n_features
+        cuts = [(0, n)] if pools.most_pairs <= VALUES else consecutive(pools.pairs(), VALUES)
+        for start, stop in cuts:
+            pooled = pools.merged(start, stop).finish(pooling)
+            yield Range(start, pooled.values[used], None)
+
+    return Units(used, rows, ranges)
+
+
+def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int) -> Units:
+    """Rows under the mask."""
+    found = [
+        document[kept].astype(np.int64) for _, kept, document in masked_shards(lake, codes, mask)
+    ]
+    document = np.concatenate(found)
+
+    def ranges() -> Iterator[Range]:
+        held = sum(codes.values_of_shard.values()) <= VALUES
+        cuts = [(0, codes.n_features)] if held else consecutive(_values(lake, codes, mask), VALUES)
+        for start, stop in cuts:
+            parts = [_within(one, start, stop) for one in blocks(lake, codes, mask, most=VALUES)]
+            values = scipy.sparse.vstack(parts, format="csr")
+            yield Range(start, values, _fires(values, document, documents))
+
+    return Units(document, np.bincount(document, minlength=documents), ranges)
+
+
+def _values(lake: Lake, codes: Codes, mask: Mask) -> NDArray[np.int64]:
+    """Of each feature, under the mask."""
+    counted = np.zeros(codes.n_features, np.int64)
+    for one in blocks(lake, codes, mask, most=VALUES):
+        counted += np.bincount(one.codes.indices, minlength=codes.n_features)
+    return counted
+
+
+def _within(block: Block, start: int, stop: int) -> scipy.sparse.csr_array:
+    """The values of the features [start, stop), numbered from 0 on."""
+    codes = block.codes
+    kept = (codes.indices >= start) & (codes.indices < stop)
+    starts = np.concatenate(([0], np.cumsum(kept)))[codes.indptr]
+    indices = codes.indices[kept].astype(np.int32) - start
+    values = codes.values[kept].astype(np.float64)
+    return scipy.sparse.csr_array((values, indices, starts), shape=(codes.rows, stop - start))
+
+
+def _fires(
+    values: scipy.sparse.csr_array, document: NDArray[np.int64], documents: int
+) -> scipy.sparse.csr_array:
+    """On how many rows of each document each feature fires, shape (documents, features)."""
+    rows = np.arange(len(document))
+    gather = scipy.sparse.csr_array(
+        (np.ones(len(rows)), (document, rows)), shape=(documents, len(rows))
+    )
+    parts = np.ones(values.nnz), values.indices, values.indptr
+    return gather @ scipy.sparse.csr_array(parts, shape=values.shape)

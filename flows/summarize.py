@@ -1,8 +1,9 @@
 """summarize: statistics of every feature of some codes, as partials over shards that are merged."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 
 from actlake.flows.codes_blocks import require_rows
 from actlake.flows.codes_sets import members_of, refuse_name, set_table
@@ -22,11 +23,12 @@ from actlake.flows.summary_tables import tables_of
 from actlake.storage.errors import InputError
 from actlake.storage.keys import Json, fingerprint
 from actlake.storage.lake import Lake
+from actlake.storage.threads import default_threads
 from actlake.storage.transaction import Transaction
 
 __all__ = ["summarize"]
 
-STEP_ROWS = 1 << 14
+STEP_ROWS = 1 << 15
 """Of the shards that are computed in one step: about a second's work."""
 TABLES_VERSION = 4
 """Rises whenever the same states are written as other rows."""
@@ -127,9 +129,10 @@ def _states(
 ) -> list[State]:
     label, of_document = (of.label, of.of_document) if of else (None, None)
     make = statistics_of(examples, label)
-    found = blocks_of(work.lake, work.codes, work.mask, shards, of_document)
-    return [
-        (statistic, shard, make[statistic](block).arrays())
-        for shard, block in zip(shards, found, strict=True)
-        for statistic in lacking[shard]
-    ]
+    found: list[State] = []
+    with ThreadPoolExecutor(default_threads(), "states") as pool:
+        blocks = blocks_of(work.lake, work.codes, work.mask, shards, of_document)
+        for shard, block in zip(shards, blocks, strict=True):
+            states = pool.map(lambda name, of=block: make[name](of).arrays(), lacking[shard])
+            found += zip(lacking[shard], repeat(shard), states)
+    return found

@@ -35,12 +35,20 @@ Columns = Mapping[str, NDArray[Any]]
 R = TypeVar("R", TopRows, BottomRows)
 
 
-def examples_of(merging: Merging, histogram: FeatureHistogram, tokens: Columns, k: int) -> Columns:
-    """The rows of feature_examples of codes that are no set; reads the codes of some rows."""
+def examples_of(
+    merging: Merging, histogram: FeatureHistogram, rankings: Callable[[], Columns], k: int
+) -> Columns:
+    """The rows of feature_examples of codes that are no set; reads the codes of some rows.
+
+    ``rankings`` gives the rows of feature_tokens; it is asked once all else is merged.
+    """
     [codes] = merging.members
+    strongest = merging.merged_wide("top_rows", TopRows.from_arrays)
+    by_chance = merging.merged_wide("random_rows", BottomRows.from_arrays)
     by_value = merging.merged_wide("value_rows", BottomRows.from_arrays)
     silent = merging.merged_wide("silent_rows", BottomRows.from_arrays)
     by_token = merging.merged_wide("token_rows", BottomRows.from_arrays)
+    tokens = rankings()
     best = (tokens["kind"] == "count") & (tokens["rank"] <= NEGATIVE_TOKENS)
     top = {name: tokens[name][best] for name in ("feature", "token_id")}
     wanted = by_token.row[np.isin(by_token.group, top["token_id"])]
@@ -48,9 +56,9 @@ def examples_of(merging: Merging, histogram: FeatureHistogram, tokens: Columns, 
     fired = _codes_of(codes, rows)
     in_sample = _take(fired, np.searchsorted(rows, silent.row))
     found = {
-        "top": merging.merged_wide("top_rows", TopRows.from_arrays).finish(),
+        "top": strongest.finish(),
         "quantile": quantile_examples(by_value, histogram, per_stratum(k)),
-        "random": random_examples(merging.merged_wide("random_rows", BottomRows.from_arrays)),
+        "random": random_examples(by_chance),
         "silent": silent_examples(silent, in_sample, k),
         "negative": hard_negatives(top, by_token, fired, rows, k),
     }
@@ -119,7 +127,7 @@ def _members(
 
 def _of_kinds(merging: Merging, found: Mapping[str, Columns]) -> dict[str, NDArray[Any]]:
     columns = joined(
-        [{"kind": np.full(len(one["rank"]), kind), **one} for kind, one in found.items()]
+        [{"kind": np.full(len(one["rank"]), kind, object), **one} for kind, one in found.items()]
     )
     return {**columns, "n_alike": _alike(merging, columns["context"])}
 

@@ -1,6 +1,7 @@
 """What ``summarize`` writes: the states of all shards merged, and their columns as rows."""
 
-from typing import Any
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -18,15 +19,34 @@ from actlake.flows.summary_examples import Columns, examples_of, examples_of_set
 from actlake.flows.summary_merging import Merging
 from actlake.flows.summary_states import per_stratum
 from actlake.flows.token_ranges import tokens_by_range
+from actlake.storage.threads import default_threads
 
 __all__ = ["tables_of"]
 
+SIDES = ("previous", "next")
+Told = Future[tuple[Columns, Columns]]
+"""Columns of feature_profiles and rows of feature_tokens, told by another thread."""
 QUANTILES_ACTIVE = {"q50_active": 0.5, "q90_active": 0.9, "q99_active": 0.99}
 QUANTILES_ALL = {"q90_all": 0.9, "q99_all": 0.99, "q999_all": 0.999}
 
 
 def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[str, pa.Table]:
     """Every table of a summary; ``examples`` and ``tokens`` as given to ``summarize``."""
+    key = {"codes": merging.name, "mask": merging.mask, "run": run}
+    # Tokens are half of the work; what they need of the lake is asked for here, not there.
+    shapes = token_shapes(_vocabulary(merging))
+    with ThreadPoolExecutor(default_threads(), "tables") as pool:
+        own = pool.submit(_tokens, merging, shapes, tokens)
+        beside = [pool.submit(_tokens_beside, merging, side, tokens) for side in SIDES]
+        found = _columns(merging, examples, own, beside)
+        tables = pool.map(lambda name: feature_table(name, found[name], key), found)
+        return dict(zip(found, tables, strict=True))
+
+
+def _columns(
+    merging: Merging, examples: int, own: Told, beside: Sequence[Told]
+) -> dict[str, Columns]:
+    """Columns of each table, with those of ``_tokens`` and ``_tokens_beside``."""
     histogram = merging.merged_wide("histogram", FeatureHistogram.from_arrays)
     positions = merging.merged("positions", FeaturePositions.from_arrays)
     statistics = {
@@ -38,25 +58,23 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
         ).finish(),
         **_sources(merging),
     }
-    profiles, rankings = _tokens(merging, tokens)
-    profiles = {"feature": statistics["feature"], **profiles, **positions.finish()}
     before = np.cumsum([0, *(len(one) for one in merging.members)]).tolist()
     gaps = merging.merged("gaps", FeatureGaps.from_arrays, lambda at, one: one.after(before[at]))
-    profiles |= gaps.finish()
     if merging.is_set:
         shown = examples_of_set(merging, histogram, per_stratum(examples))
     else:
-        shown = examples_of(merging, histogram, rankings, examples)
-    found: dict[str, Columns] = {
+        shown = examples_of(merging, histogram, lambda: own.result()[1], examples)
+    profiles = {"feature": statistics["feature"], **positions.finish()}
+    for one in (own, *beside):
+        profiles |= one.result()[0]
+    return {
         "feature_statistics": statistics,
-        "feature_profiles": profiles,
+        "feature_profiles": profiles | gaps.finish(),
         "feature_histograms": histogram.finish(),
         "feature_positions": positions.table(),
-        "feature_tokens": rankings,
+        "feature_tokens": joined([one.result()[1] for one in (own, *beside)]),
         "feature_examples": shown,
     }
-    key = {"codes": merging.name, "mask": merging.mask, "run": run}
-    return {name: feature_table(name, columns, key) for name, columns in found.items()}
 
 
 def _sources(merging: Merging) -> Columns:
@@ -75,28 +93,33 @@ def _sources(merging: Merging) -> Columns:
     return dict.fromkeys(("n_sources", "n_sources_fires", "gini_sources"), none)
 
 
-def _tokens(merging: Merging, k: int) -> tuple[dict[str, NDArray[Any]], Columns]:
-    """The columns of feature_profiles that are about tokens, and the rows of feature_tokens."""
-    shapes = token_shapes(_vocabulary(merging))
-    ranked, profiles, beside = list[Columns](), list[Columns](), list[Columns]()
+def _tokens(merging: Merging, shapes: NDArray[np.bool_], k: int) -> tuple[Columns, Columns]:
+    """Columns of feature_profiles, and rows of feature_tokens, of the tokens a feature fires on.
+
+    ``shapes``, shape (vocabulary, shapes), says which of ``SHAPES`` a token has.
+    """
+    ranked, profiles = list[Columns](), list[Columns]()
     for first, tokens in tokens_by_range(merging, "tokens"):
         shares = zip(SHAPES, tokens.shares(shapes).T, strict=True)
         profiles.append(tokens.profile() | {f"{shape}_share": share for shape, share in shares})
         ranked.append(_from(first, tokens.finish(k)))
-    for side in ("previous", "next"):
-        parts = []
-        for first, tokens in tokens_by_range(merging, f"{side}_tokens"):
-            theirs = tokens.profile()
-            parts.append(
-                {
-                    f"{side}_entropy": theirs["token_entropy"],
-                    f"{side}_token_share": theirs["top_token_share"],
-                }
-            )
-            top = tokens.top("count", k)
-            ranked.append(_from(first, {"kind": np.full(len(top["rank"]), side), **top}))
-        beside.append(joined(parts))
-    return {**joined(profiles), **beside[0], **beside[1]}, joined(ranked)
+    return joined(profiles), joined(ranked)
+
+
+def _tokens_beside(merging: Merging, side: str, k: int) -> tuple[Columns, Columns]:
+    """The same of the tokens before or after those, as ``side`` says: fewer columns, one kind."""
+    ranked, profiles = list[Columns](), list[Columns]()
+    for first, tokens in tokens_by_range(merging, f"{side}_tokens"):
+        theirs = tokens.profile()
+        profiles.append(
+            {
+                f"{side}_entropy": theirs["token_entropy"],
+                f"{side}_token_share": theirs["top_token_share"],
+            }
+        )
+        top = tokens.top("count", k)
+        ranked.append(_from(first, {"kind": np.full(len(top["rank"]), side, object), **top}))
+    return joined(profiles), joined(ranked)
 
 
 def _from(first: int, rows: Columns) -> Columns:

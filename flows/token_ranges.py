@@ -18,7 +18,7 @@ from actlake.storage.partials import Slices
 
 __all__ = ["tokens_by_range"]
 
-PAIRS = 2_000_000
+PAIRS = 1_000_000
 """Of all shards, in one range: each takes about 100 bytes while it is merged."""
 BLOCKS = 4096
 """Into which features are cut; a range is one at least, with however many pairs."""

@@ -13,6 +13,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from threading import RLock
@@ -31,6 +32,7 @@ from actlake.storage.handle import Handle, unreadable
 from actlake.storage.parquet import encode_rows, file_facts
 from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.store import Store
+from actlake.storage.threads import default_threads
 from actlake.storage.transaction import StagedRows, Transaction
 from actlake.storage.tuning import keep_texts_wide
 
@@ -86,6 +88,12 @@ class Catalog:
     def stage(self, table: str, rows: pa.Table) -> StagedRows:
         """Write ``rows`` as Parquet where ``table`` keeps its files; nothing refers to it yet."""
         return self.stage_parquet(table, encode_rows(table, rows))
+
+    def stage_all(self, tables: Mapping[str, pa.Table]) -> list[StagedRows]:
+        """As ``stage``, of several tables; nothing of one without rows."""
+        some = {name: rows for name, rows in tables.items() if len(rows)}
+        with ThreadPoolExecutor(default_threads()) as pool:
+            return [*pool.map(self.stage, some, some.values())]
 
     def stage_parquet(self, table: str, content: memoryview) -> StagedRows:
         """As ``stage``, for a Parquet file that the caller has already encoded."""

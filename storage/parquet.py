@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import duckdb
@@ -16,6 +17,8 @@ __all__ = ["ColumnFacts", "FileFacts", "encode_rows", "file_facts"]
 ROW_GROUP = 1 << 17
 """Rows that are read where one of them is wanted: the row or the document of a token is looked up
 in each query by row or by document."""
+_SPELLING = Lock()
+"""Of the one connection that spells numbers; files are made by several threads."""
 
 
 def encode_rows(table: str, rows: pa.Table) -> memoryview:
@@ -77,7 +80,8 @@ def _texts(lowest: Any, highest: Any, physical: str) -> tuple[str, str]:
     if physical in ("FLOAT", "DOUBLE"):  # whose fewest digits are not everybody's
         query = f"SELECT $lowest::{physical}::VARCHAR, $highest::{physical}::VARCHAR"
         values = {"lowest": lowest, "highest": highest}
-        [texts] = _speller().cursor().execute(query, values).fetchall()
+        with _SPELLING:
+            [texts] = _speller().execute(query, values).fetchall()
         return texts[0], texts[1]
     return _text(lowest), _text(highest)
 

@@ -138,7 +138,7 @@ class Run:
 
         BusyError if something of a name that is to be made has just been made by another run.
         """
-        fresh = [self.catalog.stage(name, rows) for name, rows in tables.items() if len(rows)]
+        fresh = self.catalog.stage_all(tables)
 
         def change(transaction: Transaction) -> None:
             if check is not None:

@@ -9,7 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.analytics.features.bottom_rows import STRATUM_BINS, BottomRows, strata_of
-from actlake.analytics.features.grouping import first_contexts, within_group
+from actlake.analytics.features.grouping import (
+    first_contexts,
+    ordered_by,
+    stable_order,
+    within_group,
+)
 from actlake.analytics.features.histogram import BIN_OFFSET, FeatureHistogram
 from actlake.analytics.features.postings import Ints
 from actlake.analytics.splitmix import splitmix64
@@ -51,13 +56,16 @@ def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_strat
     tenth_of = np.floor(STRATA * (below + count / 2) / fires[keys >> 32]).astype(np.int64)
     tenth = tenth_of[np.searchsorted(keys, feature << 32 | stratum)]
     # Of a context that two tenths hold, the row that is first by its hash.
-    chosen = np.lexsort((splitmix64(sample.row, sample.seed), feature))
+    chosen = np.argsort(splitmix64(sample.row, sample.seed))
+    chosen = chosen[stable_order(feature[chosen])]
     chosen = chosen[first_contexts(feature[chosen], sample.context[chosen], len(chosen))]
-    chosen = chosen[np.lexsort((tenth[chosen], feature[chosen]))]
+    chosen = chosen[stable_order(feature[chosen] * STRATA + tenth[chosen])]
     of_tenth = feature[chosen] * STRATA + tenth[chosen]
     chosen = chosen[within_group(of_tenth) < per_stratum]
-    hashes = splitmix64(sample.row[chosen], sample.seed)
-    chosen = chosen[np.lexsort((hashes, -sample.value[chosen], feature[chosen]))]
+    # Bits of positive float32 numbers rise with the numbers; inverted, the strongest is first.
+    falling = ~sample.value[chosen].astype(np.float32).view(np.uint32)
+    keys = (feature[chosen].astype(np.uint64) << np.uint64(32)) | falling
+    chosen = chosen[ordered_by(keys, splitmix64(sample.row[chosen], sample.seed))]
     rank = within_group(feature[chosen]) + 1
     entries = (sample.row[chosen], sample.value[chosen], sample.context[chosen])
     return _columns(feature[chosen], rank, *entries)
@@ -93,21 +101,34 @@ def hard_negatives(top: Columns, sample: BottomRows, codes: Csr, rows: Ints, k: 
     At most ``k`` of a feature, first those of its first token. Of a feature that never misses its
     tokens there are none.
     """
-    start = np.searchsorted(sample.group, top["token_id"])
-    length = np.searchsorted(sample.group, top["token_id"], side="right") - start
-    feature = np.repeat(top["feature"], length)
-    at = np.arange(len(feature)) + np.repeat(start - (np.cumsum(length) - length), length)
-    place = np.searchsorted(rows, sample.row[at])
     # Ascending, as rows and the features in them are; no pair has the last one's number.
     fires = np.append(codes.row_of_value() * codes.n_features + codes.indices, -1)
-    pairs = place * codes.n_features + feature
-    silent = fires[np.searchsorted(fires[:-1], pairs)] != pairs
-    feature, at = feature[silent], at[silent]
+    token = within_group(top["feature"])
+    found = np.zeros(codes.n_features, np.int64)
+    parts = [(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+    for number in range(int(token.max(initial=-1)) + 1):  # most need no row of a second token
+        mine = (token == number) & (found[top["feature"]] < k)
+        feature, at = _rows_of(top["feature"][mine], top["token_id"][mine], sample)
+        pairs = np.searchsorted(rows, sample.row[at]) * codes.n_features + feature
+        silent = fires[np.searchsorted(fires[:-1], pairs)] != pairs
+        parts.append((feature[silent], at[silent]))
+        found += np.bincount(feature[silent], minlength=codes.n_features)
+    feature, at = (np.concatenate(one) for one in zip(*parts, strict=True))
+    order = stable_order(feature)
+    feature, at = feature[order], at[order]
     rank = within_group(feature) + 1
     kept = rank <= k
     at = at[kept]
     none = np.zeros(len(at))
     return _columns(feature[kept], rank[kept], sample.row[at], none, sample.context[at])
+
+
+def _rows_of(feature: Ints, token: Ints, sample: BottomRows) -> tuple[Ints, Ints]:
+    """Each feature with the entries of its token in ``sample``; shapes (entries,)."""
+    start = np.searchsorted(sample.group, token)
+    length = np.searchsorted(sample.group, token, side="right") - start
+    at = np.arange(length.sum()) + np.repeat(start - (np.cumsum(length) - length), length)
+    return np.repeat(feature, length), at
 
 
 def _columns(

@@ -13,10 +13,28 @@ def sum_by_key(
 
     Equal keys are added in the order in which they stand.
     """
-    order = np.argsort(keys, kind="stable")
+    order = stable_order(keys)
     ordered = keys[order]
     starts = np.flatnonzero(np.diff(ordered, prepend=-1))  # keys are never negative
     return ordered[starts], [np.add.reduceat(weight[order], starts) for weight in weights]
+
+
+def stable_order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The order of ``keys``, rising; equal ones as they stand.
+
+    One sort of plain numbers, a key and its place in each, where both fit into 63 bits: several
+    times as fast as a stable ``numpy.argsort``.
+    """
+    if len(keys) < 2:
+        return np.arange(len(keys))
+    lowest, bits = int(keys.min()), (len(keys) - 1).bit_length()
+    if (int(keys.max()) - lowest) >> (63 - bits):
+        return np.argsort(keys, kind="stable")
+    packed = (keys - lowest) << bits
+    packed |= np.arange(len(keys))
+    packed.sort()
+    packed &= (1 << bits) - 1
+    return packed
 
 
 def within_group(ordered: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
@@ -101,11 +119,14 @@ def first_contexts(
 
 
 def _new(group: NDArray[np.int64], context: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each entry is the first of its group and context."""
-    order = np.lexsort((context, group))  # stable, so the first of equal ones stays first
-    again = (np.diff(group[order]) == 0) & (np.diff(context[order]) == 0)
+    """Whether each entry is the first of its group and context; groups are never negative."""
+    rising = np.argsort(context)
+    number = np.empty(len(context), np.int64)  # of each different context
+    number[rising] = np.cumsum(np.diff(context[rising], prepend=context[rising[:1]]) != 0)
+    keys = group * (len(context) + 1) + number
+    order = stable_order(keys)
     found = np.ones(len(group), np.bool_)
-    found[order[1:][again]] = False
+    found[order[1:][np.diff(keys[order]) == 0]] = False
     return found
 
 

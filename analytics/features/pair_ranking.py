@@ -63,7 +63,7 @@ class PairRanking:
     def _compete(self, first: Counts, second: Counts, joint: Counts, product: Floats) -> None:
         fires = self._margins.fires
         expected = fires[first] * (fires[second] / max(self._margins.n, 1))
-        score = np.log(joint / expected) * joint
+        score = joint.astype(np.float64) * np.log(joint / expected)
         able = (score > 0) & self._eligible[first] & self._eligible[second]
         for feature, partner in ((first, second), (second, first)):
             kept = able & (score >= self._least[feature])

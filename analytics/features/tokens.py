@@ -144,7 +144,7 @@ class FeatureTokens:
             name: np.concatenate([ranking[name] for ranking in rankings.values()])
             for name in ("feature", "rank", "token_id", "count", "mean", "lift")
         }
-        return {"kind": np.repeat(KINDS, lengths), **columns}
+        return {"kind": np.repeat(np.array(KINDS, object), lengths), **columns}
 
     def profile(self) -> dict[str, NDArray[Any]]:
         """Columns of feature_profiles, each of shape (n_features,); NaN if a feature never fires.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.analytics.features.grouping import stable_order
 from actlake.analytics.hypotheses.pooling import DocumentPool
 from actlake.analytics.statistic import Arrays
 from actlake.storage.csr import index_dtype
@@ -88,7 +89,7 @@ def pool_of_arrays(arrays: Arrays, start: int = 0, stop: int | None = None) -> D
         pool = DocumentPool.empty(documents, stop - start)
         parts.append((pool.key, pool.total, pool.largest, pool.count))
     key, total, largest, fires = (np.concatenate(one) for one in zip(*parts, strict=True))
-    order = np.argsort(key, kind="stable")  # a few ascending runs
+    order = stable_order(key)
     pairs_of = key[order], total[order], largest[order], fires[order]
     return DocumentPool(documents, stop - start, *pairs_of, document, rows)
 

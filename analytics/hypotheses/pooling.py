@@ -7,6 +7,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from actlake.analytics.features.grouping import distinct, stable_order
 from actlake.analytics.statistic import Arrays, pack, require_same, unpack
 from actlake.storage.csr import Csr
 from actlake.storage.errors import InputError
@@ -71,7 +72,9 @@ class DocumentPool:
         values = kept.values.astype(np.float64)
         once = np.ones(len(key), np.int64)
         pairs = _reduced(key, values, values, once)
-        return cls(documents, codes.n_features, *pairs, *np.unique(of_row, return_counts=True))
+        seen = distinct(of_row)
+        rows = np.bincount(np.searchsorted(seen, of_row), minlength=len(seen))
+        return cls(documents, codes.n_features, *pairs, seen, rows)
 
     def merge(self, other: Self) -> Self:
         require_same("documents", self.documents, other.documents)
@@ -162,7 +165,7 @@ def _reduced(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Distinct keys, ascending, with the sums of ``total`` and ``count`` and the maximum of
     ``largest``."""
-    order = np.argsort(key, kind="stable")
+    order = stable_order(key)
     key, total, largest, count = key[order], total[order], largest[order], count[order]
     starts = np.flatnonzero(np.diff(key, prepend=-1))  # keys are never negative
     add = np.add.reduceat

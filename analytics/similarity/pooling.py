@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from actlake.analytics.features.grouping import stable_order
 from actlake.storage.csr import Csr, index_dtype
 from actlake.storage.errors import InputError
 
@@ -20,7 +21,7 @@ def pool_max(codes: Csr, unit: NDArray[np.int64], units: int) -> Csr:
     unit_of_value = unit[codes.row_of_value()]
     pooled = unit_of_value >= 0
     key = unit_of_value[pooled] * codes.n_features + codes.indices[pooled]
-    order = np.argsort(key, kind="stable")
+    order = stable_order(key)
     key = key[order]
     first = np.flatnonzero(np.diff(key, prepend=-1))
     values = np.maximum.reduceat(codes.values[pooled][order], first).astype(np.float32)

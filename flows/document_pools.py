@@ -1,6 +1,7 @@
 """The codes of whole documents: every feature pooled over the rows of each, merged of partials."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from actlake.flows.progress import progress
 from actlake.flows.runners import Threads
 from actlake.flows.shard_states import Lacking, ShardStates, State, complete
 from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
 from actlake.storage.durable import Digest
 from actlake.storage.errors import BusyError
 from actlake.storage.keys import fingerprint
@@ -26,6 +28,7 @@ from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 from actlake.storage.partials import read_partial
 from actlake.storage.run import Run
+from actlake.storage.threads import default_threads
 
 __all__ = ["POOL", "DocumentPools", "document_pool", "document_pools", "pools_of"]
 
@@ -104,11 +107,16 @@ def document_pools(lake: Lake, codes: Codes, mask: Mask, run: Run) -> DocumentPo
 def pools_of(lake: Lake, codes: Codes, mask: Mask, shards: Sequence[int]) -> dict[int, Arrays]:
     """What is kept of each of consecutive ``shards``."""
     documents = documents_of(lake, codes)
-    kept: dict[int, Arrays] = {}
-    for shard, keep, document in masked_shards(lake, codes, mask, shards):
-        pool = DocumentPool.of(codes.shard(shard), document, keep, documents=documents)
-        kept[shard] = pool_arrays(pool)
-    return kept
+
+    def pooled(block: Csr, document: NDArray[np.int64], keep: NDArray[np.bool_]) -> Arrays:
+        return pool_arrays(DocumentPool.of(block, document, keep, documents=documents))
+
+    with ThreadPoolExecutor(default_threads(), "pool") as pool:
+        found = {
+            shard: pool.submit(pooled, codes.shard(shard), document, keep)
+            for shard, keep, document in masked_shards(lake, codes, mask, shards)
+        }
+        return {shard: one.result() for shard, one in found.items()}
 
 
 def _states(work: ShardStates, shards: Sequence[int], _: Lacking) -> list[State]:

@@ -9,7 +9,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from actlake.analytics.features.grouping import within_group
+from actlake.analytics.features.grouping import stable_order, within_group
 from actlake.analytics.features.information import information
 from actlake.storage.errors import InputError
 from actlake.storage.threads import default_threads
@@ -68,8 +68,7 @@ class RankedFeatures:
         self._starts = by_feature.indptr.astype(np.int64)
         self.fires = np.diff(self._starts)
         feature = np.repeat(np.arange(self.n_features, dtype=np.int32), self.fires)
-        order = np.argsort(-by_feature.data, kind="stable")
-        order = order[_order(feature[order], self.n_features)]
+        order = _strongest_first(feature, by_feature.data)
         self._unit = by_feature.indices[order]
         self._value = by_feature.data[order]
         changed = np.ones(len(order), np.bool_)
@@ -233,6 +232,15 @@ class RankedFeatures:
                 found[name][:, column] = other
                 found[name][fired, column] = one
         return found
+
+
+def _strongest_first(feature: NDArray[np.int32], value: Floats) -> Counts:
+    """The order of values > 0 by feature, then from the largest; equal ones as they stand."""
+    narrow = value.astype(np.float32)
+    if (narrow == value).all():  # whose bits rise with the numbers
+        return stable_order((feature.astype(np.int64) << 32) | ~narrow.view(np.uint32))
+    order = np.argsort(-value, kind="stable")
+    return order[stable_order(feature[order].astype(np.int64))]
 
 
 def _order(keys: NDArray[np.integer[Any]], below: int) -> Counts:

@@ -1,6 +1,6 @@
 """Documents or rows as the units that labels are compared over, one range of features at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from actlake.storage.run import Run
 
 __all__ = ["Range", "Units", "documents_as_units", "rows_as_units"]
 
-VALUES = 8_000_000
+VALUES = 5_000_000
 """Of a range, at most, or of one feature: each takes some 40 bytes while it is ranked."""
 
 
@@ -58,8 +58,8 @@ def documents_as_units(
         n = codes.n_features
         cuts = [(0, n)] if pools.most_pairs <= VALUES else consecutive(pools.pairs(), VALUES)
         for start, stop in cuts:
-            pooled = pools.merged(start, stop).finish(pooling)
-            yield Range(start, pooled.values[used], None)
+            # Nothing of a range is held here once it is given: the next one takes its place.
+            yield Range(start, pools.merged(start, stop).finish(pooling).values[used], None)
 
     return Units(used, rows, ranges)
 
@@ -75,9 +75,8 @@ def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int) -> Units
         held = sum(codes.values_of_shard.values()) <= VALUES
         cuts = [(0, codes.n_features)] if held else consecutive(_values(lake, codes, mask), VALUES)
         for start, stop in cuts:
-            parts = [_within(one, start, stop) for one in blocks(lake, codes, mask, most=VALUES)]
-            values = scipy.sparse.vstack(parts, format="csr")
-            yield Range(start, values, _fires(values, document, documents))
+            read = blocks(lake, codes, mask, most=VALUES)
+            yield _range_of_rows(start, stop, read, document, documents)
 
     return Units(document, np.bincount(document, minlength=documents), ranges)
 
@@ -88,6 +87,17 @@ def _values(lake: Lake, codes: Codes, mask: Mask) -> NDArray[np.int64]:
     for one in blocks(lake, codes, mask, most=VALUES):
         counted += np.bincount(one.codes.indices, minlength=codes.n_features)
     return counted
+
+
+def _range_of_rows(
+    start: int,
+    stop: int,
+    read: Iterable[Block],
+    document: NDArray[np.int64],
+    documents: int,
+) -> Range:
+    values = scipy.sparse.vstack([_within(one, start, stop) for one in read], format="csr")
+    return Range(start, values, _fires(values, document, documents))
 
 
 def _within(block: Block, start: int, stop: int) -> scipy.sparse.csr_array:

@@ -150,6 +150,7 @@ def summarize_labels(
                 for subset, columns in _parts(units, some, features, classes, cut):
                     parts.setdefault(subset, []).append(columns)
                 advance(some.values.shape[1])
+                del some  # before the next is read
         if not compared:
             raise InputError(
                 f"no feature of {codes} fires on {min_fires} of {int(labelled.sum()):,} units that "

@@ -9,7 +9,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from actlake.analytics.features.grouping import stable_order, within_group
+from actlake.analytics.features.grouping import consecutive, stable_order, within_group
 from actlake.analytics.features.information import information
 from actlake.storage.errors import InputError
 from actlake.storage.threads import default_threads
@@ -19,8 +19,8 @@ Counts = NDArray[np.int64]
 Matrix = scipy.sparse.csr_array
 TOP_SHARE = 0.005
 """Of units: what a concept is laid over (``analytics.C15``)."""
-RANGE = 2048
-"""Features at most whose values are ranked together, beside others in other threads."""
+TOGETHER = 250_000
+"""Values, or those of one feature, that are ranked together, beside others in other threads."""
 
 
 def scores_of_layers(
@@ -34,8 +34,9 @@ def scores_of_layers(
     class of no unit or of all.
     """
     threads = default_threads()
-    step = max(1, min(RANGE, -(-values.shape[1] // threads)))
     by_feature = values.tocsc()
+    fires = np.diff(by_feature.indptr).astype(np.int64)
+    pieces = consecutive(fires, min(TOGETHER, -(-values.nnz // threads)))
     numbers = []
     for layer, classes in zip(layers, there, strict=True):
         if len(classes):
@@ -43,14 +44,14 @@ def scores_of_layers(
             place[classes] = np.arange(len(classes))
             numbers.append((place[layer], len(classes)))
 
-    def of(start: int) -> tuple[dict[str, NDArray[Any]], Counts]:
-        ranked = RankedFeatures(by_feature[:, start : start + step])
+    def of(piece: tuple[int, int]) -> tuple[dict[str, NDArray[Any]], Counts]:
+        ranked = RankedFeatures(by_feature[:, slice(*piece)])
         parts = [ranked.scores(*number) for number in numbers]
         joined = {name: np.concatenate([one[name] for one in parts], axis=1) for name in parts[0]}
         return joined, ranked.levels()
 
     with ThreadPoolExecutor(threads) as pool:
-        scores, levels = zip(*pool.map(of, range(0, values.shape[1], step)), strict=True)
+        scores, levels = zip(*pool.map(of, pieces), strict=True)
     columns = {name: np.concatenate([one[name] for one in scores]) for name in scores[0]}
     return columns, np.concatenate(levels)
 

@@ -25,9 +25,6 @@ LEVELS = ("token", "document")
 ROWS = 1 << 22
 """Of which the mask is asked for at once."""
 
-VALUES = 16_000_000
-"""Values of a block at most where nobody says, unless one shard has more."""
-
 
 def finished_codes(lake: Lake, name: str) -> Codes:
     """The codes of that name; NotFoundError without them, IncompleteError if shards are missing."""
@@ -79,8 +76,8 @@ class Block:
     """Of each row."""
 
 
-def blocks(lake: Lake, codes: Codes, mask: Mask, *, most: int = VALUES) -> Iterator[Block]:
-    """All rows under the mask, in order, ``most`` values at a time."""
+def blocks(lake: Lake, codes: Codes, mask: Mask, *, most: int) -> Iterator[Block]:
+    """All rows under the mask, in order, ``most`` values at a time, unless one shard has more."""
     waiting: list[Block] = []
     values = 0
     for shard, kept, document in masked_shards(lake, codes, mask):

@@ -51,7 +51,7 @@ class DocumentPools:
 
     @property
     def most_pairs(self) -> int:
-        """More pairs of a document and a feature than they hold in all, by the files' bytes."""
+        """No fewer pairs of a document and a feature than they hold, by the files' bytes."""
         return sum(digest.bytes for _, digest in self.stored.values()) // PAIR_BYTES
 
     def pairs(self) -> NDArray[np.int64]:

@@ -11,12 +11,15 @@ from actlake.analytics.features.grouping import consecutive
 from actlake.flows.codes_blocks import Block, blocks, masked_shards
 from actlake.flows.document_pools import document_pools
 from actlake.storage.codes import Codes
+from actlake.storage.errors import BusyError
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 from actlake.storage.run import Run
 
 __all__ = ["Range", "Units", "documents_as_units", "rows_as_units"]
 
+PASSES = 32
+"""Ranges of features at most, but for features of more values, since each reads all codes."""
 VALUES = 5_000_000
 """Of a range, at most, or of one feature: each takes some 40 bytes while it is ranked."""
 
@@ -29,13 +32,15 @@ class Range:
     values: scipy.sparse.csr_array
     """Shape (units, features)."""
     fires: scipy.sparse.csr_array | None
-    """Firing rows of each document, shape (documents, features); None where units are documents."""
+    """Firing rows of each document, shape (documents, features); None where units are documents,
+    or a label is of spans."""
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
     """What is compared: documents, or rows."""
 
+    are_documents: bool
     document: NDArray[np.int64]
     """Of each unit."""
     rows: NDArray[np.int64]
@@ -51,21 +56,21 @@ def documents_as_units(
     pools = document_pools(lake, codes, mask, run)
     rows = np.zeros(documents, np.int64)
     for _, kept, document in masked_shards(lake, codes, mask):
-        rows += np.bincount(document[kept], minlength=documents)
+        np.add.at(rows, document[kept], 1)
     used = np.flatnonzero(rows > 0)
 
     def ranges() -> Iterator[Range]:
         n = codes.n_features
-        cuts = [(0, n)] if pools.most_pairs <= VALUES else consecutive(pools.pairs(), VALUES)
+        cuts = [(0, n)] if pools.most_pairs <= VALUES else _cuts(pools.pairs())
         for start, stop in cuts:
             # Nothing of a range is held here once it is given: the next one takes its place.
             yield Range(start, pools.merged(start, stop).finish(pooling).values[used], None)
 
-    return Units(used, rows, ranges)
+    return Units(True, used, rows, ranges)
 
 
-def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int) -> Units:
-    """Rows under the mask."""
+def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int, *, of_spans: bool) -> Units:
+    """Rows under the mask; ``of_spans`` says that what they are compared by are spans."""
     found = [
         document[kept].astype(np.int64) for _, kept, document in masked_shards(lake, codes, mask)
     ]
@@ -73,12 +78,19 @@ def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int) -> Units
 
     def ranges() -> Iterator[Range]:
         held = sum(codes.values_of_shard.values()) <= VALUES
-        cuts = [(0, codes.n_features)] if held else consecutive(_values(lake, codes, mask), VALUES)
+        cuts = [(0, codes.n_features)] if held else _cuts(_values(lake, codes, mask))
         for start, stop in cuts:
             read = blocks(lake, codes, mask, most=VALUES)
-            yield _range_of_rows(start, stop, read, document, documents)
+            values = _values_of_range(start, stop, read, len(document))
+            yield Range(start, values, None if of_spans else _fires(values, document, documents))
+            del values  # before the next is read
 
-    return Units(document, np.bincount(document, minlength=documents), ranges)
+    return Units(False, document, np.bincount(document, minlength=documents), ranges)
+
+
+def _cuts(values: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Ranges of features; ``values`` are those of each."""
+    return consecutive(values, max(VALUES, int(values.sum()) // PASSES))
 
 
 def _values(lake: Lake, codes: Codes, mask: Mask) -> NDArray[np.int64]:
@@ -89,15 +101,17 @@ def _values(lake: Lake, codes: Codes, mask: Mask) -> NDArray[np.int64]:
     return counted
 
 
-def _range_of_rows(
-    start: int,
-    stop: int,
-    read: Iterable[Block],
-    document: NDArray[np.int64],
-    documents: int,
-) -> Range:
-    values = scipy.sparse.vstack([_within(one, start, stop) for one in read], format="csr")
-    return Range(start, values, _fires(values, document, documents))
+def _values_of_range(
+    start: int, stop: int, read: Iterable[Block], rows: int
+) -> scipy.sparse.csr_array:
+    values: scipy.sparse.csr_array = scipy.sparse.vstack(
+        [_within(one, start, stop) for one in read], format="csr"
+    )
+    if values.shape[0] != rows:
+        raise BusyError(
+            "rows were withdrawn while they were compared; run this again to compare what is left"
+        )
+    return values
 
 
 def _within(block: Block, start: int, stop: int) -> scipy.sparse.csr_array:

@@ -133,6 +133,7 @@ def _states(
     with ThreadPoolExecutor(default_threads(), "states") as pool:
         blocks = blocks_of(work.lake, work.codes, work.mask, shards, of_document)
         for shard, block in zip(shards, blocks, strict=True):
+            block.postings.prepare()  # once, not in each thread
             states = pool.map(lambda name, of=block: make[name](of).arrays(), lacking[shard])
             found += zip(lacking[shard], repeat(shard), states)
     return found

@@ -76,10 +76,13 @@ def summarize_labels(
         document: values are pooled over the rows of each, by max, mean, sum or any; p is of
         Mann-Whitney, p_fisher of firing or not. token: units are rows, and p compares shares of
         firing rows with documents as clusters; p_fisher and what chance gives of information take
-        units for independent, so there is neither. At most 64 million values. By default document,
-        and token for a label of spans, which has no other.
+        units for independent, so there is neither. By default document, and token for a label of
+        spans, which has no other.
     min_fires
         Units with the label on which a feature must fire to be compared.
+
+    Codes of any size: some 600 MB beside 100 bytes a row, or a document. What pools or rows hold
+    beyond 5 million values is read once for each 5 million, and 32 times at most.
 
     NotFoundError for an unknown label; InputError for a label of one value (of spans: of none) or
     more than 50, where no row is under the mask, and where nothing fires often enough.
@@ -132,7 +135,7 @@ def summarize_labels(
         units = (
             documents_as_units(lake, reader, rule, run, pooling, documents)
             if level == "document"
-            else rows_as_units(lake, reader, rule, documents)
+            else rows_as_units(lake, reader, rule, documents, of_spans=spans is not None)
         )
         if spans is None:
             layers: list[NDArray[Any]] = [of_document[units.document]]
@@ -162,9 +165,9 @@ def summarize_labels(
                 "told from it; give another label or mask"
             )
         key = {**same, "run": run.run}
-        tables = [
-            feature_table("feature_labels", _corrected(some), {**key, "subset": subset})
-            for subset, some in parts.items()
+        tables = [  # whose columns go as their rows come
+            feature_table("feature_labels", _corrected(parts.pop(name)), {**key, "subset": name})
+            for name in [*parts]
         ]
 
         def replace(transaction: Transaction) -> None:
@@ -223,8 +226,8 @@ def _parts(
         values = _part(some.values, used, features)
         found, levels = scores_of_layers(values, layers, there)
         shape = (len(features), len(here))
-        if some.fires is not None:
-            if classes.of_document is None:
+        if not units.are_documents:
+            if some.fires is None or classes.of_document is None:
                 pairs = zip(layers, there, strict=True)
                 has = [layer == one for layer, several in pairs for one in several]
                 found["p"] = clustered(values, units.document[used], has)

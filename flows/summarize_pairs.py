@@ -75,8 +75,11 @@ def summarize_pairs(
         than 4,096, from those of its block, of as many, into which partners come together. That
         is a lower bound of what all others explain, and pairs across blocks have no weight.
 
-    Codes of any size: about 1.1 GB at most. Those of more than 5 million values are read once for
-    every 32 million pairs of features, 6 times for 16,384 features however many rows there are.
+    Rows of any number: about 1.1 GB at most, unless one shard has more than 5 million values. Codes
+    with more are read once for every 32 million pairs of features, 6 times for 16,384 features
+    however many rows there are, three times for what each feature does alone, and once a block of
+    redundancy, which takes 600 MB. Documents are held whole: 100 bytes for each and feature that
+    fires in it.
     InputError if no row is under the mask, or no two features fire often enough.
     """
     reader = finished_codes(lake, codes)

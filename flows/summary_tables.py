@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import takewhile
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -35,12 +37,18 @@ def tables_of(merging: Merging, run: str, examples: int, tokens: int) -> dict[st
     key = {"codes": merging.name, "mask": merging.mask, "run": run}
     # Tokens are half of the work; what they need of the lake is asked for here, not there.
     shapes = token_shapes(_vocabulary(merging))
+    stop = Event()
     with ThreadPoolExecutor(default_threads(), "tables") as pool:
-        own = pool.submit(_tokens, merging, shapes, tokens)
-        beside = [pool.submit(_tokens_beside, merging, side, tokens) for side in SIDES]
-        found = _columns(merging, examples, own, beside)
-        tables = pool.map(lambda name: feature_table(name, found[name], key), found)
-        return dict(zip(found, tables, strict=True))
+        try:
+            own = pool.submit(_tokens, merging, shapes, tokens, stop)
+            beside = [pool.submit(_tokens_beside, merging, side, tokens, stop) for side in SIDES]
+            found = _columns(merging, examples, own, beside)
+            tables = pool.map(lambda name: feature_table(name, found[name], key), found)
+            return dict(zip(found, tables, strict=True))
+        except BaseException:  # Ctrl-C, too: nobody wants the tokens any more
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _columns(
@@ -93,23 +101,26 @@ def _sources(merging: Merging) -> Columns:
     return dict.fromkeys(("n_sources", "n_sources_fires", "gini_sources"), none)
 
 
-def _tokens(merging: Merging, shapes: NDArray[np.bool_], k: int) -> tuple[Columns, Columns]:
+def _tokens(
+    merging: Merging, shapes: NDArray[np.bool_], k: int, stop: Event
+) -> tuple[Columns, Columns]:
     """Columns of feature_profiles, and rows of feature_tokens, of the tokens a feature fires on.
 
     ``shapes``, shape (vocabulary, shapes), says which of ``SHAPES`` a token has.
     """
     ranked, profiles = list[Columns](), list[Columns]()
-    for first, tokens in tokens_by_range(merging, "tokens"):
+    for first, tokens in takewhile(lambda _: not stop.is_set(), tokens_by_range(merging, "tokens")):
         shares = zip(SHAPES, tokens.shares(shapes).T, strict=True)
         profiles.append(tokens.profile() | {f"{shape}_share": share for shape, share in shares})
         ranked.append(_from(first, tokens.finish(k)))
     return joined(profiles), joined(ranked)
 
 
-def _tokens_beside(merging: Merging, side: str, k: int) -> tuple[Columns, Columns]:
+def _tokens_beside(merging: Merging, side: str, k: int, stop: Event) -> tuple[Columns, Columns]:
     """The same of the tokens before or after those, as ``side`` says: fewer columns, one kind."""
     ranked, profiles = list[Columns](), list[Columns]()
-    for first, tokens in tokens_by_range(merging, f"{side}_tokens"):
+    ranges = tokens_by_range(merging, f"{side}_tokens")
+    for first, tokens in takewhile(lambda _: not stop.is_set(), ranges):
         theirs = tokens.profile()
         profiles.append(
             {

@@ -1,8 +1,10 @@
 """Partials: the state of a statistic over one shard, kept so that a rebuild is a merge."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import safetensors
 import safetensors.numpy
@@ -33,6 +35,8 @@ __all__ = [
 
 Slices = Callable[[str, int, int], NDArray[Any]]
 """Of an array's name, its entries from one on and before another, at least one: a copy of them."""
+WIDE = "wide"
+"""What a file says of the types that arrays are to have."""
 KEY = ("codes", "mask", "statistic", "shard", "code_version")
 
 
@@ -43,8 +47,33 @@ def write_partial(store: Store, arrays: Mapping[str, NDArray[Any]]) -> tuple[str
 
 
 def partial_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """The content of the file of a state."""
-    return bytes(safetensors.numpy.save(dict(arrays)))
+    """The content of the file of a state: each array in the smallest type that has its values to
+    the last bit, beside a word on the type that it is to have again."""
+    kept = {name: _narrowed(one) for name, one in arrays.items()}
+    wide = {name: one.dtype.name for name, one in arrays.items() if one.dtype != kept[name].dtype}
+    # In one word, since safetensors puts several in any order, and a repair makes the same bytes.
+    return bytes(safetensors.numpy.save(kept, metadata={WIDE: json.dumps(wide)}))
+
+
+def _narrowed(array: NDArray[Any]) -> NDArray[Any]:
+    if not array.size:
+        return array
+    if array.dtype == np.int64:
+        low, high = int(array.min()), int(array.max())
+        dtype = np.min_scalar_type(high if low >= 0 else min(low, -high - 1))
+        return array.astype(dtype) if dtype.itemsize < array.itemsize else array
+    if array.dtype == np.float64:
+        with np.errstate(over="ignore"):
+            for small in (array.astype(np.float16), array.astype(np.float32)):
+                if (small == array).all():
+                    return small
+    return array
+
+
+def _wide(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """The type that each array which was narrowed had."""
+    found: dict[str, str] = json.loads((metadata or {}).get(WIDE, "{}"))
+    return found
 
 
 def read_partial(store: Store, path: str, expected: Digest) -> dict[str, NDArray[Any]]:
@@ -55,7 +84,10 @@ def read_partial(store: Store, path: str, expected: Digest) -> dict[str, NDArray
         "a partial",
         lambda content: Digest(len(content), xxh3_128_hexdigest(content)) == expected,
     )
-    return dict(safetensors.numpy.load(content))
+    length = int.from_bytes(content[:8], "little")  # of the JSON that begins a safetensors file
+    wide = _wide(json.loads(bytes(content[8 : 8 + length])).get("__metadata__"))
+    arrays = safetensors.numpy.load(content)
+    return {name: one.astype(wide.get(name, one.dtype), copy=False) for name, one in arrays.items()}
 
 
 def open_slices(store: Store, path: str) -> Slices:
@@ -71,9 +103,11 @@ def open_slices(store: Store, path: str) -> Slices:
     except (OSError, safetensors.SafetensorError) as error:
         raise corrupt(file, "a partial", f"has changed ({error})") from error
 
+    wide = _wide(arrays.metadata())  # type: ignore[no-untyped-call] # theirs
+
     def slices(name: str, start: int, stop: int) -> NDArray[Any]:
         part: NDArray[Any] = arrays.get_slice(name)[start:stop]  # type: ignore[no-untyped-call] # theirs
-        return part
+        return part.astype(wide.get(name, part.dtype), copy=False)
 
     return slices
 

@@ -152,7 +152,8 @@ class CoFirings:
 
 
 class DenseCoFirings:
-    """``CoFirings`` of many blocks, added up in place: 12 bytes a pair, whether it fires or not.
+    """``CoFirings`` of many blocks, added up in place: 12 bytes a pair, whether it fires or not,
+    and 16 beyond 2^32 units.
 
     Merged, they take 24 bytes a pair three times over: before, beside and after.
     """

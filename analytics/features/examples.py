@@ -56,7 +56,8 @@ def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_strat
     tenth_of = np.floor(STRATA * (below + count / 2) / fires[keys >> 32]).astype(np.int64)
     tenth = tenth_of[np.searchsorted(keys, feature << 32 | stratum)]
     # Of a context that two tenths hold, the row that is first by its hash.
-    chosen = np.argsort(splitmix64(sample.row, sample.seed))
+    # A set of codes has rows of one number, so equal hashes, too.
+    chosen = np.argsort(splitmix64(sample.row, sample.seed), kind="stable")
     chosen = chosen[stable_order(feature[chosen])]
     chosen = chosen[first_contexts(feature[chosen], sample.context[chosen], len(chosen))]
     chosen = chosen[stable_order(feature[chosen] * STRATA + tenth[chosen])]

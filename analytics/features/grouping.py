@@ -19,7 +19,7 @@ def sum_by_key(
     return ordered[starts], [np.add.reduceat(weight[order], starts) for weight in weights]
 
 
-def stable_order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def stable_order(keys: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """The order of ``keys``, rising; equal ones as they stand.
 
     One sort of plain numbers, a key and its place in each, where both fit into 63 bits: several
@@ -30,7 +30,7 @@ def stable_order(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     lowest, bits = int(keys.min()), (len(keys) - 1).bit_length()
     if (int(keys.max()) - lowest) >> (63 - bits):
         return np.argsort(keys, kind="stable")
-    packed = (keys - lowest) << bits
+    packed: NDArray[np.int64] = np.subtract(keys, lowest, dtype=np.int64) << bits
     packed |= np.arange(len(keys))
     packed.sort()
     packed &= (1 << bits) - 1
@@ -82,7 +82,8 @@ def may_be_first(
 
 
 def ordered_by(keys: NDArray[np.uint64], ties: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """The order of ``keys``, rising, and of ``ties`` among equal ones.
+    """The order of ``keys``, rising, and of ``ties`` among equal ones; what ties there, too, stays
+    as it stands.
 
     Several times as fast as ``numpy.lexsort`` where few keys are equal.
     """
@@ -90,7 +91,7 @@ def ordered_by(keys: NDArray[np.uint64], ties: NDArray[np.uint64]) -> NDArray[np
     same = np.diff(keys[order]) == 0
     tied = np.append(same, False) | np.insert(same, 0, False)
     if len(keys) and tied.any():
-        some = order[tied]
+        some = np.sort(order[tied])
         order[tied] = some[np.lexsort((ties[some], keys[some]))]
     return order
 

@@ -21,6 +21,8 @@ TOP_SHARE = 0.005
 """Of units: what a concept is laid over (``analytics.C15``)."""
 TOGETHER = 250_000
 """Values, or those of one feature, that are ranked together, beside others in other threads."""
+LEAST = 10_000
+"""Of which several threads are worth while."""
 
 
 def scores_of_layers(
@@ -36,7 +38,7 @@ def scores_of_layers(
     threads = default_threads()
     by_feature = values.tocsc()
     fires = np.diff(by_feature.indptr).astype(np.int64)
-    pieces = consecutive(fires, min(TOGETHER, -(-values.nnz // threads)))
+    pieces = consecutive(fires, max(LEAST, min(TOGETHER, -(-values.nnz // threads))))
     numbers = []
     for layer, classes in zip(layers, there, strict=True):
         if len(classes):
@@ -237,7 +239,8 @@ class RankedFeatures:
 
 def _strongest_first(feature: NDArray[np.int32], value: Floats) -> Counts:
     """The order of values > 0 by feature, then from the largest; equal ones as they stand."""
-    narrow = value.astype(np.float32)
+    with np.errstate(over="ignore"):
+        narrow = value.astype(np.float32)
     if (narrow == value).all():  # whose bits rise with the numbers
         return stable_order((feature.astype(np.int64) << 32) | ~narrow.view(np.uint32))
     order = np.argsort(-value, kind="stable")

@@ -46,6 +46,10 @@ class Postings:
         """Of the rows of ``codes`` where ``mask``, shape (rows,), is true."""
         return cls(codes if mask.all() else codes.keep(mask), np.flatnonzero(mask))
 
+    def prepare(self) -> None:
+        """Make what most states share, before several threads ask for it."""
+        self.starts, self.feature, self.rising, self._matrix  # noqa: B018 - kept once they are made
+
     @property
     def n_rows(self) -> int:
         """Rows under the mask, firing or not."""

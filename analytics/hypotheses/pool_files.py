@@ -62,7 +62,7 @@ def pool_of_arrays(arrays: Arrays, start: int = 0, stop: int | None = None) -> D
     """The pool that ``pool_arrays`` was given.
 
     With ``start`` or ``stop`` of the features [start, stop) alone, which are then numbered from 0
-    on; their pairs are all that is made whole, so many ranges take little longer than one.
+    on; their pairs are all that is made whole, and the others cost a look at their feature.
     """
     documents, n_features, _ = (int(one) for one in arrays["sizes"])
     stop = n_features if stop is None else stop

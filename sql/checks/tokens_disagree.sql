@@ -17,7 +17,7 @@ counted AS (
     SELECT
         rowset,
         sum(n) AS n,
-        sum(bit_count(present)) AS n_distinct,
+        coalesce(sum(bit_count(present)), 0) AS n_distinct,
         min(first_row) AS first_row,
         max(last_row) AS last_row
     FROM counted_by_64

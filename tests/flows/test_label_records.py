@@ -133,6 +133,7 @@ def test_documents__have_the_same_scores_however_features_are_cut(
     before = scored()
     assert before["subset"].n_unique() > 2
     monkeypatch.setattr(label_units, "VALUES", values)
+    monkeypatch.setattr(label_units, "PASSES", 10**6)
     monkeypatch.setattr(labels_module, "CODE_VERSION", "other")
     assert_frame_equal(scored(), before, rel_tol=1e-12)  # sums over others' widths differ
     with lake.run("test", {}, {}) as run:
@@ -257,3 +258,11 @@ def test_changes_between_corpora__are_the_planted_one(record_lake: Lake) -> None
     assert kept["fires_b"].to_list() == (by_row(THEN) > 0).sum(axis=(0, 1)).tolist()
     assert kept["firing_documents_a"].to_list() == (by_row() > 0).any(axis=1).sum(axis=0).tolist()
     assert kept["q"].null_count() == 1
+
+
+def test_ranges__are_no_more_than_passes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_units, "VALUES", 10)
+    many = label_units._cuts(np.full(10_000, 7))
+    assert 32 <= len(many) <= 33
+    assert [start for start, _ in many] == [0, *(stop for _, stop in many[:-1])]
+    assert label_units._cuts(np.array([6, 4, 7, 1])) == [(0, 2), (2, 4)]

@@ -15,7 +15,6 @@ from actlake.analytics.features import cofirings
 from actlake.analytics.features.cofirings import Margins
 from actlake.analytics.features.pair_ranking import PairRanking
 from actlake.analytics.statistic import merge_in_order
-from actlake.flows import codes_blocks
 from actlake.flows import summarize_pairs as pairs_module
 from actlake.flows.delete import delete
 from actlake.flows.diff_corpora import diff_corpora
@@ -63,7 +62,6 @@ def test_pairs__are_the_same_however_codes_are_cut(
     values: int, pairs: int, dense: int, copied: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(copied)
-    monkeypatch.setattr(codes_blocks, "VALUES", values)
     monkeypatch.setattr(pairs_module, "VALUES", values)
     monkeypatch.setattr(pairs_module, "PAIRS", pairs)
     monkeypatch.setattr(pairs_module, "DENSE_PAIRS", dense)

@@ -270,5 +270,15 @@ FAULTS_OF_COUNTS: dict[str, list[tuple[str, str, str]]] = {
             "tiny@words",
             "from row 1 to 19",
         ),
+        (
+            "UPDATE tokens SET \"row\" = NULL WHERE rowset = 'tiny@documents'",
+            "tiny@documents",
+            "has 4 rows and tokens has 4",
+        ),
+        (
+            'UPDATE tokens SET "row" = -64 WHERE rowset = \'tiny@words\' AND "row" = 0',
+            "tiny@words",
+            "of which 19 differ, from row -64 to 18",
+        ),
     ],
 }

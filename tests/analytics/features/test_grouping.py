@@ -1,9 +1,17 @@
 """What is done group by group, against what Python says of each."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from actlake.analytics.features.grouping import consecutive, first_contexts, stable_order
+from actlake.analytics.features.grouping import (
+    consecutive,
+    first_contexts,
+    ordered_by,
+    stable_order,
+)
 
 
 def test_consecutive__ranges_have_every_element_once_and_weigh_no_more_than_they_may() -> None:
@@ -37,3 +45,18 @@ def test_first_contexts__of_each_group_are_new_ones_in_order(k: int) -> None:
                 seen.add(int(context[at]))
                 chosen.append(at)
     assert first_contexts(group, context, k).tolist() == chosen
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint16, np.uint32, np.int64])
+def test_stable_order__of_short_types_does_not_overflow(dtype: type) -> None:
+    most = min(np.iinfo(dtype).max, 1 << 40)
+    keys: NDArray[np.integer[Any]] = np.tile(np.array([most, 3, 3, most - 7, 0], dtype), 1000)
+    assert stable_order(keys).tolist() == np.argsort(keys, kind="stable").tolist()
+
+
+def test_ordered_by__leaves_full_ties_as_they_stand() -> None:
+    rng = np.random.default_rng(0)
+    keys = rng.integers(0, 40, 20_000, np.uint64)
+    ties = rng.integers(0, 40, 20_000, np.uint64)
+    right = sorted(range(20_000), key=lambda at: (keys[at], ties[at]))
+    assert ordered_by(keys, ties).tolist() == right

@@ -1,17 +1,15 @@
 """summarize_pairs: which features of some codes fire together, and which form families."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import reduce
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from actlake.analytics.features.cofirings import CoFirings, DenseCoFirings, Margins, Sides
+from actlake.analytics.features.cofirings import Margins, Sides
 from actlake.analytics.features.families import Family, families
 from actlake.analytics.features.feature_blocks import feature_blocks
-from actlake.analytics.features.grouping import consecutive
 from actlake.analytics.features.joint_chance import joint_chance
 from actlake.analytics.features.pair_ranking import PairRanking, Partners
 from actlake.analytics.features.redundancy import MOST_FEATURES, redundancy
@@ -20,6 +18,7 @@ from actlake.analytics.statistic import merge_in_order
 from actlake.flows.codes_blocks import LEVELS, blocks, finished_codes, require_rows
 from actlake.flows.document_pools import document_pool
 from actlake.flows.feature_table import feature_table
+from actlake.flows.pair_counting import Blocks, count_pairs, is_one, of_features
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.storage.codes import Codes
@@ -35,15 +34,8 @@ __all__ = ["summarize_pairs"]
 
 CODE_VERSION = "1"
 """Changes whenever a result's meaning changes."""
-
-PAIRS = 8_000_000
-"""Of features that fire together, in one range of features: each is held at 50 bytes, at most."""
-DENSE_PAIRS = 4 * PAIRS
-"""The same where there are several blocks, whose pairs are held at 12 bytes, fire they or not."""
 VALUES = 5_000_000
 """Values that are counted together, unless one shard has more: each is held at 40 bytes."""
-
-Blocks = Callable[[], Iterator[Csr]]
 
 
 def summarize_pairs(
@@ -112,7 +104,7 @@ def summarize_pairs(
             )
         often = margins.fires >= min_fires
         ranking = PairRanking(margins, top=top, min_fires=min_fires, min_joint=min_joint)
-        _count(again, often, ranking, f"{codes} under {mask}")
+        count_pairs(again, often, ranking, f"{codes} under {mask}")
         best = ranking.finish()
         chance = joint_chance(
             best.joint, margins.fires[best.feature], margins.fires[best.partner], margins.n
@@ -171,71 +163,6 @@ def _blocks(lake: Lake, codes: Codes, mask: Mask, run: Run, level: str) -> Block
     return lambda: iter((whole,))
 
 
-def _without(codes: Csr, often: NDArray[np.bool_]) -> Csr:
-    """The values of features that fire often."""
-    kept = often[codes.indices]
-    indptr = np.concatenate(([0], np.cumsum(kept)))[codes.indptr]
-    return Csr(indptr, codes.indices[kept], codes.values[kept], codes.n_features)
-
-
-def _ranges(work: NDArray[np.int64], dense: int) -> list[tuple[int, int]]:
-    """Consecutive ranges of features, each of as many as may be.
-
-    Either they have ``PAIRS`` joint firings at most, ``work``, and so no more pairs that fire; or
-    ``dense`` pairs at most with those from the range's start on, fire they or not, so that the
-    number of ranges is bounded by that of features, whatever the rows; or they are one feature.
-    """
-    sums = np.concatenate(([0], np.cumsum(work)))
-    ranges, start = [], 0
-    while start < len(work):
-        stop = int(np.searchsorted(sums, sums[start] + PAIRS, "right")) - 1
-        stop = max(stop, start + dense // (len(work) - start))
-        stop = min(max(stop, start + 1), len(work))
-        ranges.append((start, stop))
-        start = stop
-    return ranges
-
-
-def _count(again: Blocks, often: NDArray[np.bool_], ranking: PairRanking, what: str) -> None:
-    """Every range of features counted over all blocks, then ranked."""
-    margins = merge_in_order(Margins.of(_without(one, often)) for one in again())
-    held = Sides(_without(next(again()), often)) if _is_one(again) else None
-    with progress(f"count pairs of {what}", len(often), "features") as advance:
-        for start, stop in _ranges(margins.work, PAIRS if held else DENSE_PAIRS):
-            if held:
-                ranking.add(CoFirings.of(held, start=start, stop=stop))
-            else:
-                later = often & (np.arange(len(often)) >= start)  # what a range is counted with
-                some = (_without(one, later) for one in again())
-                few = margins.work[start:stop].sum() <= PAIRS
-                counted = _sparse if few else _dense
-                ranking.add(counted(some, start, stop, margins))
-            advance(stop - start)
-
-
-def _sparse(some: Iterable[Csr], start: int, stop: int, _margins: Margins) -> CoFirings:
-    """One after the other: what is held is as large for a few blocks as for all."""
-    return reduce(
-        CoFirings.merge, (CoFirings.of(Sides(one), start=start, stop=stop) for one in some)
-    )
-
-
-def _dense(some: Iterable[Csr], start: int, stop: int, margins: Margins) -> DenseCoFirings:
-    """Of each block no more than ``PAIRS`` at once."""
-    counted = DenseCoFirings(start, stop, len(margins.fires), units=margins.n)
-    for one in some:
-        sides = Sides(one)
-        for first, last in consecutive(Margins.of(one).work[start:stop], PAIRS):
-            counted.add(CoFirings.of(sides, start=start + first, stop=start + last))
-    return counted
-
-
-def _is_one(again: Blocks) -> bool:
-    found = again()
-    next(found)
-    return next(found, None) is None
-
-
 def _redundancy(
     again: Blocks, often: NDArray[np.bool_], margins: Margins, best: Partners
 ) -> dict[str, NDArray[Any]]:
@@ -247,13 +174,13 @@ def _redundancy(
     block = feature_blocks(*pair, best.score, len(features), most=MOST_FEATURES)
     mean_square = float(margins.square[often].mean())
     weight, explained = np.full(len(best.feature), np.nan), np.full(len(often), np.nan)
-    held = [Sides(_without(one, often)) for one in again()] if _is_one(again) else []
+    held = [Sides(of_features(one, often)) for one in again()] if is_one(again) else []
     count = int(block.max(initial=0)) + 1
     with progress("redundancy of features", len(features), "features") as advance:
         for number in range(count):
             members = features[block == number]
             gram: NDArray[Any] = np.zeros((len(members), len(members)))
-            for sides in held or (Sides(_without(one, often)) for one in again()):
+            for sides in held or (Sides(of_features(one, often)) for one in again()):
                 matrix = sides.features[1][members]
                 gram += (matrix @ matrix.T).toarray()
             found = redundancy(gram, mean_square=mean_square)

@@ -6,14 +6,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from polars.testing import assert_frame_equal
 from scipy import stats
 from sklearn.metrics import mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, expected_mutual_information
 
 from actlake.analytics.hypotheses.pooling import POOLINGS
-from actlake.flows import label_units
-from actlake.flows import summarize_labels as labels_module
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.storage.lake import Lake
 from tests.flows.record_lake import (
@@ -22,7 +19,6 @@ from tests.flows.record_lake import (
     CODES,
     CROSSED,
     DEAD,
-    DOCUMENTS,
     EVERYWHERE,
     FEATURES,
     IN_ONE,
@@ -112,36 +108,6 @@ def test_documents__are_ranked_by_what_their_rows_are_pooled_to(
         auroc = stats.mannwhitneyu(a[y], a[~y]).statistic / y.sum() / (~y).sum()
         assert row["auroc"] == pytest.approx(auroc, rel=1e-9)
         assert row["sum_positive"] == pytest.approx(a[y].sum(), rel=1e-9)
-
-
-@pytest.mark.parametrize("values", [1, 300])
-@pytest.mark.parametrize("pooling", ["max", "mean"])
-def test_documents__have_the_same_scores_however_features_are_cut(
-    record_lake: Lake,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    pooling: str,
-    values: int,
-) -> None:
-    lake = Lake.open(shutil.copytree(record_lake.root, tmp_path / "lake"))
-
-    def scored() -> pl.DataFrame:
-        summarize_labels(lake, codes=CODES, label="side", subset_by="party", pooling=pooling)
-        found = rows(lake, "feature_labels", label="side", level="document", pooling=pooling)
-        return found.drop("run").sort("value", "subset_by", "subset", "feature")
-
-    before = scored()
-    assert before["subset"].n_unique() > 2
-    monkeypatch.setattr(label_units, "VALUES", values)
-    monkeypatch.setattr(label_units, "PASSES", 10**6)
-    monkeypatch.setattr(labels_module, "CODE_VERSION", "other")
-    assert_frame_equal(scored(), before, rel_tol=1e-12)  # sums over others' widths differ
-    with lake.run("test", {}, {}) as run:
-        given = lake.codes(CODES), lake.mask(MASK), run, pooling, DOCUMENTS[NOW]
-        ranges = [*label_units.documents_as_units(lake, *given).ranges()]
-    assert sum(one.values.shape[1] for one in ranges) == FEATURES
-    assert all(one.values.nnz <= values or one.values.shape[1] == 1 for one in ranges)
-    assert len(ranges) > 1
 
 
 def test_features_of_label__hold_in_every_subset_or_in_one(record_lake: Lake) -> None:
@@ -258,11 +224,3 @@ def test_changes_between_corpora__are_the_planted_one(record_lake: Lake) -> None
     assert kept["fires_b"].to_list() == (by_row(THEN) > 0).sum(axis=(0, 1)).tolist()
     assert kept["firing_documents_a"].to_list() == (by_row() > 0).any(axis=1).sum(axis=0).tolist()
     assert kept["q"].null_count() == 1
-
-
-def test_ranges__are_no_more_than_passes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(label_units, "VALUES", 10)
-    many = label_units._cuts(np.full(10_000, 7))
-    assert 32 <= len(many) <= 33
-    assert [start for start, _ in many] == [0, *(stop for _, stop in many[:-1])]
-    assert label_units._cuts(np.array([6, 4, 7, 1])) == [(0, 2), (2, 4)]

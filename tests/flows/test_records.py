@@ -15,6 +15,7 @@ from actlake.analytics.features import cofirings
 from actlake.analytics.features.cofirings import Margins
 from actlake.analytics.features.pair_ranking import PairRanking
 from actlake.analytics.statistic import merge_in_order
+from actlake.flows import pair_counting
 from actlake.flows import summarize_pairs as pairs_module
 from actlake.flows.delete import delete
 from actlake.flows.diff_corpora import diff_corpora
@@ -63,8 +64,8 @@ def test_pairs__are_the_same_however_codes_are_cut(
 ) -> None:
     before = contents(copied)
     monkeypatch.setattr(pairs_module, "VALUES", values)
-    monkeypatch.setattr(pairs_module, "PAIRS", pairs)
-    monkeypatch.setattr(pairs_module, "DENSE_PAIRS", dense)
+    monkeypatch.setattr(pair_counting, "PAIRS", pairs)
+    monkeypatch.setattr(pair_counting, "DENSE_PAIRS", dense)
     monkeypatch.setattr(cofirings, "AT_ONCE", 50)
     monkeypatch.setattr(pairs_module, "CODE_VERSION", "other")
     summarize_pairs(copied, codes=CODES, min_fires=10, with_redundancy=True)
@@ -75,10 +76,10 @@ def test_pairs__are_the_same_however_codes_are_cut(
 
 def test_codes__are_read_no_oftener_where_there_are_more_rows() -> None:
     """Of 16,384 features, as each fires together with others ever more often."""
-    most = pairs_module.DENSE_PAIRS
+    most = pair_counting.DENSE_PAIRS
 
     def ranges(*work: int) -> list[tuple[int, int]]:
-        return pairs_module._ranges(np.array(work), most)
+        return pair_counting._ranges(np.array(work), most)
 
     passes = [len(ranges(*[10**work] * (1 << 14))) for work in range(2, 10)]
     assert passes[-4:] == [6] * 4
@@ -106,7 +107,7 @@ def test_pairs__are_counted_in_memory_that_rows_do_not_change() -> None:
         ranking = PairRanking(margins, top=5, min_fires=1, min_joint=1)
         tracemalloc.start()
         try:
-            pairs_module._count(again, margins.fires >= 1, ranking, "codes")
+            pair_counting.count_pairs(again, margins.fires >= 1, ranking, "codes")
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

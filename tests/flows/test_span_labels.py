@@ -12,10 +12,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, jaccard_score, precision_score, roc_auc_score
 
-from actlake.flows import label_units
-from actlake.flows import summarize_labels as module
 from actlake.flows.cards import cards_of
-from actlake.flows.codes_blocks import Block, blocks
 from actlake.flows.hypothesize import hypothesize
 from actlake.flows.span_labels import span_label
 from actlake.flows.summaries import summaries
@@ -23,7 +20,7 @@ from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.withdraw import withdraw
 from actlake.storage.corpora import Document
-from actlake.storage.errors import BusyError, InputError
+from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
 from tests.flows.record_lake import ask, rows
 from tests.flows.span_lake import (
@@ -264,46 +261,6 @@ def test_labels_of_spans__are_told_from_labels_of_documents(span_lake: Lake) -> 
     with pytest.raises(InputError, match="label known of spans is of spans"):
         summarize_labels(span_lake, codes=CODES, label="entity", subset_by="known")
     assert span_lake.newest_snapshot() == snapshot
-
-
-@pytest.mark.parametrize("label", ["entity", "domain"])
-@pytest.mark.parametrize("values", [1, 200, 10**6])
-def test_rows__have_the_same_scores_however_features_are_cut(
-    copied: Lake, monkeypatch: pytest.MonkeyPatch, label: str, values: int
-) -> None:
-    given: dict[str, Any] = {"codes": CODES, "label": label, "level": "token", "min_fires": 6}
-    summarize_labels(copied, **given)
-    before = of_label(copied, label)
-    monkeypatch.setattr(label_units, "VALUES", values)
-    monkeypatch.setattr(label_units, "PASSES", 10**6)
-    monkeypatch.setattr(module, "CODE_VERSION", "other")
-    summarize_labels(copied, **given)
-    assert of_label(copied, label).equals(before, null_equal=True)
-    of = copied.codes(CODES), copied.mask("no_special")
-    ranges = [*label_units.rows_as_units(copied, *of, DOCUMENTS, of_spans=False).ranges()]
-    assert sum(one.values.shape[1] for one in ranges) == FEATURES
-    assert (len(ranges) > 1) == (values < 10**6)
-    assert all(one.values.nnz <= values or one.values.shape[1] == 1 for one in ranges)
-
-
-def test_rows__that_are_withdrawn_meanwhile_are_told(
-    copied: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fewer(*given: Any, **named: Any) -> Iterator[Block]:
-        for one in blocks(*given, **named):
-            keep = np.arange(one.codes.rows) > 0
-            yield Block(one.codes.keep(keep), one.document[keep])
-
-    monkeypatch.setattr(label_units, "blocks", fewer)
-    before = rows(copied, "feature_labels").rows()
-    with pytest.raises(BusyError, match="rows were withdrawn while they were compared; run this"):
-        summarize_labels(copied, codes=CODES, label="entity", min_fires=7)
-    assert rows(copied, "feature_labels").rows() == before
-
-
-def of_label(lake: Lake, label: str) -> pl.DataFrame:
-    found = rows(lake, "feature_labels", label=label, level="token").drop("run")
-    return found.sort("value", "subset", "feature")
 
 
 def test_withdrawn__documents_have_no_spans_and_no_rows(copied: Lake) -> None:

@@ -5,6 +5,7 @@ A chunk is the C-order bytes of its rows followed by their CRC-32C, which is wha
 this module reads what a Zarr writer made with the same codecs.
 """
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -152,7 +153,8 @@ def map_chunk(
         raise corrupt(path, what, f"has {size:,} bytes instead of {expected_bytes:,}")
     if 0 in shape:
         return np.empty(shape, dtype)
-    return np.asarray(np.memmap(path, dtype, mode="r", shape=shape))
+    # A string, since numpy resolves a path once more, which takes longer than the map.
+    return np.asarray(np.memmap(os.fspath(path), dtype, mode="r", shape=shape))
 
 
 def corrupt(path: Path, what: str, wrong: str) -> CorruptError:

@@ -17,6 +17,10 @@ __all__ = ["ColumnFacts", "FileFacts", "encode_rows", "file_facts"]
 ROW_GROUP = 1 << 17
 """Rows that are read where one of them is wanted: the row or the document of a token is looked up
 in each query by row or by document."""
+WIDE = ("documents",)
+"""Tables whose rows are texts, of which some are looked up among very many."""
+GROUP_BYTES = 1 << 18
+"""Of rows of such a table that are read where one of them is wanted."""
 _SPELLING = Lock()
 """Of the one connection that spells numbers; files are made by several threads."""
 
@@ -27,7 +31,10 @@ def encode_rows(table: str, rows: pa.Table) -> memoryview:
     rows = rows.cast(arrow_schema(table))
     # DuckLake copies the smallest and the largest value of a file into the catalog.
     told = [name for name in rows.column_names if (table, name) not in TEXTS]
-    pq.write_table(rows, sink, compression="zstd", write_statistics=told, row_group_size=ROW_GROUP)
+    group = ROW_GROUP
+    if table in WIDE:
+        group = max(1, min(group, len(rows) * GROUP_BYTES // max(rows.nbytes, 1)))
+    pq.write_table(rows, sink, compression="zstd", write_statistics=told, row_group_size=group)
     return memoryview(sink.getvalue())
 
 

@@ -42,7 +42,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 Bounds = tuple[str, str] | tuple[int, int]
 """Smallest and largest value that a reader looks for in a column."""
 
-MOST_MAPPED = 1024
+MOST_MAPPED = 16_384
 """Chunks that stay mapped; the system allows a process some 65,000 mappings."""
 
 

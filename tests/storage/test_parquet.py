@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from actlake.storage.parquet import ColumnFacts, file_facts
+from actlake.storage.fields import arrow_schema
+from actlake.storage.parquet import ColumnFacts, encode_rows, file_facts
 
 
 def facts_of(values: pa.Array) -> ColumnFacts:
@@ -38,3 +39,19 @@ def test_facts__of_nothing_and_of_what_is_not_told() -> None:
     assert (nothing.lowest, nothing.highest) == (None, None)
     undefined = facts_of(pa.array([np.nan], pa.float64()))
     assert (undefined.values, undefined.lowest) == (1, None)
+
+
+@pytest.mark.parametrize(("letters", "groups"), [(0, 1), (1000, 40), (300_000, 10_000)])
+def test_texts__lie_in_groups_of_about_as_many_bytes(letters: int, groups: int) -> None:
+    many = 10_000 if letters < 10_000 else 100
+    schema = arrow_schema("documents")
+    columns: dict[str, list[object]] = {
+        "corpus": ["c"] * many,
+        "document": [*range(many)],
+        "source_id": ["s"] * many,
+        "text": ["x" * letters] * many,
+    }
+    rows = pa.table({name: columns[name] for name in schema.names}, schema)
+    footer = pq.read_metadata(pa.BufferReader(encode_rows("documents", rows)))
+    assert footer.num_row_groups == min(groups, many)
+    assert footer.num_rows == many

@@ -81,8 +81,9 @@ def summarize_labels(
     min_fires
         Units with the label on which a feature must fire to be compared.
 
-    Codes of any size: some 600 MB beside 100 bytes a row, or a document. What pools or rows hold
-    beyond 5 million values is read once for each 5 million, and 32 times at most.
+    Codes of any size: 0.6 to 1.2 GB for 42 million values, and what each row, or document, takes by
+    itself. What pools or rows hold beyond 5 million values is read once for each 5 million, and 32
+    times at most.
 
     NotFoundError for an unknown label; InputError for a label of one value (of spans: of none) or
     more than 50, where no row is under the mask, and where nothing fires often enough.

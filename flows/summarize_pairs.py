@@ -67,8 +67,8 @@ def summarize_pairs(
         than 4,096, from those of its block, of as many, into which partners come together. That
         is a lower bound of what all others explain, and pairs across blocks have no weight.
 
-    Rows of any number: about 1.1 GB at most, unless one shard has more than 5 million values. Codes
-    with more are read once for every 32 million pairs of features, 6 times for 16,384 features
+    Rows of any number: 1.1 to 1.8 GB, unless one shard has more than 5 million values. Codes with
+    more are read once for every 32 million pairs of features, 6 times for 16,384 features
     however many rows there are, three times for what each feature does alone, and once a block of
     redundancy, which takes 600 MB. Documents are held whole: 100 bytes for each and feature that
     fires in it.

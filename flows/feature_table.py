@@ -17,16 +17,17 @@ def feature_table(
 ) -> pa.Table:
     """``columns``, of one length, and ``constants`` as rows of the table ``name``.
 
-    NaN in a column that allows NULL becomes NULL.
+    NaN in a column that allows NULL becomes NULL. A constant takes a byte a row.
     """
     schema = arrow_schema(name)
     rows = len(next(iter(columns.values())))
     arrays = []
     for field in schema:
         if field.name in constants:
-            arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), rows))
+            once = pa.array([constants[field.name]], field.type)
+            arrays.append(pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), once))
             continue
         values = columns[field.name]
         missing = np.isnan(values) if field.nullable and values.dtype.kind == "f" else None
         arrays.append(pa.array(values, mask=missing).cast(field.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_arrays(arrays, names=schema.names)

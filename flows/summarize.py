@@ -110,7 +110,7 @@ def summarize(
             complete(work, run, runner or Threads())
         partials = [one.stored() for one in works]
         merging = Merging(lake, called, members, mask, partials, sources)
-        tables = tables_of(merging, run.run, examples, tokens)
+        tables, bins = tables_of(merging, run, examples, tokens)
         if name is not None:
             tables["codes_sets"] = set_table(name, mask, members, run.run)
 
@@ -118,10 +118,11 @@ def summarize(
             if name is not None:  # which codes may have taken meanwhile
                 refuse_name(transaction.rows, name, members[0])
             # An earlier summary, of other parameters or of a run that died before its end.
-            for table in tables:
+            for table in (*tables, "feature_histograms"):
                 deletion(transaction, table, same)
 
-        run.append(tables, f"statistics of {called} under {mask}", check=replace)
+        message = f"statistics of {called} under {mask}"
+        run.append(tables, message, check=replace, staged=bins)
 
 
 def _states(

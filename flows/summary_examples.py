@@ -1,6 +1,6 @@
 """The rows that a summary shows of each feature, of some codes or of a set of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,11 +16,12 @@ from actlake.analytics.features.examples import (
     silent_examples,
 )
 from actlake.analytics.features.grouping import distinct
-from actlake.analytics.features.histogram import FeatureHistogram
+from actlake.analytics.features.histogram import BINS, FeatureHistogram
 from actlake.analytics.features.top_rows import TopRows
 from actlake.analytics.features.windows import apart
 from actlake.analytics.statistic import merge_wide
 from actlake.flows.codes_blocks import masked_shards
+from actlake.flows.state_ranges import merged_by_range, states_by_range
 from actlake.flows.summary_merging import Merging
 from actlake.flows.summary_states import contexts_of, per_stratum
 from actlake.storage.codes import Codes
@@ -40,14 +41,33 @@ def examples_of(
 ) -> Columns:
     """The rows of feature_examples of codes that are no set; reads the codes of some rows.
 
-    ``rankings`` gives the rows of feature_tokens; it is asked once all else is merged.
+    ``histogram`` may have the bins of a stratum in one. ``rankings`` gives the rows of
+    feature_tokens; it is asked once all else is merged.
     """
+    columns = joined([*_kinds(merging, histogram, rankings, k)])
+    none = np.full(len(columns["row"]), None)
+    return {**columns, "n_alike": _alike(merging, columns["context"]), "member": none}
+
+
+def _kinds(
+    merging: Merging, histogram: FeatureHistogram, rankings: Callable[[], Columns], k: int
+) -> Iterator[Columns]:
+    """The same of one kind after the other; as few states as can be are held at a time."""
     [codes] = merging.members
-    strongest = merging.merged_wide("top_rows", TopRows.from_arrays)
-    by_chance = merging.merged_wide("random_rows", BottomRows.from_arrays)
-    by_value = merging.merged_wide("value_rows", BottomRows.from_arrays)
-    silent = merging.merged_wide("silent_rows", BottomRows.from_arrays)
-    by_token = merging.merged_wide("token_rows", BottomRows.from_arrays)
+    strongest = merged_by_range(merging, "top_rows", TopRows)
+    yield _of_kind("top", strongest.finish())
+    del strongest
+    by_value = states_by_range(
+        merging, "value_rows", BottomRows, merging.n_features * BINS, each=BINS
+    )
+    parts = [quantile_examples(state, histogram, per_stratum(k)) for _, _, state in by_value]
+    yield _of_kind("quantile", joined(parts))
+    del parts
+    by_chance = merged_by_range(merging, "random_rows", BottomRows)
+    yield _of_kind("random", random_examples(by_chance))
+    del by_chance
+    silent = merged_by_range(merging, "silent_rows", BottomRows)
+    by_token = merged_by_range(merging, "token_rows", BottomRows)
     tokens = rankings()
     best = (tokens["kind"] == "count") & (tokens["rank"] <= NEGATIVE_TOKENS)
     top = {name: tokens[name][best] for name in ("feature", "token_id")}
@@ -55,15 +75,8 @@ def examples_of(
     rows = distinct(np.concatenate((silent.row, wanted)))
     fired = _codes_of(codes, rows)
     in_sample = _take(fired, np.searchsorted(rows, silent.row))
-    found = {
-        "top": strongest.finish(),
-        "quantile": quantile_examples(by_value, histogram, per_stratum(k)),
-        "random": random_examples(by_chance),
-        "silent": silent_examples(silent, in_sample, k),
-        "negative": hard_negatives(top, by_token, fired, rows, k),
-    }
-    columns = _of_kinds(merging, found)
-    return columns | {"member": np.full(len(columns["row"]), None)}
+    yield _of_kind("silent", silent_examples(silent, in_sample, k))
+    yield _of_kind("negative", hard_negatives(top, by_token, fired, rows, k))
 
 
 def examples_of_set(merging: Merging, histogram: FeatureHistogram, per_stratum: int) -> Columns:
@@ -92,7 +105,9 @@ def examples_of_set(merging: Merging, histogram: FeatureHistogram, per_stratum: 
         _members(found[kind], states, [*map(features[kind], states)], names)
         for kind, states in kinds.items()
     ]
-    return _of_kinds(merging, found) | {"member": np.concatenate(of_kind)}
+    columns = joined([_of_kind(kind, one) for kind, one in found.items()])
+    alike = _alike(merging, columns["context"])
+    return {**columns, "n_alike": alike, "member": np.concatenate(of_kind)}
 
 
 def _beside(states: Sequence[R]) -> list[R]:
@@ -125,11 +140,8 @@ def _members(
     return found_in
 
 
-def _of_kinds(merging: Merging, found: Mapping[str, Columns]) -> dict[str, NDArray[Any]]:
-    columns = joined(
-        [{"kind": np.full(len(one["rank"]), kind, object), **one} for kind, one in found.items()]
-    )
-    return {**columns, "n_alike": _alike(merging, columns["context"])}
+def _of_kind(kind: str, found: Columns) -> Columns:
+    return {"kind": np.full(len(found["rank"]), kind, object), **found}
 
 
 def _alike(merging: Merging, context: NDArray[np.int64]) -> NDArray[np.int64]:

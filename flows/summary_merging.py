@@ -56,10 +56,6 @@ class Merging:
             for at in range(len(self.members))
         )
 
-    def merged_wide(self, name: str, from_arrays: Callable[[Arrays], W]) -> W:
-        found = self.each(name, from_arrays)
-        return found[0] if len(found) == 1 else merge_wide(found)
-
     def each(self, name: str, from_arrays: Callable[[Arrays], W]) -> list[W]:
         """The state of each of ``members``, merged over its shards."""
         return [merge_wide(self.states(at, name, from_arrays)) for at in range(len(self.members))]

@@ -1,6 +1,6 @@
 """Contexts: what features fired on, as text, of many features at once."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypedDict
 
@@ -129,16 +129,14 @@ def _of_codes(
         names = _vocabulary(reading, codes.rowset.tokenizer)
     for first in range(0, len(wanted), AT_ONCE):
         some = wanted[first : first + AT_ONCE]
-        documents = codes.rowset.at("document", np.array([row for _, row, *_ in some]))
-        texts = _texts(reading, codes.rowset.corpus, np.unique(documents).tolist())
-        around = _surroundings(codes, some, documents, before, after)
-        for (feature, row, value, alike), document, one in zip(
-            some, documents.tolist(), around, strict=True
-        ):
-            source_id, text = texts[document]
+        around = _surroundings(codes, some, before, after)
+        documents = sorted({one.document for one in around})
+        texts = _texts(reading, codes.rowset.corpus, documents)
+        for (feature, row, value, alike), one in zip(some, around, strict=True):
+            source_id, text = texts[one.document]
             if names is not None:
                 one, text = _named(one, names)
-            about = (row, float(value), document, source_id)
+            about = (row, float(value), one.document, source_id)
             contexts[feature].append(_context(one, about, text, alike))
     return contexts
 
@@ -149,10 +147,13 @@ class _Surrounding:
 
     own: int
     """The row itself among them."""
+    document: int
+    """Of all of them."""
     starts: NDArray[np.int64]
     """First code point of each in its document; no character where it is ``stops``."""
     stops: NDArray[np.int64]
     tokens: NDArray[np.int32]
+    """Of patches, whose names are shown; none of others."""
     firing: NDArray[np.int64]
     """Places of rows on which the feature fires."""
     values: NDArray[np.floating]
@@ -173,35 +174,41 @@ def _named(around: _Surrounding, names: Mapping[int, str]) -> tuple[_Surrounding
 def _surroundings(
     codes: Codes,
     wanted: Sequence[tuple[int, int, float, int | None]],
-    documents: NDArray[np.integer],
     before: int,
     after: int,
-) -> Iterator[_Surrounding]:
+) -> list[_Surrounding]:
     rowset = codes.rowset
     feature, row = (np.array(column) for column in ([w[0] for w in wanted], [w[1] for w in wanted]))
     first, last = np.maximum(row - before, 0), np.minimum(row + after + 1, len(codes))
     rows, of = ranges(first, last), np.repeat(np.arange(len(row)), last - first)
-    here = rowset.at("document", rows) == documents[of]
+    documents = rowset.at("document", rows)
+    document = documents[np.cumsum(last - first) - (last - row)]
+    here = documents == document[of]
     rows, of = rows[here], of[here]
     edges = np.searchsorted(of, np.arange(len(row) + 1))
     starts, stops = (rowset.at(name, rows).astype(np.int64) for name in ("char_start", "char_stop"))
-    tokens = rowset.at("token_id", rows)
+    shown = rows if rowset.kind == "patch" else rows[:0]
+    tokens = rowset.at("token_id", shown)
     block = codes.rows(rows)
     of_value = block.row_of_value()
     fires = np.flatnonzero(block.indices == feature[of[of_value]])
     place, value = of_value[fires], block.values[fires]
     firing = np.searchsorted(place, edges)
+    around = []
     for number in range(len(row)):
         low, high = edges[number], edges[number + 1]
         some = slice(firing[number], firing[number + 1])
-        yield _Surrounding(
+        one = _Surrounding(
             own=int(row[number] - rows[low]),
+            document=int(document[number]),
             starts=starts[low:high],
             stops=stops[low:high],
             tokens=tokens[low:high],
             firing=place[some] - low,
             values=value[some],
         )
+        around.append(one)
+    return around
 
 
 def _context(

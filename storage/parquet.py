@@ -27,14 +27,15 @@ _SPELLING = Lock()
 
 def encode_rows(table: str, rows: pa.Table) -> memoryview:
     """The bytes of a Parquet file of ``rows`` of ``table``."""
-    sink = pa.BufferOutputStream()
-    rows = rows.cast(arrow_schema(table))
+    sink, schema = pa.BufferOutputStream(), arrow_schema(table)
     # DuckLake copies the smallest and the largest value of a file into the catalog.
     told = [name for name in rows.column_names if (table, name) not in TEXTS]
     group = ROW_GROUP
     if table in WIDE:
         group = max(1, min(group, len(rows) * GROUP_BYTES // max(rows.nbytes, 1)))
-    pq.write_table(rows, sink, compression="zstd", write_statistics=told, row_group_size=group)
+    with pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=told) as writer:
+        for start in range(0, max(len(rows), 1), group):  # what is cast takes much more room
+            writer.write_table(rows.slice(start, group).cast(schema), row_group_size=group)
     return memoryview(sink.getvalue())
 
 

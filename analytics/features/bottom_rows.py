@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ class BottomRows:
 
     Source: Cohen & Kaplan (2007), "Summarizing data using bottom-k sketches", PODC.
     """
+
+    ENTRIES: ClassVar[tuple[str, ...]] = ("group", "row", "value", "context")
 
     k: int
     seed: int

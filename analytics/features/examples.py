@@ -46,9 +46,9 @@ def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_strat
     feature, stratum = strata_of(sample.group)
     fires = histogram.n_fires()
     # Firing rows below each stratum, and in it, by histogram.
-    keys, first = np.unique(
-        histogram.feature << 32 | (histogram.bin + BIN_OFFSET) // STRATUM_BINS, return_index=True
-    )
+    keys = histogram.feature << 32 | (histogram.bin + BIN_OFFSET) // STRATUM_BINS
+    first = np.flatnonzero(np.diff(keys, prepend=-1))
+    keys = keys[first]
     if len(keys) == 0:
         return _columns(feature, feature, sample.row, sample.value, sample.context)
     count = np.add.reduceat(histogram.count, first)
@@ -65,8 +65,8 @@ def quantile_examples(sample: BottomRows, histogram: FeatureHistogram, per_strat
     chosen = chosen[within_group(of_tenth) < per_stratum]
     # Bits of positive float32 numbers rise with the numbers; inverted, the strongest is first.
     falling = ~sample.value[chosen].astype(np.float32).view(np.uint32)
-    keys = (feature[chosen].astype(np.uint64) << np.uint64(32)) | falling
-    chosen = chosen[ordered_by(keys, splitmix64(sample.row[chosen], sample.seed))]
+    ranked = (feature[chosen].astype(np.uint64) << np.uint64(32)) | falling
+    chosen = chosen[ordered_by(ranked, splitmix64(sample.row[chosen], sample.seed))]
     rank = within_group(feature[chosen]) + 1
     entries = (sample.row[chosen], sample.value[chosen], sample.context[chosen])
     return _columns(feature[chosen], rank, *entries)

@@ -1,8 +1,8 @@
 """The distribution of each feature's values, in bins of equal relative width."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,7 @@ class FeatureHistogram:
     relative-error guarantees", PVLDB 12(12).
     """
 
+    ENTRIES: ClassVar[tuple[str, ...]] = ("feature", "bin", "count")
     n_rows: int
     """Rows under the mask, firing or not."""
     n_features: int
@@ -134,6 +135,14 @@ class FeatureHistogram:
         entry = np.searchsorted(np.cumsum(self.count), before + rank, side="right")
         bins = self.bin[np.minimum(entry, len(self.bin) - 1)]
         return 2 * GAMMA ** bins.astype(np.float64) / (GAMMA + 1)
+
+    def coarse(self, bins: int) -> Self:
+        """The same with ``bins`` of its bins in one, which has the number of the first of them,
+        counted from ``-BIN_OFFSET`` on."""
+        wide = (self.bin + BIN_OFFSET) // bins * bins - BIN_OFFSET
+        first = np.flatnonzero(np.diff(self.feature, prepend=-1) | np.diff(wide, prepend=-BINS))
+        count = np.add.reduceat(self.count, first) if len(first) else self.count
+        return replace(self, feature=self.feature[first], bin=wide[first], count=count)
 
     def finish(self) -> dict[str, NDArray[Any]]:
         """Columns of feature_histograms: feature, bin, count; only bins that hold something."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class FeatureTokens:
     Exposure is what turns a count into a lift: a frequent token tops every count.
     """
 
+    ENTRIES: ClassVar[tuple[str, ...]] = ("feature", "token_id", "count", "value_sum")
     n_rows: int
     """Rows under the mask."""
     n_features: int

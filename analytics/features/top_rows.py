@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ class TopRows:
     stands for all. Equal values are ordered by a fixed hash of the row, not by the row: the choice
     among ties is the same under any chunking and does not prefer the corpus's beginning.
     """
+
+    ENTRIES: ClassVar[tuple[str, ...]] = ("feature", "value", "row", "context")
 
     k: int
     n_features: int

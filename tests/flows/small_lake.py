@@ -297,8 +297,8 @@ def _encode(run: Run, rowset: Rowset, dictionary: str, block: Csr) -> None:
 
 def _summarize(lake: Lake, run: Run, codes: Codes) -> None:
     whole = _Whole(lake, codes.name, [codes], MASK, [{}])
-    tables = tables_of(whole, run.run, SHOWN_TOKENS, SHOWN_TOKENS)
-    run.append(tables, f"summary of {codes.name}")
+    tables, bins = tables_of(whole, run, SHOWN_TOKENS, SHOWN_TOKENS)
+    run.append(tables, f"summary of {codes.name}", staged=bins)
 
 
 class _Whole(Merging):

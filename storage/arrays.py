@@ -84,9 +84,9 @@ def fill_value(dtype: np.dtype[Any]) -> Any:
 
 # To make a path, to hash and to write it costs more than to look at its file.
 @lru_cache(1 << 14)
-def chunk_path(folder: Path, shard: int, dimensions: int) -> Path:
-    """Where chunk ``shard`` of an array lies."""
-    return folder / ".".join(("c", str(shard), *("0",) * (dimensions - 1)))
+def chunk_path(folder: Path, shard: int, dimensions: int, *array: str) -> Path:
+    """Where chunk ``shard`` of an array lies, which is at ``array`` in ``folder``."""
+    return folder.joinpath(*array, ".".join(("c", str(shard), *("0",) * (dimensions - 1))))
 
 
 def publish_chunk(

@@ -120,7 +120,7 @@ class Codes:
         )
 
     def _path(self, shard: int, name: str) -> Path:
-        return chunk_path(self.folder / str(shard) / name, 0, 1)
+        return chunk_path(self.folder, 0, 1, str(shard), name)
 
     def _array(self, shard: int, name: str, size: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         if size == 0:

@@ -154,8 +154,8 @@ def chunk_of(folder: Path, kind: str, dtype: str, array: str, shard: int) -> Pat
     if kind == "tensor":
         return tensor_chunk(folder, dtype, array, shard)
     if kind == "codes":
-        return chunk_path(folder / str(shard) / array, 0, 1)
-    return chunk_path(folder / array, shard, 1)
+        return chunk_path(folder, 0, 1, str(shard), array)
+    return chunk_path(folder, shard, 1, array)
 
 
 def _described(kind: str, dtype: str) -> Iterable[str]:

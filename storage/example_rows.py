@@ -71,10 +71,10 @@ def _kept(
     """The feature and some columns of examples that a summary kept, in order."""
     if not features:
         return []
-    within = _within(name, features)
+    within = _within(name, features) | {"mask": (mask, mask)}
     if not reading.may_hold("feature_examples", **within):
         return []
-    needed = sorted({"mask", "kind", "rank", *columns})
+    needed = sorted({"kind", "rank", *columns})
     source = reading.source("feature_examples", *needed, **within)
     shown = ", ".join(f'"{column}"' for column in columns)
     query = f"""

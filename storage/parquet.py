@@ -17,9 +17,10 @@ __all__ = ["ColumnFacts", "FileFacts", "encode_rows", "file_facts"]
 ROW_GROUP = 1 << 17
 """Rows that are read where one of them is wanted: the row or the document of a token is looked up
 in each query by row or by document."""
-WIDE = ("documents",)
-"""Tables whose rows are texts, of which some are looked up among very many."""
-GROUP_BYTES = 1 << 18
+WIDE = {"documents": ["corpus"]}
+"""Tables whose rows are texts, of which some are looked up among very many, and the columns of
+each whose values repeat: a dictionary of others is read as a whole where one of them is wanted."""
+GROUP_BYTES = 1 << 17
 """Of rows of such a table that are read where one of them is wanted."""
 _SPELLING = Lock()
 """Of the one connection that spells numbers; files are made by several threads."""
@@ -33,7 +34,13 @@ def encode_rows(table: str, rows: pa.Table) -> memoryview:
     group = ROW_GROUP
     if table in WIDE:
         group = max(1, min(group, len(rows) * GROUP_BYTES // max(rows.nbytes, 1)))
-    with pq.ParquetWriter(sink, schema, compression="zstd", write_statistics=told) as writer:
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        write_statistics=told,
+        use_dictionary=WIDE.get(table, True),
+    ) as writer:
         for start in range(0, max(len(rows), 1), group):  # what is cast takes much more room
             writer.write_table(rows.slice(start, group).cast(schema), row_group_size=group)
     return memoryview(sink.getvalue())

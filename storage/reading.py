@@ -15,6 +15,7 @@ What a chunk must be stands in its receipt, not in its own trailer: a chunk of o
 older one of the same rows, has a trailer that fits it. Every other file has its hash in ``files``.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -306,7 +307,7 @@ def _file(path: Path) -> tuple[int, ...] | None:
     """What changes when another file, or a link, takes the place of the one at ``path``, or when
     it is cut; None if it is not there."""
     try:
-        facts = path.lstat()
+        facts = os.lstat(path)
     except OSError:
         return None
     return facts.st_dev, facts.st_ino, facts.st_size

@@ -132,7 +132,7 @@ class Rowset:
         dtype = self._dtype(name)
         start, stop = self.grid.span(shard)
         what = f"{name} of rowset {self.name}, rows {start:,} to {stop:,}"
-        chunk = Chunk(chunk_path(self.folder / name, shard, 1), self.id, name, shard, what)
+        chunk = Chunk(chunk_path(self.folder, shard, 1, name), self.id, name, shard, what)
         file_bytes = self.shard_rows * dtype.itemsize + TRAILER_BYTES
         return self._reading.chunk(chunk, (stop - start,), dtype, file_bytes)
 

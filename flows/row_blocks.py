@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
 __all__ = ["document_blocks", "write_rows"]
 
 BLOCK_DOCUMENTS = 256
+SORTED_DOCUMENTS = 1024
+"""In one query: what is put in order is held, with its texts."""
 
 
 def write_rows(lake: Lake, run: Run, plan: RowsetPlan, facts: "ModelFacts") -> None:
@@ -98,10 +100,13 @@ def _tokens(
 def _texts(lake: Lake, corpus: str, start: int) -> Iterator[str]:
     query = """
         SELECT text FROM documents
-        WHERE corpus = $corpus AND document >= $start ORDER BY document
+        WHERE corpus = $corpus AND document >= $first AND document < $last ORDER BY document
     """
-    for batch in lake.sql(query, corpus=corpus, start=start).batches(BLOCK_DOCUMENTS):
-        yield from batch["text"].to_pylist()
+    for first in range(start, _documents(lake, corpus), SORTED_DOCUMENTS):
+        last = first + SORTED_DOCUMENTS
+        found = lake.sql(query, corpus=corpus, first=first, last=last)
+        for batch in found.batches(BLOCK_DOCUMENTS):
+            yield from batch["text"].to_pylist()
 
 
 def _documents(lake: Lake, corpus: str) -> int:

@@ -25,7 +25,9 @@ __all__ = [
 ]
 
 PIECE_DOCUMENTS = 10_000
-"""Documents in memory at once, and in one Parquet file."""
+"""Documents in memory at once, and in one Parquet file, at most."""
+PIECE_CHARACTERS = 1 << 23
+"""The same of their texts, but for a longer one."""
 
 Value = str | int | float | bool | None
 
@@ -145,7 +147,8 @@ def write_corpus(
     facts: CorpusFacts,
     documents: Callable[[], Iterable[Document]],
 ) -> None:
-    """Commit the corpus in one transaction, unless it is there; memory holds 10,000 documents.
+    """Commit the corpus in one transaction, unless it is there; memory holds 10,000 documents, and
+    texts of some 8 million characters.
 
     NameTakenError if the name means other documents; CorpusError if the second reading differs
     from the first.
@@ -182,6 +185,7 @@ def _staging(
     """The same documents, each piece of them staged as it goes by."""
     texts: list[dict[str, object]] = []
     labels: list[dict[str, object]] = []
+    waiting = 0
 
     def stage() -> None:
         for table, rows in (("documents", texts), ("labels", labels)):
@@ -206,8 +210,10 @@ def _staging(
             if value is not None
         )
         labels.extend({"corpus": corpus, "document": index} | row for row in _parts(document))
-        if len(texts) == PIECE_DOCUMENTS:
+        waiting += len(document.text)
+        if len(texts) == PIECE_DOCUMENTS or waiting >= PIECE_CHARACTERS:
             stage()
+            waiting = 0
         yield document
     stage()
 

@@ -1,5 +1,6 @@
 """Rows as a Parquet file, and what DuckLake keeps of such a file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from actlake.storage.fields import TEXTS, arrow_schema
 
-__all__ = ["ColumnFacts", "FileFacts", "encode_rows", "file_facts"]
+__all__ = ["ROW_GROUP", "ColumnFacts", "FileFacts", "encode_groups", "encode_rows", "file_facts"]
 
 ROW_GROUP = 1 << 17
 """Rows that are read where one of them is wanted: the row or the document of a token is looked up
@@ -28,12 +29,18 @@ _SPELLING = Lock()
 
 def encode_rows(table: str, rows: pa.Table) -> memoryview:
     """The bytes of a Parquet file of ``rows`` of ``table``."""
-    sink, schema = pa.BufferOutputStream(), arrow_schema(table)
-    # DuckLake copies the smallest and the largest value of a file into the catalog.
-    told = [name for name in rows.column_names if (table, name) not in TEXTS]
     group = ROW_GROUP
     if table in WIDE:
         group = max(1, min(group, len(rows) * GROUP_BYTES // max(rows.nbytes, 1)))
+    starts = range(0, max(len(rows), 1), group)
+    return encode_groups(table, (rows.slice(start, group) for start in starts))
+
+
+def encode_groups(table: str, groups: Iterable[pa.Table]) -> memoryview:
+    """The same of rows that come by groups, of which one is held at a time."""
+    sink, schema = pa.BufferOutputStream(), arrow_schema(table)
+    # DuckLake copies the smallest and the largest value of a file into the catalog.
+    told = [name for name in schema.names if (table, name) not in TEXTS]
     with pq.ParquetWriter(
         sink,
         schema,
@@ -41,8 +48,8 @@ def encode_rows(table: str, rows: pa.Table) -> memoryview:
         write_statistics=told,
         use_dictionary=WIDE.get(table, True),
     ) as writer:
-        for start in range(0, max(len(rows), 1), group):  # what is cast takes much more room
-            writer.write_table(rows.slice(start, group).cast(schema), row_group_size=group)
+        for group in groups:
+            writer.write_table(group.cast(schema), row_group_size=max(1, len(group)))
     return memoryview(sink.getvalue())
 
 

@@ -1,6 +1,6 @@
 """Writing rowsets: columns are spooled as they come, then cut on the grid and committed at once."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,6 +15,7 @@ from actlake.storage.durable import Digest, digest
 from actlake.storage.errors import BusyError, CorpusError, InputError, NameTakenError
 from actlake.storage.fields import ROW_COLUMNS, arrow_schema
 from actlake.storage.keys import check_name, fingerprint, new_id
+from actlake.storage.parquet import ROW_GROUP, encode_groups
 from actlake.storage.run import Run
 from actlake.storage.settings import actlake_version
 from actlake.storage.shards import Grid, Receipt, choose_shard_rows, receipts_table
@@ -130,10 +131,8 @@ def _write(run: Run, plan: RowsetPlan, spool: Spool, vocabulary: Sequence[str] |
         with run.store.new_folder(folder) as filling:
             receipts = _write_arrays(run, filling, rowset_id, columns, grid)
             for start in range(0, rows, TABLE_ROWS):
-                part = {
-                    name: values[start : start + TABLE_ROWS] for name, values in columns.items()
-                }
-                staged.append(run.catalog.stage("tokens", token_rows(plan.name, part, start)))
+                groups = _groups(plan.name, columns, start, min(start + TABLE_ROWS, rows))
+                staged.append(run.catalog.stage_parquet("tokens", encode_groups("tokens", groups)))
             files = {
                 f"rowsets/{rowset_id}/{path.relative_to(filling)}": digest(path)
                 for path in filling.rglob("zarr.json")
@@ -198,10 +197,18 @@ def token_rows(rowset: str, columns: Columns, start: int) -> pa.Table:
     rows = len(part["document"])
     arrays = {name: pa.array(values) for name, values in part.items()}
     arrays["token_id"] = pa.array(part["token_id"], mask=part["token_id"] < 0)
-    arrays["rowset"] = pa.array([rowset], pa.string()).take(pa.array(np.zeros(rows, np.int32)))
+    arrays["rowset"] = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), [rowset])
     arrays["row"] = pa.array(np.arange(start, start + rows))
     names = arrow_schema("tokens").names
     return pa.table([arrays[name] for name in names], names)
+
+
+def _groups(
+    rowset: str, columns: Mapping[str, SpooledColumn], start: int, stop: int
+) -> Iterator[pa.Table]:
+    for first in range(start, stop, ROW_GROUP):
+        rows = slice(first, min(first + ROW_GROUP, stop))
+        yield token_rows(rowset, {name: of[rows] for name, of in columns.items()}, first)
 
 
 def _commit(

@@ -35,6 +35,7 @@ POSTINGS_A_ROW = 32
 ASKED, SHOWN = 40, 100
 TOGETHER, EXAMPLES = 1000, 20
 EXAMPLES_OF = f"examples of {TOGETHER:,} features"
+FIRST = f"{EXAMPLES_OF}, first"
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -88,7 +89,13 @@ def _document(lake: Lake, _mask: str) -> float:
 
 
 def _examples(lake: Lake, mask: str) -> float:
-    """Of many features together."""
+    """Of many features together; the second time, when their files are known to be sound."""
+    _first_examples(lake, mask)
+    return _first_examples(lake, mask)
+
+
+def _first_examples(lake: Lake, mask: str) -> float:
+    """The first time, when every file is checked that is read."""
     features = np.random.default_rng(0).permutation(FEATURES)[:TOGETHER].tolist()
     return timed(lambda: lake.contexts_of("codes", features, mask=mask, limit=EXAMPLES))
 
@@ -106,6 +113,7 @@ TASKS: dict[str, Callable[[Lake, str], float]] = {
     "summarize-labels": _labels,
     "contexts of a feature": _contexts,
     "features of a document": _document,
+    FIRST: _first_examples,
     EXAMPLES_OF: _examples,
 }
 """What is asked of a lake, under a mask that nothing was asked under, in order."""
@@ -117,6 +125,7 @@ SMALL = 5_000_000
 """Postings that are few."""
 ALLOWED = {
     "contexts of a feature": (0.020, 0.060),
+    FIRST: (2.0, 2.0),
     EXAMPLES_OF: (2.0, 2.0),
 }
 """Seconds where postings are few, and where they are not."""

@@ -22,6 +22,8 @@ from actlake.storage.tensors import Tensor
 __all__ = ["SplitRows", "score_table"]
 
 SCORED = ("train", "holdout")
+BLOCK_BYTES = 1 << 24
+"""Of rows in float32 that are looked at together."""
 
 
 class SplitRows:
@@ -31,20 +33,19 @@ class SplitRows:
         self._lake = lake
         self.tensor = tensor
         self.mask = mask
-        self._kept: dict[tuple[str, int], NDArray[np.bool_]] = {}
+        self._kept: dict[tuple[str, int], NDArray[np.uint8]] = {}
+        """A bit a row, asked for again in every epoch and by every baseline."""
 
     def keep(self, split: str) -> Callable[[int, int], NDArray[np.bool_]]:
         """Which rows [start, stop) of a shard are under the mask and in the split."""
         wanted = SPLITS.index(split)
 
         def keep(start: int, stop: int) -> NDArray[np.bool_]:
-            if (split, start) in self._kept:
-                return self._kept[split, start]
-            document = self.tensor.rowset.column("document", start, stop)
-            masked = self._lake.mask_rows(self.mask, self.tensor.rowset, start, stop)
-            # A byte a row, asked for again in every epoch and by every baseline.
-            self._kept[split, start] = masked & (split_of(document) == wanted)
-            return self._kept[split, start]
+            if (split, start) not in self._kept:
+                document = self.tensor.rowset.column("document", start, stop)
+                masked = self._lake.mask_rows(self.mask, self.tensor.rowset, start, stop)
+                self._kept[split, start] = np.packbits(masked & (split_of(document) == wanted))
+            return np.unpackbits(self._kept[split, start], count=stop - start).astype(np.bool_)
 
         return keep
 
@@ -57,11 +58,16 @@ class SplitRows:
         return self.batches("train", size, seed=0)[0].values[0].astype(np.float32)
 
     def blocks(self, split: str) -> Iterator[NDArray[np.float32]]:
-        """The rows of the split, shard by shard."""
+        """The rows of the split, in order, some of a shard at a time."""
         keep = self.keep(split)
+        most = max(1, BLOCK_BYTES // (4 * self.tensor.width))
         for shard in range(len(self.tensor.grid)):
-            start, stop = self.tensor.grid.span(shard)
-            yield np.asarray(self.tensor.shard(shard)[keep(start, stop)], np.float32)
+            rows, kept = (
+                self.tensor.shard(shard),
+                np.flatnonzero(keep(*self.tensor.grid.span(shard))),
+            )
+            for first in range(0, len(kept), most):
+                yield np.asarray(rows[kept[first : first + most]], np.float32)
 
     def counts(self, split: str) -> dict[int, int]:
         """Rows of the split in each shard that has any."""
@@ -76,7 +82,7 @@ class SplitRows:
     def require_documents(self) -> None:
         """InputError unless both training and held-out rows exist."""
         for split in SCORED:
-            if not any(len(block) for block in self.blocks(split)):
+            if not self.counts(split):
                 raise InputError(
                     f"no row of tensor {self.tensor.name} under the mask {self.mask.name} falls "
                     f"into the {split} split; a dictionary needs more documents"

@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="keep it in benchmarks/results")
     options = parser.parse_args()
     asked = [what for what in TASKS if what in options.only]
-    if EXAMPLES_OF in asked and "summarize" not in asked:
+    if {FIRST, EXAMPLES_OF} & {*asked} and "summarize" not in asked:
         parser.error(f"{EXAMPLES_OF} are of a summary; give --only summarize, too")
     place = Path(options.folder or tempfile.gettempdir())
     facts = machine_facts(place)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from actlake.flows import ingest as ingest_module
+from actlake.flows import row_blocks
 from actlake.flows.delete import delete
 from actlake.flows.extraction import tokens
 from actlake.flows.gc import gc
 from actlake.flows.ingest import ingest, ingest_documents, ingest_tokens
 from actlake.flows.sources import Source
 from actlake.flows.withdraw import withdraw
-from actlake.storage import spool
+from actlake.storage import corpora, spool
 from actlake.storage.errors import CorpusError, InputError
 from actlake.storage.lake import Lake
 from tests.flows.contents import content
@@ -170,3 +171,37 @@ def test_document_without_tokens__leaves_no_spool(
     with pytest.raises(CorpusError):
         ingest_tokens(lake, corpus="c", source=str(tiny("llama")), window=9)
     assert not [*(lake.root / "rowsets").glob(".*")]
+
+
+@pytest.mark.parametrize("windowing", ["document", "packed"])
+def test_pieces__make_the_same_rows_however_small_they_are(
+    tiny: Callable[[str], Path],
+    documents: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    windowing: str,
+) -> None:
+    model = str(tiny("llama"))
+
+    def made(name: str) -> Lake:
+        lake = Lake.create(tmp_path / name)
+        ingest(lake, corpus="c", source=Source(path=str(documents), id="id"))
+        ingest_tokens(lake, corpus="c", source=model, window=16, windowing=windowing)
+        return lake
+
+    whole = made("whole")
+    monkeypatch.setattr(corpora, "PIECE_CHARACTERS", 100)
+    monkeypatch.setattr(row_blocks, "SORTED_DOCUMENTS", 2)
+    monkeypatch.setattr(row_blocks, "BLOCK_DOCUMENTS", 1)
+    pieces = made("pieces")
+
+    def files(lake: Lake) -> int:
+        return len([*(lake.root / "tables/main/documents").glob("*.parquet")])
+
+    assert files(whole) == 1 < files(pieces)
+    for table, key in {"documents": "document", "tokens": '"row"'}.items():
+        one, other = (
+            lake.sql(f"SELECT * FROM {table} ORDER BY {key}").arrow() for lake in (whole, pieces)
+        )
+        assert one.equals(other)
+    assert [*pieces.verify()] == []

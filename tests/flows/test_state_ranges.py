@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from actlake.analytics.features.tokens import FeatureTokens
-from actlake.flows import state_ranges
+from actlake.flows import state_ranges, summary_tables
 from actlake.flows.state_ranges import states_by_range
 from actlake.flows.summarize import summarize
 from actlake.flows.summary_merging import Merging
@@ -55,6 +55,7 @@ def test_tables__are_the_same_to_the_last_bit_however_features_are_cut(
     monkeypatch.setattr(state_ranges, "BLOCKS", blocks)
     monkeypatch.setattr(state_ranges, "AT_ONCE", pairs)
     monkeypatch.setattr(state_ranges, "HEADS", 2)
+    monkeypatch.setattr(summary_tables, "BINS_A_FILE", 20)
     summarize(lake, mask="again", **given)
     assert len(ranges) >= 3 * statistics
     keys = {

@@ -13,6 +13,7 @@ import pytest
 import safetensors.numpy
 
 from actlake.analytics.dictionaries.training import Checkpoint
+from actlake.flows import scores
 from actlake.flows import train as module
 from actlake.flows.scores import SplitRows
 from actlake.flows.train import train
@@ -73,6 +74,28 @@ def test_training_shards__are_those_that_rows_were_learned_from(
     rows = lake.sql("SELECT shard, rows, first_step FROM training_shards WHERE dictionary = 'e'")
     assert {shard: (n, first) for shard, n, first in rows.rows()} == right
     assert [*lake.verify()] == []
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_blocks__are_the_rows_of_the_split_in_order(
+    dictionary_lake: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = Lake.open(dictionary_lake)
+    tensor = lake.tensor("tiny-llama:resid_post.1@c")
+    monkeypatch.setattr(scores, "BLOCK_BYTES", 4 * tensor.width * rows)
+    split = SplitRows(lake, tensor, lake.mask("no_special"))
+    whole = tensor[0 : len(tensor)].astype(np.float32)
+    spans = [tensor.grid.span(shard) for shard in range(len(tensor.grid))]
+    for name in scores.SCORED:
+        kept = np.concatenate([split.keep(name)(*span) for span in spans])
+        blocks = [*split.blocks(name)]
+        assert 0 < max(map(len, blocks)) <= rows
+        np.testing.assert_array_equal(np.concatenate(blocks), whole[kept])
+        assert split.counts(name) == {
+            shard: int(kept[start:stop].sum())
+            for shard, (start, stop) in enumerate(spans)
+            if kept[start:stop].any()
+        }
 
 
 def cut(content: bytes) -> bytes:

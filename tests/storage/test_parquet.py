@@ -9,7 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from actlake.storage.fields import arrow_schema
-from actlake.storage.parquet import ColumnFacts, encode_rows, file_facts
+from actlake.storage.parquet import (
+    ROW_GROUP,
+    ColumnFacts,
+    encode_groups,
+    encode_rows,
+    file_facts,
+)
 
 
 def facts_of(values: pa.Array) -> ColumnFacts:
@@ -39,6 +45,29 @@ def test_facts__of_nothing_and_of_what_is_not_told() -> None:
     assert (nothing.lowest, nothing.highest) == (None, None)
     undefined = facts_of(pa.array([np.nan], pa.float64()))
     assert (undefined.values, undefined.lowest) == (1, None)
+
+
+@pytest.mark.parametrize("rows", [0, 1, ROW_GROUP, ROW_GROUP + 1])
+def test_groups__that_come_one_by_one_make_the_same_file(rows: int) -> None:
+    schema = arrow_schema("tokens")
+    numbers = pa.array(np.arange(rows))
+    table = pa.table(
+        {
+            one.name: pa.repeat("r", rows)
+            if one.type == pa.string()
+            else numbers.cast(pa.float64()).cast(one.type, safe=False)
+            for one in schema
+        }
+    )
+    named = table.set_column(
+        table.schema.get_field_index("rowset"),
+        "rowset",
+        pa.DictionaryArray.from_arrays(np.zeros(rows, np.int8), ["r"]),
+    )
+    groups = [named.slice(at, ROW_GROUP) for at in range(0, rows, ROW_GROUP)] or [named]
+    found = encode_groups("tokens", iter(groups))
+    assert found == encode_rows("tokens", table)
+    assert pq.read_metadata(pa.BufferReader(found)).num_row_groups == max(1, -(-rows // ROW_GROUP))
 
 
 @pytest.mark.parametrize(("letters", "groups"), [(0, 2), (1000, 79), (300_000, 10_000)])

@@ -1,9 +1,11 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actlake.analytics.features.histogram import FeatureHistogram, bin_edges
+from actlake.analytics.features.histogram import BIN_OFFSET, FeatureHistogram, bin_edges
 from actlake.analytics.statistic import merge_in_order
 from actlake.storage.csr import csr_from_dense
 from actlake.storage.errors import InputError
@@ -52,6 +54,20 @@ def test_histogram__counts_every_value_in_its_bin() -> None:
         inside = (values > lower[own] * (1 - 1e-12)) & (values <= upper[own] * (1 + 1e-12))
         np.testing.assert_array_equal(inside.sum(axis=0), columns["count"][own])
         assert columns["count"][own].sum() == 500
+
+
+def test_coarse__counts_the_same_values_in_wider_bins() -> None:
+    block = np.random.default_rng(2).lognormal(0, 3, (400, 3)).astype(np.float32)
+    block[:, 1] = 0
+    fine = FeatureHistogram.of(csr_from_dense(block), np.ones(400, np.bool_))
+    found = fine.coarse(8)
+    right = Counter[tuple[int, int]]()
+    for feature, bin_, count in zip(fine.feature, fine.bin, fine.count, strict=True):
+        right[int(feature), (int(bin_) + BIN_OFFSET) // 8 * 8 - BIN_OFFSET] += int(count)
+    told = zip(found.feature.tolist(), found.bin.tolist(), found.count.tolist(), strict=True)
+    assert [(key, count) for *key, count in told] == [([*key], right[key]) for key in sorted(right)]
+    assert (found.n_rows, found.n_features) == (400, 3)
+    assert len(FeatureHistogram.empty(3).coarse(8).bin) == 0
 
 
 def test_quantile__of_a_silent_feature_is_nan_and_over_all_rows_zero() -> None:

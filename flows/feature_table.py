@@ -15,9 +15,10 @@ __all__ = ["feature_table"]
 def feature_table(
     name: str, columns: Mapping[str, NDArray[Any]], constants: Mapping[str, str]
 ) -> pa.Table:
-    """``columns``, of one length, and ``constants`` as rows of the table ``name``.
+    """``columns``, of one length, and ``constants``, as what ``stage`` makes rows of ``name`` of.
 
-    NaN in a column that allows NULL becomes NULL. A constant takes a byte a row.
+    NaN in a column that allows NULL becomes NULL. A constant is a dictionary of one word, and so
+    takes a byte a row until it is written.
     """
     schema = arrow_schema(name)
     rows = len(next(iter(columns.values())))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from actlake.flows.progress import progress, say
 from actlake.storage.lake import Lake
+from actlake.storage.reading import Bounds
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
 from actlake.storage.run import Run
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:  # torch takes seconds to import
 __all__ = ["document_blocks", "write_rows"]
 
 BLOCK_DOCUMENTS = 256
-SORTED_DOCUMENTS = 1024
-"""In one query: what is put in order is held, with its texts."""
 
 
 def write_rows(lake: Lake, run: Run, plan: RowsetPlan, facts: "ModelFacts") -> None:
@@ -98,15 +97,17 @@ def _tokens(
 
 
 def _texts(lake: Lake, corpus: str, start: int) -> Iterator[str]:
-    query = """
-        SELECT text FROM documents
-        WHERE corpus = $corpus AND document >= $first AND document < $last ORDER BY document
-    """
-    for first in range(start, _documents(lake, corpus), SORTED_DOCUMENTS):
-        last = first + SORTED_DOCUMENTS
-        found = lake.sql(query, corpus=corpus, first=first, last=last)
-        for batch in found.batches(BLOCK_DOCUMENTS):
-            yield from batch["text"].to_pylist()
+    # A query of its own for each block: to put all in order would hold all.
+    for first in range(start, _documents(lake, corpus), BLOCK_DOCUMENTS):
+        last = first + BLOCK_DOCUMENTS - 1
+        within: dict[str, Bounds] = {"corpus": (corpus, corpus), "document": (first, last)}
+        query = f"""
+            SELECT text FROM {lake.reading.source("documents", "text", **within)}
+            WHERE corpus = $corpus AND document BETWEEN $first AND $last ORDER BY document
+        """  # noqa: S608 - ours
+        asked = {"corpus": corpus, "first": first, "last": last}
+        for (text,) in lake.reading.connection().execute(query, asked).fetchall():
+            yield text
 
 
 def _documents(lake: Lake, corpus: str) -> int:

@@ -23,7 +23,7 @@ __all__ = ["SplitRows", "score_table"]
 
 SCORED = ("train", "holdout")
 BLOCK_BYTES = 1 << 24
-"""Of rows in float32 that are looked at together."""
+"""Of rows in float32 that are looked at together, unless there are more columns than rows."""
 
 
 class SplitRows:
@@ -60,7 +60,8 @@ class SplitRows:
     def blocks(self, split: str) -> Iterator[NDArray[np.float32]]:
         """The rows of the split, in order, some of a shard at a time."""
         keep = self.keep(split)
-        most = max(1, BLOCK_BYTES // (4 * self.tensor.width))
+        # Of fewer rows than columns, a scatter is larger than what it is of.
+        most = max(self.tensor.width, BLOCK_BYTES // (4 * self.tensor.width))
         for shard in range(len(self.tensor.grid)):
             rows, kept = (
                 self.tensor.shard(shard),

@@ -20,8 +20,9 @@ __all__ = ["merged_by_range", "states_by_range"]
 
 AT_ONCE = 1_000_000
 """Entries of all shards in one range: each takes about 100 bytes while it is merged."""
-BLOCKS = 4096
-"""Into which keys are cut; a range is one at least, with however many entries."""
+BLOCKS, BLOCKS_A_RANGE = 4096, 16
+"""Into which keys are cut, at most, and of which a range is about; one at least, with however many
+entries. Each takes 4 bytes a shard and statistic."""
 HEADS = 64
 """Shards of which what is of no key is held at a time."""
 
@@ -41,7 +42,7 @@ K = TypeVar("K", bound=Keyed)
 class _Shard:
     """Where the entries of a shard are."""
 
-    places: NDArray[np.int64]
+    places: NDArray[np.int32]
     """Of the first entry of each block, and after the last."""
     slices: Slices
 
@@ -61,28 +62,32 @@ def states_by_range(
     range merge along the tree of ``merge_wide``, so they are what all keys merged at once are, to
     the last bit. CorruptError if a partial is not what was committed.
     """
-    heads, largest = list[K](), 0
-    lengths: list[list[int]] = [[] for _ in merging.members]
-    for at, of_shards in enumerate(lengths):
-        for state in merging.states(at, name, kind.from_arrays):
+    heads, largest, total = list[K](), 0, 0
+    opened: list[list[tuple[Slices, int]]] = [[] for _ in merging.members]
+    for at, of_member in enumerate(opened):
+        for shard, state in enumerate(merging.states(at, name, kind.from_arrays)):
             key = getattr(state, kind.ENTRIES[0])
+            of_member.append((merging.slices(at, name, shard), len(key)))
+            total += len(key)
             largest = max(largest, int(key[-1]) if len(key) else 0)
-            of_shards.append(len(key))
             heads.append(_emptied(state, kind.ENTRIES))
             heads = [merge_wide(heads)] if len(heads) == HEADS else heads
     head = merge_wide(heads)
-    end = -(-(largest + 1 if keys is None else keys) // each)
-    cut = each * np.unique(np.linspace(0, end, BLOCKS + 1).astype(np.int64))
-    members = [
-        [
-            _shard(merging.slices(at, name, shard), kind, length, cut)
-            for shard, length in enumerate(of)
-        ]
-        for at, of in enumerate(lengths)
-    ]
-    entries = np.sum([np.diff(one.places) for of in members for one in of], axis=0)
+    end = largest + 1 if keys is None else keys
+    blocks = min(BLOCKS, 1 + BLOCKS_A_RANGE * total // AT_ONCE)
+    cut = np.linspace(0, -(-end // each), blocks + 1).astype(np.int64)
+    cut = np.unique(np.minimum(each * cut, end))
+    entries, members = np.zeros(len(cut) - 1, np.int64), list[list[_Shard]]()
+    for of_member in opened:
+        members.append([])
+        for slices, length in of_member:
+            keys_here = slices(kind.ENTRIES[0], 0, length) if length else np.zeros(0, np.int64)
+            places = np.searchsorted(keys_here, cut)
+            members[-1].append(_Shard(places.astype(np.int32), slices))
+            entries += np.diff(places)
     bare = _emptied(head, [field.name for field in fields(head)])
     for first, after in consecutive(entries, AT_ONCE):
+        # Also of shards without any entry there: they have their place in the tree.
         parts = ((_part(bare, shard, first, after) for shard in of) for of in members)
         start, stop = cut[[first, after]].tolist()
         yield start, stop, replace(head, **_entries(_merged(parts)))
@@ -107,12 +112,6 @@ def _emptied(state: K, names: Iterable[str]) -> K:
     arrays = {name: one for name, one in found.items() if isinstance(one, np.ndarray)}
     # A part of an array keeps the whole.
     return replace(state, **{name: one[:0].copy() for name, one in arrays.items()})
-
-
-def _shard(slices: Slices, kind: type[Keyed], length: int, cut: NDArray[np.int64]) -> _Shard:
-    if not length:
-        return _Shard(np.zeros(len(cut), np.int64), slices)
-    return _Shard(np.searchsorted(slices(kind.ENTRIES[0], 0, length), cut), slices)
 
 
 def _part(bare: K, shard: _Shard, first: int, after: int) -> K:

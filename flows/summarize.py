@@ -110,9 +110,9 @@ def summarize(
             complete(work, run, runner or Threads())
         partials = [one.stored() for one in works]
         merging = Merging(lake, called, members, mask, partials, sources)
+        sets = {} if name is None else {"codes_sets": set_table(name, mask, members, run.run)}
         tables, bins = tables_of(merging, run, examples, tokens)
-        if name is not None:
-            tables["codes_sets"] = set_table(name, mask, members, run.run)
+        tables |= sets
 
         def replace(transaction: Transaction) -> None:
             if name is not None:  # which codes may have taken meanwhile

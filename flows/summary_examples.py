@@ -60,7 +60,10 @@ def _kinds(
     by_value = states_by_range(
         merging, "value_rows", BottomRows, merging.n_features * BINS, each=BINS
     )
-    parts = [quantile_examples(state, histogram, per_stratum(k)) for _, _, state in by_value]
+    parts = [
+        quantile_examples(state, histogram.among(start // BINS, stop // BINS), per_stratum(k))
+        for start, stop, state in by_value
+    ]
     yield _of_kind("quantile", joined(parts))
     del parts
     by_chance = merged_by_range(merging, "random_rows", BottomRows)

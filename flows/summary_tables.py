@@ -49,28 +49,30 @@ def tables_of(
     key = {"codes": merging.name, "mask": merging.mask, "run": run.run}
     # Tokens are half of the work; what they need of the lake is asked for here, not there.
     shapes = token_shapes(_vocabulary(merging))
-    stop = Event()
+    stop, bins = Event(), list[StagedRows]()
     with ThreadPoolExecutor(default_threads(), "tables") as pool:
         try:
             own = pool.submit(_tokens, merging, shapes, tokens, stop)
             beside = [pool.submit(_tokens_beside, merging, side, tokens, stop) for side in SIDES]
-            quantiles, histogram, bins = _histograms(merging, run, key)
+            quantiles, histogram = _histograms(merging, run, key, bins)
             found = _columns(merging, examples, quantiles, histogram, own, beside)
             tables = pool.map(lambda name: feature_table(name, found[name], key), found)
             return dict(zip(found, tables, strict=True)), bins
         except BaseException:  # Ctrl-C, too: nobody wants the tokens any more
             stop.set()
+            for one in bins:
+                one.discard()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _histograms(
-    merging: Merging, run: Run, key: Mapping[str, str]
-) -> tuple[Columns, FeatureHistogram, list[StagedRows]]:
-    """Columns of feature_statistics; the histogram of all features, the bins of a stratum in one;
-    and the rows of feature_histograms, which are far more than any others, so they do not wait."""
+    merging: Merging, run: Run, key: Mapping[str, str], staged: list[StagedRows]
+) -> tuple[Columns, FeatureHistogram]:
+    """Columns of feature_statistics, and the histogram of all features, the bins of a stratum in
+    one; ``staged`` gets the rows of feature_histograms, far more than any others, so that they do
+    not wait."""
     columns, coarse, waiting = list[Columns](), list[FeatureHistogram](), list[pa.Table]()
-    staged: list[StagedRows] = []
 
     def stage() -> None:
         if any(map(len, waiting)):
@@ -89,7 +91,7 @@ def _histograms(
     stage()
     entries = joined([one.finish() for one in coarse])
     whole = FeatureHistogram(coarse[0].n_rows, merging.n_features, **entries)
-    return joined(columns), whole, staged
+    return joined(columns), whole
 
 
 def _columns(

@@ -13,7 +13,6 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from pathlib import Path
 from threading import RLock
@@ -32,8 +31,7 @@ from actlake.storage.handle import Handle, unreadable
 from actlake.storage.parquet import encode_rows, file_facts
 from actlake.storage.receipts import added_files, landed_snapshot
 from actlake.storage.store import Store
-from actlake.storage.threads import default_threads
-from actlake.storage.transaction import StagedRows, Transaction
+from actlake.storage.transaction import StagedRows, Transaction, staged_together
 from actlake.storage.tuning import keep_texts_wide
 
 __all__ = ["Catalog", "StagedRows", "Transaction", "author"]
@@ -89,11 +87,12 @@ class Catalog:
         """Write ``rows`` as Parquet where ``table`` keeps its files; nothing refers to it yet."""
         return self.stage_parquet(table, encode_rows(table, rows))
 
-    def stage_all(self, tables: Mapping[str, pa.Table]) -> list[StagedRows]:
-        """As ``stage``, of several tables; nothing of one without rows."""
-        some = {name: rows for name, rows in tables.items() if len(rows)}
-        with ThreadPoolExecutor(default_threads()) as pool:
-            return [*pool.map(self.stage, some, some.values())]
+    def stage_all(
+        self, tables: Mapping[str, pa.Table], beside: Sequence[StagedRows] = ()
+    ) -> list[StagedRows]:
+        """As ``stage``, of several tables; nothing of one without rows. Where one fails, all is
+        discarded, with what was staged ``beside``."""
+        return staged_together(self.stage, tables, beside)
 
     def stage_parquet(self, table: str, content: memoryview) -> StagedRows:
         """As ``stage``, for a Parquet file that the caller has already encoded."""

@@ -28,6 +28,8 @@ PIECE_DOCUMENTS = 10_000
 """Documents in memory at once, and in one Parquet file, at most."""
 PIECE_CHARACTERS = 1 << 23
 """The same of their texts, but for a longer one."""
+PIECE_LABELS = 100_000
+"""The same of their labels and spans, but for those of one document."""
 
 Value = str | int | float | bool | None
 
@@ -147,8 +149,8 @@ def write_corpus(
     facts: CorpusFacts,
     documents: Callable[[], Iterable[Document]],
 ) -> None:
-    """Commit the corpus in one transaction, unless it is there; memory holds 10,000 documents, and
-    texts of some 8 million characters.
+    """Commit the corpus in one transaction, unless it is there; memory holds 10,000 documents,
+    texts of some 8 million characters, and 100,000 labels.
 
     NameTakenError if the name means other documents; CorpusError if the second reading differs
     from the first.
@@ -211,7 +213,8 @@ def _staging(
         )
         labels.extend({"corpus": corpus, "document": index} | row for row in _parts(document))
         waiting += len(document.text)
-        if len(texts) == PIECE_DOCUMENTS or waiting >= PIECE_CHARACTERS:
+        full = waiting >= PIECE_CHARACTERS or len(labels) >= PIECE_LABELS
+        if full or len(texts) == PIECE_DOCUMENTS:
             stage()
             waiting = 0
         yield document

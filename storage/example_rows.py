@@ -90,11 +90,15 @@ def _kept(
 def _strongest(reading: Reading, name: str, features: Sequence[int], limit: int) -> list[Any]:
     """The same of postings, where no summary kept any."""
     source = reading.source("postings", "row", "value", **_within(name, features))
+    order = 'ORDER BY feature, value DESC, "row"'
+    # Of one feature only the strongest are kept on the way; ranks put all in order.
+    most = f"{order} LIMIT $limit"
+    if len(features) > 1:
+        ranks = 'row_number() OVER (PARTITION BY feature ORDER BY value DESC, "row")'
+        most = f"QUALIFY {ranks} <= $limit {order}"
     query = f"""
         SELECT feature, "row", value, NULL FROM {source}
-        WHERE codes = $codes AND feature {_among(features)}
-        QUALIFY row_number() OVER (PARTITION BY feature ORDER BY value DESC, "row") <= $limit
-        ORDER BY feature, value DESC, "row"
+        WHERE codes = $codes AND feature {_among(features)} {most}
     """  # noqa: S608 - ours
     asked = {"codes": name, "features": [*features], "limit": limit}
     return reading.connection().execute(query, asked).fetchall()

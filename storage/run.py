@@ -138,7 +138,7 @@ class Run:
 
         BusyError if something of a name that is to be made has just been made by another run.
         """
-        fresh = self.catalog.stage_all(tables)
+        fresh = self.catalog.stage_all(tables, beside=staged)
 
         def change(transaction: Transaction) -> None:
             if check is not None:

@@ -1,10 +1,12 @@
 """What a commit is made of: rows that were staged, and the transaction that takes them in."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from actlake.storage.appending import Appender, Parquet
 from actlake.storage.duck import LAKE
@@ -13,8 +15,9 @@ from actlake.storage.errors import CorruptError
 from actlake.storage.parquet import FileFacts
 from actlake.storage.snapshots import current_snapshot
 from actlake.storage.store import Store
+from actlake.storage.threads import default_threads
 
-__all__ = ["Replaced", "StagedRows", "Transaction"]
+__all__ = ["Replaced", "StagedRows", "Transaction", "staged_together"]
 
 
 class StagedRows:
@@ -39,6 +42,27 @@ class StagedRows:
     def discard(self) -> None:
         """Remove the file; one that cannot be removed waits for ``gc``."""
         self._store.discard(self.path)
+
+
+def staged_together(
+    stage: Callable[[str, pa.Table], StagedRows],
+    tables: Mapping[str, pa.Table],
+    beside: Sequence[StagedRows],
+) -> list[StagedRows]:
+    """Each of ``tables`` that has rows, staged in as many threads as there are cores.
+
+    Where one fails, the others are discarded, and what was staged ``beside`` them.
+    """
+    with ThreadPoolExecutor(default_threads(), "stage") as pool:
+        waiting = [pool.submit(stage, *one) for one in tables.items() if len(one[1])]
+        try:
+            return [one.result() for one in waiting]
+        except BaseException:  # Ctrl-C, too
+            pool.shutdown(cancel_futures=True)
+            done = (one for one in waiting if not one.cancelled() and one.exception() is None)
+            for staged in (*beside, *(one.result() for one in done)):
+                staged.discard()
+            raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,12 @@ class FeatureHistogram:
         count = np.add.reduceat(self.count, first) if len(first) else self.count
         return replace(self, feature=self.feature[first], bin=wide[first], count=count)
 
+    def among(self, start: int, stop: int) -> Self:
+        """The same where features before ``start``, and from ``stop`` on, never fire."""
+        some = slice(*np.searchsorted(self.feature, (start, stop)))
+        parts = self.feature[some], self.bin[some], self.count[some]
+        return type(self)(self.n_rows, self.n_features, *parts)
+
     def finish(self) -> dict[str, NDArray[Any]]:
         """Columns of feature_histograms: feature, bin, count; only bins that hold something."""
         return {"feature": self.feature, "bin": self.bin, "count": self.count}

@@ -173,13 +173,17 @@ def test_document_without_tokens__leaves_no_spool(
     assert not [*(lake.root / "rowsets").glob(".*")]
 
 
-@pytest.mark.parametrize("windowing", ["document", "packed"])
+@pytest.mark.parametrize(
+    ("windowing", "most"),
+    [("document", {"PIECE_CHARACTERS": 100}), ("packed", {"PIECE_LABELS": 1})],
+)
 def test_pieces__make_the_same_rows_however_small_they_are(
     tiny: Callable[[str], Path],
     documents: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     windowing: str,
+    most: dict[str, int],
 ) -> None:
     model = str(tiny("llama"))
 
@@ -190,16 +194,17 @@ def test_pieces__make_the_same_rows_however_small_they_are(
         return lake
 
     whole = made("whole")
-    monkeypatch.setattr(corpora, "PIECE_CHARACTERS", 100)
-    monkeypatch.setattr(row_blocks, "SORTED_DOCUMENTS", 2)
-    monkeypatch.setattr(row_blocks, "BLOCK_DOCUMENTS", 1)
+    for name, value in most.items():
+        monkeypatch.setattr(corpora, name, value)
+    monkeypatch.setattr(row_blocks, "BLOCK_DOCUMENTS", 2)
     pieces = made("pieces")
 
     def files(lake: Lake) -> int:
         return len([*(lake.root / "tables/main/documents").glob("*.parquet")])
 
     assert files(whole) == 1 < files(pieces)
-    for table, key in {"documents": "document", "tokens": '"row"'}.items():
+    tables = {"documents": "document", "labels": "ALL", "tokens": '"row"'}
+    for table, key in tables.items():
         one, other = (
             lake.sql(f"SELECT * FROM {table} ORDER BY {key}").arrow() for lake in (whole, pieces)
         )

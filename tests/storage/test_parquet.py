@@ -67,6 +67,16 @@ def test_groups__that_come_one_by_one_make_the_same_file(rows: int) -> None:
     groups = [named.slice(at, ROW_GROUP) for at in range(0, rows, ROW_GROUP)] or [named]
     found = encode_groups("tokens", iter(groups))
     assert found == encode_rows("tokens", table)
+    # As files of lakes from before, which a repair makes again.
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table.cast(schema),
+        sink,
+        compression="zstd",
+        write_statistics=schema.names,
+        row_group_size=ROW_GROUP,
+    )
+    assert found == memoryview(sink.getvalue())
     assert pq.read_metadata(pa.BufferReader(found)).num_row_groups == max(1, -(-rows // ROW_GROUP))
 
 

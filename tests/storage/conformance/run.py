@@ -19,7 +19,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.known_tables import META
 from actlake.storage.merging import FEWEST_FILES, merge_small_files
 from actlake.storage.run import Run
-from actlake.storage.transaction import Transaction
+from actlake.storage.transaction import StagedRows, Transaction
 from tests.storage.conftest import content, fresh_name, python
 
 
@@ -259,6 +259,31 @@ class RunTests:
             before = content(bench)
             with pytest.raises(InputError, match="no"):
                 run.append({"masks": masks(fresh_name())}, "x", check=check)
+            assert content(bench) == before
+
+    def test_append__of_which_a_table_cannot_be_staged_leaves_nothing(
+        self, bench: Lake, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kind = type(bench._catalog)
+        stage, staged = kind.stage, threading.Event()
+
+        def failing(self: Any, table: str, rows: pa.Table) -> StagedRows:
+            if table == "runs":
+                staged.wait()
+                raise OSError("no space")
+            found = stage(self, table, rows)
+            staged.set()
+            return found
+
+        with bench.run("verb", {"n": fresh_name()}, {}) as run:
+            before = content(bench)
+            beside = run.catalog.stage("masks", masks(fresh_name()))
+            assert content(bench) != before
+            tables = {"masks": masks(fresh_name()), "runs": masks(fresh_name())}
+            with monkeypatch.context() as patch:
+                patch.setattr(kind, "stage", failing)
+                with pytest.raises(OSError, match="no space"):
+                    run.append(tables, "x", staged=[beside])
             assert content(bench) == before
 
     def test_runs__sort_by_start(self, bench: Lake) -> None:

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from actlake.storage import Csr, Document, Lake, compaction, parquet, postings, reading
+from actlake.storage import Csr, Document, Lake, compaction, postings, reading, rowset_writer
 from actlake.storage.arrays import map_chunk
 from actlake.storage.compaction import compact, uncompacted
 from actlake.storage.table_files import live_files
@@ -61,7 +61,7 @@ def build(root: Path) -> None:
 def by_shard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     """A lake whose codes have a file of postings a shard, and small row groups of tokens."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parquet, "ROW_GROUP", 1 << 10)
+        patch.setattr(rowset_writer, "ROW_GROUP", 1 << 10)
         root = made_once(tmp_path_factory, "bytes-read", build)
     with closing(Lake.open(root)) as lake:
         yield lake

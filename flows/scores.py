@@ -63,10 +63,8 @@ class SplitRows:
         # Of fewer rows than columns, a scatter is larger than what it is of.
         most = max(self.tensor.width, BLOCK_BYTES // (4 * self.tensor.width))
         for shard in range(len(self.tensor.grid)):
-            rows, kept = (
-                self.tensor.shard(shard),
-                np.flatnonzero(keep(*self.tensor.grid.span(shard))),
-            )
+            rows = self.tensor.shard(shard)
+            kept = np.flatnonzero(keep(*self.tensor.grid.span(shard)))
             for first in range(0, len(kept), most):
                 yield np.asarray(rows[kept[first : first + most]], np.float32)
 

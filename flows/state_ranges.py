@@ -21,8 +21,8 @@ __all__ = ["merged_by_range", "states_by_range"]
 AT_ONCE = 1_000_000
 """Entries of all shards in one range: each takes about 100 bytes while it is merged."""
 BLOCKS, BLOCKS_A_RANGE = 4096, 16
-"""Into which keys are cut, at most, and of which a range is about; one at least, with however many
-entries. Each takes 4 bytes a shard and statistic."""
+"""Keys are cut into so many blocks at most, about so many of which make a range. A range is a block
+at least, with however many entries; each block takes 4 bytes a shard and statistic."""
 HEADS = 64
 """Shards of which what is of no key is held at a time."""
 

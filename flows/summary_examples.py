@@ -54,21 +54,17 @@ def _kinds(
 ) -> Iterator[Columns]:
     """The same of one kind after the other; as few states as can be are held at a time."""
     [codes] = merging.members
-    strongest = merged_by_range(merging, "top_rows", TopRows)
-    yield _of_kind("top", strongest.finish())
-    del strongest
+    yield _of_kind("top", merged_by_range(merging, "top_rows", TopRows).finish())
     by_value = states_by_range(
         merging, "value_rows", BottomRows, merging.n_features * BINS, each=BINS
     )
-    parts = [
+    of_ranges = (
         quantile_examples(state, histogram.among(start // BINS, stop // BINS), per_stratum(k))
         for start, stop, state in by_value
-    ]
-    yield _of_kind("quantile", joined(parts))
-    del parts
+    )
+    yield _of_kind("quantile", joined([*of_ranges]))
     by_chance = merged_by_range(merging, "random_rows", BottomRows)
     yield _of_kind("random", random_examples(by_chance))
-    del by_chance
     silent = merged_by_range(merging, "silent_rows", BottomRows)
     by_token = merged_by_range(merging, "token_rows", BottomRows)
     tokens = rankings()

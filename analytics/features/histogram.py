@@ -46,6 +46,7 @@ class FeatureHistogram:
     """
 
     ENTRIES: ClassVar[tuple[str, ...]] = ("feature", "bin", "count")
+
     n_rows: int
     """Rows under the mask, firing or not."""
     n_features: int

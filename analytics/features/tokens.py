@@ -28,6 +28,7 @@ class FeatureTokens:
     """
 
     ENTRIES: ClassVar[tuple[str, ...]] = ("feature", "token_id", "count", "value_sum")
+
     n_rows: int
     """Rows under the mask."""
     n_features: int

@@ -269,7 +269,7 @@ class RunTests:
 
         def failing(self: Any, table: str, rows: pa.Table) -> StagedRows:
             if table == "runs":
-                staged.wait()
+                staged.wait(60)
                 raise OSError("no space")
             found = stage(self, table, rows)
             staged.set()

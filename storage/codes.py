@@ -15,7 +15,7 @@ from actlake.storage.keys import sought
 from actlake.storage.reading import Bounds, Chunk, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.scan import Array, scan_codes
-from actlake.storage.shards import Grid
+from actlake.storage.shards import Grid, by_shard
 
 __all__ = ["Codes", "codes_named"]
 
@@ -61,15 +61,14 @@ class Codes:
     def rows(self, index: NDArray[np.integer[Any]]) -> Csr:
         """The rows ``index``, shape (n,), each in [0, rows), in any order and with repeats, as one
         block in that order, copied."""
-        shards, offsets = np.divmod(np.asarray(index, np.int64), self.rowset.shard_rows)
         first, last = np.zeros((2, len(index)), np.int64)
-        groups = [(int(one), np.flatnonzero(shards == one)) for one in np.unique(shards)]
-        for shard, here in groups:
-            first[here], last[here] = self.places(shard, offsets[here])
+        groups = [*by_shard(index, self.rowset.shard_rows)]
+        for shard, here, offsets in groups:
+            first[here], last[here] = self.places(shard, offsets)
         indptr = np.concatenate(([0], np.cumsum(last - first))).astype(np.int64)
         indices = np.empty(indptr[-1], index_dtype(self.n_features))
         values = np.empty(indptr[-1], self.dtype)
-        for shard, here in groups:
+        for shard, here, _ in groups:
             source, target = ranges(first[here], last[here]), ranges(indptr[here], indptr[here + 1])
             indices[target] = self.array(shard, "indices")[source]
             values[target] = self.array(shard, "values")[source]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TypedDict
 
 import numpy as np
@@ -16,7 +17,7 @@ from actlake.storage.reading import Bounds, Reading
 __all__ = ["Context", "Shown", "Span", "contexts_of"]
 
 AT_ONCE = 4096
-"""Contexts whose rows are read together: some 5 million values of codes."""
+"""Contexts whose rows and texts are read together: some 5 million values of codes."""
 
 
 class Shown(TypedDict, total=False):
@@ -123,22 +124,27 @@ def _of_codes(
     after: int,
 ) -> dict[int, list[Context]]:
     wanted = [(feature, *one) for feature, found in examples.items() for one in found]
-    contexts: dict[int, list[Context]] = {feature: [] for feature in examples}
+    made: dict[int, Context] = {}
     names: dict[int, str] | None = None
     if wanted and codes.rowset.kind == "patch":
         names = _vocabulary(reading, codes.rowset.tokenizer)
+    # Rows that lie together are read together: each shard and each text is then met once, whatever
+    # features it is shown of.
+    in_order = sorted(range(len(wanted)), key=lambda at: wanted[at][1])
     for first in range(0, len(wanted), AT_ONCE):
-        some = wanted[first : first + AT_ONCE]
+        places = in_order[first : first + AT_ONCE]
+        some = [wanted[at] for at in places]
         around = _surroundings(codes, some, before, after)
         documents = sorted({one.document for one in around})
         texts = _texts(reading, codes.rowset.corpus, documents)
-        for (feature, row, value, alike), one in zip(some, around, strict=True):
+        for at, (_, row, value, alike), one in zip(places, some, around, strict=True):
             source_id, text = texts[one.document]
             if names is not None:
                 one, text = _named(one, names)
             about = (row, float(value), one.document, source_id)
-            contexts[feature].append(_context(one, about, text, alike))
-    return contexts
+            made[at] = _context(one, about, text, alike)
+    numbers = count()
+    return {feature: [made[next(numbers)] for _ in found] for feature, found in examples.items()}
 
 
 @dataclass(frozen=True, slots=True)

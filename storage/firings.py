@@ -26,10 +26,11 @@ from actlake.storage.csr import ranges
 from actlake.storage.errors import BusyError
 from actlake.storage.reading import Reading
 from actlake.storage.scan import Array
+from actlake.storage.shards import by_shard
 
 __all__ = ["Firings", "register"]
 
-PLACES = np.int64(1) << 32
+PLACES = 1 << 32
 """More than the values of any shard: ``csr.INDPTR`` says why."""
 MOST_CODES = 256
 """That stay known."""
@@ -81,9 +82,9 @@ class Firings:
         wanted = _integers(rows)
         first, last = np.zeros_like(wanted), np.zeros_like(wanted)
         for codes, here in self._by_codes(ids):
-            for shard, mine in _by_key(wanted // codes.grid.shard_rows, here):
+            for shard, of_it, offsets in by_shard(wanted[here], codes.grid.shard_rows):
                 if shard in codes.values_of_shard:
-                    found = codes.places(shard, wanted[mine] - codes.grid.span(shard)[0])
+                    mine, found = here[of_it], codes.places(shard, offsets)
                     first[mine], last[mine] = (shard * PLACES + edge for edge in found)
         ends = np.concatenate(([0], np.cumsum(last - first)))
         places = pa.array(ranges(first, last))
@@ -101,8 +102,8 @@ class Firings:
         wanted = _integers(places)
         found = np.zeros(len(wanted), dtype)
         for codes, here in self._by_codes(ids):
-            for shard, mine in _by_key(wanted // PLACES, here):
-                found[mine] = codes.array(shard, name)[wanted[mine] % PLACES]
+            for shard, of_it, offsets in by_shard(wanted[here], PLACES):
+                found[here[of_it]] = codes.array(shard, name)[offsets]
         return found
 
     def _by_codes(self, ids: pa.ChunkedArray) -> Iterator[tuple[Codes, NDArray[np.int64]]]:
@@ -130,15 +131,6 @@ class Firings:
 def _integers(column: pa.ChunkedArray) -> NDArray[np.int64]:
     numbers: NDArray[np.int64] = pa.chunked_array(column).to_numpy()
     return numbers
-
-
-def _by_key(
-    keys: NDArray[np.int64], here: NDArray[np.int64]
-) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Each of ``keys[here]``, and where it is."""
-    mine = keys[here]
-    for key in np.unique(mine):
-        yield int(key), here[mine == key]
 
 
 def _firings(reader: pa.ChunkedArray) -> Firings:

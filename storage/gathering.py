@@ -1,12 +1,12 @@
 """Rows from here and there in the shards of one tensor, as one block."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from actlake.storage.shards import by_shard
 from actlake.storage.tensor_arrays import Stored, values_of
 
 __all__ = ["gather"]
@@ -25,12 +25,7 @@ def gather(
     ``dtype`` is that of what they mean.
     """
     block = np.empty((len(index), width), dtype)
-    shards, offsets = np.divmod(index, shard_rows)
-    order = np.argsort(shards, kind="stable")
-    edges = np.flatnonzero(np.diff(shards[order], prepend=-1, append=-1))
-    for first, after in pairwise(edges):
-        here = order[first:after]
-        stored = shard(int(shards[here[0]])).items()
-        picked = {array: values.take(offsets[here], axis=0) for array, values in stored}
+    for number, here, offsets in by_shard(index, shard_rows):
+        picked = {array: values.take(offsets, axis=0) for array, values in shard(number).items()}
         block[here] = values_of(picked)
     return block

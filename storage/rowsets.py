@@ -12,7 +12,7 @@ from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import sought
 from actlake.storage.reading import Chunk, Reading
-from actlake.storage.shards import Grid
+from actlake.storage.shards import Grid, by_shard
 
 __all__ = ["Rowset", "rowset_named"]
 
@@ -62,10 +62,8 @@ class Rowset:
     def at(self, name: str, index: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """One column's values at the rows ``index``, shape (n,)."""
         values = np.empty(len(index), self._dtype(name))
-        shards, offsets = np.divmod(np.asarray(index, np.int64), self.shard_rows)
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            values[here] = self._shard(name, int(shard))[offsets[here]]
+        for shard, here, offsets in by_shard(index, self.shard_rows):
+            values[here] = self._shard(name, shard)[offsets]
         return values
 
     def places(self, start: int, stop: int) -> NDArray[np.int64]:

@@ -2,8 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from actlake.storage.arrays import Chunk
 from actlake.storage.errors import InputError
@@ -15,6 +19,7 @@ from actlake.storage.transaction import Transaction
 __all__ = [
     "Grid",
     "Receipt",
+    "by_shard",
     "choose_shard_rows",
     "committed_shards",
     "receipts_table",
@@ -57,6 +62,20 @@ class Grid:
         """Python's meaning of ``[start:stop]`` over these rows."""
         first, after, _ = slice(start, stop).indices(self.rows)
         return first, max(first, after)
+
+
+def by_shard(
+    index: NDArray[np.integer[Any]], shard_rows: int
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """Each shard that has one of the rows ``index``, by number: where in ``index`` they are,
+    ascending, and which rows of the shard they are."""
+    shards, offsets = np.divmod(np.asarray(index, np.int64), shard_rows)
+    # One sort, however many shards there are, and next to none where the rows are in order.
+    order = np.argsort(shards, kind="stable")
+    edges = np.flatnonzero(np.diff(shards[order], prepend=-1, append=-1))
+    for first, after in pairwise(edges):
+        here = order[first:after]
+        yield int(shards[here[0]]), here, offsets[here]
 
 
 def choose_shard_rows(rows: int, width_hint: int = WIDTH_HINT) -> int:

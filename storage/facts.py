@@ -70,6 +70,11 @@ class Facts:
                 known[key] = self._asked(query, named) if self.files(table, tuple(named)) else []
             return known[key]
 
+    def known(self, query: str, **named: str) -> bool:
+        """Whether ``rows`` has been asked that as of this snapshot."""
+        with self.standing() as known:
+            return (query, *named.values()) in known
+
     def _asked(self, query: str, named: dict[str, str]) -> list[dict[str, Any]]:
         found = self._connection().execute(query, named)
         columns = [column[0] for column in found.description or ()]

@@ -44,7 +44,8 @@ def encode_groups(table: str, groups: Iterable[pa.Table]) -> memoryview:
     with pq.ParquetWriter(
         sink,
         schema,
-        compression="zstd",
+        # Texts by the half larger and read in half the time: few bytes beside those of activations.
+        compression="lz4" if table in WIDE else "zstd",
         write_statistics=told,
         use_dictionary=WIDE.get(table, True),
     ) as writer:

@@ -243,7 +243,9 @@ class Reading:
     def facts(self, table: str, query: str, **named: str) -> list[dict[str, Any]]:
         """``Facts.rows``, when the files that may hold them have been checked, as by ``table``."""
         with self.standing():
-            self.table(table, **{column: (value, value) for column, value in named.items()})
+            # What is known of this snapshot was read from files that were checked.
+            if self.mode == "always" or not self._facts.known(query, **named):
+                self.table(table, **{column: (value, value) for column, value in named.items()})
             return self._facts.rows(table, query, **named)
 
     def standing(self) -> AbstractContextManager[object]:

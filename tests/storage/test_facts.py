@@ -12,7 +12,7 @@ import pytest
 
 from actlake.storage import Document, Lake
 from actlake.storage.errors import NotFoundError
-from actlake.storage.reading import Bounds
+from actlake.storage.reading import Bounds, Reading
 from actlake.storage.transaction import Transaction
 from tests.storage.conftest import Planted
 
@@ -50,6 +50,21 @@ def test_reader__asks_for_nothing_again_until_there_is_a_commit(
     begun = len(asked)
     assert lake.tensor("t:float32") == first
     assert [query for query in asked[begun:] if "FROM tensors" in query]
+
+
+def test_files__of_what_is_known_are_not_looked_at_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr(Reading, "table", lambda _, table, **wanted: looked.append(table))
+    lake.codes("d@c")
+    assert {"codes", "rowsets", "shards"} <= {*looked}
+    looked.clear()
+    lake.codes("d@c")
+    assert looked == []
+    lake.create_mask("another", "position > 1")
+    lake.codes("d@c")
+    assert {"codes", "rowsets", "shards"} <= {*looked}
 
 
 def test_reader__sees_what_was_committed_since(lake: Lake) -> None:

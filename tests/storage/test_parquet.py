@@ -96,5 +96,6 @@ def test_texts__lie_in_groups_of_about_as_many_bytes(letters: int, groups: int) 
     assert footer.num_rows == many
     group = footer.row_group(0)
     encodings = {one.path_in_schema: one.encodings for one in map(group.column, range(4))}
+    assert {group.column(at).compression for at in range(4)} == {"LZ4"}
     assert "RLE_DICTIONARY" in encodings["corpus"]
     assert "RLE_DICTIONARY" not in encodings["text"] + encodings["source_id"]

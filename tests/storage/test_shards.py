@@ -1,5 +1,6 @@
 """One grid for all that shares rows; a shard exists once."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.shards import (
     Grid,
     Receipt,
+    by_shard,
     choose_shard_rows,
     committed_shards,
     receipts_table,
@@ -37,6 +39,19 @@ def test_pieces__are_the_rows_asked_for(grid: Grid, a: int, b: int) -> None:
         assert 0 <= first < after <= high - low
         found += range(low + first, low + after)
     assert found == [*range(grid.rows)[a:b]]
+
+
+@given(st.lists(st.integers(0, 1 << 40), max_size=30), st.sampled_from([1, 4, 1 << 32]))
+def test_by_shard__gives_each_row_once_in_rising_shards(rows: list[int], shard_rows: int) -> None:
+    index = np.array(rows, np.int64)
+    groups = [*by_shard(index, shard_rows)]
+    shards = [shard for shard, _, _ in groups]
+    assert shards == sorted({row // shard_rows for row in rows})
+    assert sorted(int(at) for _, here, _ in groups for at in here) == [*range(len(rows))]
+    for shard, here, offsets in groups:
+        assert (np.diff(here) > 0).all()
+        np.testing.assert_array_equal(shard * shard_rows + offsets, index[here])
+        assert ((offsets >= 0) & (offsets < shard_rows)).all()
 
 
 @given(GRIDS, st.none() | st.integers(-250, 250), st.none() | st.integers(-250, 250))

@@ -53,15 +53,7 @@ TOKENS = """
 
 def encoding(sizes: Sizes, folder: Path) -> Benchmark:
     """Codes of random rows under a random dictionary, whose cost is that of any."""
-    rows = np.random.default_rng(0).standard_normal(
-        (sizes.encode_rows, sizes.encode_width), np.float32
-    )
-    stored = rows.astype(np.float16)
-    lake = _lake(folder, {"document": np.zeros(len(rows))}, sizes.encode_width)
-    with lake.create_tensor("tensor", rowset="rows", width=sizes.encode_width) as writer:
-        writer.append(stored)
-    learned = random_dictionary(rows[:SAMPLE_ROWS], sizes.encode_features, sizes.encode_k, seed=0)
-    write_dictionary_of(lake, learned)
+    lake, stored, learned = encoding_lake(sizes, folder, rows=sizes.encode_rows)
     weights = {name: torch.from_numpy(array) for name, array in learned.arrays.items()}
 
     bare = "matmul + top-k"
@@ -69,7 +61,7 @@ def encoding(sizes: Sizes, folder: Path) -> Benchmark:
         peers = _encoders(open_peers, folder, stored, learned, sizes.encode_k)
         yield Case(
             "encode",
-            f"{len(rows):,} rows × {sizes.encode_features:,} features, the {sizes.encode_k} "
+            f"{len(stored):,} rows × {sizes.encode_features:,} features, the {sizes.encode_k} "
             "largest",
             bare,
             {
@@ -82,10 +74,28 @@ def encoding(sizes: Sizes, folder: Path) -> Benchmark:
             },
             targets={"actlake": 1 / 0.85},
             behind=dict.fromkeys(peers, 1.0),
-            amount=len(rows),
+            amount=len(stored),
             unit="rows",
         )
     yield from _bytes(lake, "codes-0", "evenly used features")
+
+
+def encoding_lake(
+    sizes: Sizes, folder: Path, *, rows: int
+) -> tuple[Lake, NDArray[np.float16], Dictionary]:
+    """A lake of a tensor and a dictionary, and what is in them."""
+    width = sizes.encode_width
+    values = np.random.default_rng(0).standard_normal((rows, width), np.float32)
+    stored = values.astype(np.float16)
+    lake = Lake.create(folder / "lake")
+    lake.create_corpus("corpus", [Document("0", "text")])
+    columns = {"document": np.zeros(rows)}
+    lake.create_rowset("rows", corpus="corpus", columns=columns, width_hint=width)
+    with lake.create_tensor("tensor", rowset="rows", width=width) as writer:
+        writer.append(stored)
+    learned = random_dictionary(values[:SAMPLE_ROWS], sizes.encode_features, sizes.encode_k, seed=0)
+    write_dictionary_of(lake, learned)
+    return lake, stored, learned
 
 
 def summarizing(sizes: Sizes, folder: Path) -> Benchmark:
@@ -153,14 +163,6 @@ def _encoders(
         f"{name}, nothing stored": peer.side(name.lower(), arrays=str(arrays), k=k)
         for name in ("SAELens", "sparsify")
     }
-
-
-def _lake(folder: Path, columns: Mapping[str, NDArray[np.generic]], width: int) -> Lake:
-    lake = Lake.create(folder / "lake")
-    documents = int(columns["document"][-1]) + 1
-    lake.create_corpus("corpus", [Document(str(one), "text") for one in range(documents)])
-    lake.create_rowset("rows", corpus="corpus", columns=columns, width_hint=width)
-    return lake
 
 
 def _matmul_and_top_k(

@@ -46,7 +46,7 @@ class _Clock(Runner):
         yield from self.runner.map(name, step, items)
 
 
-class _Extractions:
+class Extractions:
     """The same rows, extracted again and again, under a model of another name each time."""
 
     def __init__(self, folder: Path, source: str, rows: int) -> None:
@@ -64,22 +64,27 @@ class _Extractions:
 
         def run(number: int) -> float:
             clock, started = _Clock(runner()), time.perf_counter()
-            names = extract(
-                self.lake,
-                source=self.source,
-                sites=chosen,
-                corpus="corpus",
-                model=f"model-{len(chosen)}-{runner.__name__}-{number}",
-                rowset=self.rowset.name,
-                runner=clock,
-            )
-            ended = time.perf_counter()
+            ended = self.run(f"{len(chosen)}-{runner.__name__}-{number}", chosen, clock)
             self.start_up.append(clock.started - started)
-            for name in names:  # the lake is thrown away, and disks are small
-                shutil.rmtree(self.lake.tensor(name).folder)
             return ended - clock.started
 
         return run
+
+    def run(self, name: str, chosen: Sequence[str], runner: Runner) -> float:
+        """When it was done."""
+        tensors = extract(
+            self.lake,
+            source=self.source,
+            sites=chosen,
+            corpus="corpus",
+            model=f"model-{name}",
+            rowset=self.rowset.name,
+            runner=runner,
+        )
+        ended = time.perf_counter()
+        for tensor in tensors:  # the lake is thrown away, and disks are small
+            shutil.rmtree(self.lake.tensor(tensor).folder)
+        return ended
 
 
 def extraction(sizes: Sizes, folder: Path) -> Benchmark:
@@ -119,7 +124,7 @@ def _of_saelens(folder: Path, name: str, source: str, sizes: Sizes) -> Benchmark
 def storing(sizes: Sizes, folder: Path) -> Benchmark:
     """A model that computes nothing, so that what is left is the lake's own."""
     source = str(null_model(folder, sizes.model_width))
-    ours = _Extractions(folder / "lake", source, sizes.null_rows)
+    ours = Extractions(folder / "lake", source, sizes.null_rows)
     files = _raw_files(folder / "raw", ours.rowset, sizes.model_width)
     shape = ours.rowset.shard_rows, sizes.model_width
     grid = ours.rowset.grid
@@ -146,7 +151,7 @@ def storing(sizes: Sizes, folder: Path) -> Benchmark:
 def _of_model(
     folder: Path, name: str, source: str, rows: int, layers: tuple[int, int]
 ) -> Benchmark:
-    ours = _Extractions(folder, source, rows)
+    ours = Extractions(folder, source, rows)
     rowset = ours.rowset
     six = [f"{branch}.{layer}" for layer in reversed(layers) for branch in BRANCHES]
     windows = [_windows(rowset, shard) for shard in range(len(rowset.grid))]

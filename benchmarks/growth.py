@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.growing import FLAT, SLOWER, is_flat
 from benchmarks.machine import machine_facts
 from benchmarks.report import met, write_page
 from benchmarks.resident import watched
@@ -31,14 +32,8 @@ WIDTH, WORDS_A_DOCUMENT = 64, 400
 RESULTS = Path(__file__).parent / "results"
 START_ROWS = 20_000
 """What a flow takes for so few is its start: Python, libraries, the model, a run's own commits."""
-SLOWER = 1.1
-"""How often the time of a row at the size before it a row may take at the largest size."""
 NOISE_SECONDS = 1.0
 """So much beyond its start is no growth: starts differ by as much."""
-MORE, MORE_MIB = 1.1, 64
-"""What peak memory may be of that at the smallest size, or how much more, if that is more: two runs
-differ by a tenth, as threads and allocators do, and the smallest has no whole shard."""
-FLAT = f"≤ {MORE:.2f} or + {MORE_MIB} MiB"
 TENSOR = f"null:{NULL_SITES[0]}"
 CODES = f"topk:{TENSOR}:256@c"
 
@@ -155,11 +150,6 @@ def verdicts(found: Sequence[Grown]) -> str:
         held = met(is_flat(least, most))
         lines.append(f"| {flow} | {' | '.join(time_a_row)} | {memory} | {held} |")
     return "\n".join(lines)
-
-
-def is_flat(least: float, most: float) -> bool:
-    """Whether a peak of ``most`` MiB is that of ``least`` at the smallest size."""
-    return most <= max(MORE * least, least + MORE_MIB)
 
 
 def _slower(before: Sequence[Grown], largest: Sequence[Grown]) -> tuple[str, str]:

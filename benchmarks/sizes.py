@@ -21,8 +21,12 @@ class Sizes:
     summary_features: int
     summary_tokens: int
     """Size of the vocabulary."""
-    several_rows: int
-    """Of the codes that one process and two summarize."""
+    several_summary_rows: int
+    """Of the codes that one process and two workers summarize."""
+    several_encode_rows: int
+    """That they encode."""
+    several_model_rows: int
+    """Tokens that they run through the small random model."""
     asked_features: int
     """Of which examples are asked for together."""
     model_width: int
@@ -48,7 +52,9 @@ FULL = Sizes(
     summary_fires=33,
     summary_features=1 << 14,
     summary_tokens=1 << 15,
-    several_rows=1 << 18,
+    several_summary_rows=1 << 18,
+    several_encode_rows=1 << 15,
+    several_model_rows=1 << 17,
     asked_features=1000,
     model_width=512,
     model_rows=1 << 18,
@@ -70,7 +76,9 @@ SMALL = Sizes(
     summary_fires=33,
     summary_features=1 << 12,
     summary_tokens=1 << 13,
-    several_rows=1 << 14,
+    several_summary_rows=1 << 14,
+    several_encode_rows=1 << 12,
+    several_model_rows=1 << 12,
     asked_features=100,
     model_width=384,
     model_rows=1 << 12,

@@ -5,6 +5,7 @@ A chunk is the C-order bytes of its rows followed by their CRC-32C, which is wha
 this module reads what a Zarr writer made with the same codecs.
 """
 
+import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
+import pyarrow as pa
 import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
@@ -32,6 +34,7 @@ __all__ = [
     "create_array",
     "fill_value",
     "map_chunk",
+    "mapped",
     "publish_chunk",
     "sound_content",
 ]
@@ -153,8 +156,16 @@ def map_chunk(
         raise corrupt(path, what, f"has {size:,} bytes instead of {expected_bytes:,}")
     if 0 in shape:
         return np.empty(shape, dtype)
-    # A string, since numpy resolves a path once more, which takes longer than the map.
-    return np.asarray(np.memmap(os.fspath(path), dtype, mode="r", shape=shape))
+    count = math.prod(shape)
+    return mapped(path)[: count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def mapped(path: Path) -> NDArray[np.uint8]:
+    """All bytes of a file that has some, as a read-only memory map; FileNotFoundError."""
+    # numpy's maps hold their files open, and most systems let a process have 1,024, fewer than a
+    # large lake has shards. Arrow has the system fetch what is read: a byte, of a map of all.
+    with pa.memory_map(os.fspath(path)) as file:
+        return np.frombuffer(file.read_buffer(1).parent, np.uint8)
 
 
 def corrupt(path: Path, what: str, wrong: str) -> CorruptError:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake import sql
-from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk
+from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk, mapped
 from actlake.storage.duck import literal
 from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
@@ -131,9 +131,7 @@ class Reading:
         rows = self._map(path, shape, dtype, file_bytes, chunk.what)
         if self.mode == "never" or (self.mode == "first-read" and path in self._sound):
             return rows
-        payload: NDArray[np.uint8] = np.memmap(
-            path, np.uint8, mode="r", shape=(file_bytes - TRAILER_BYTES,)
-        )
+        payload = mapped(path)[: file_bytes - TRAILER_BYTES]
         if self.mode == "always":  # a mapped file may change after it was checked
             payload = np.array(payload)
             payload.flags.writeable = False

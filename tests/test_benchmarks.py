@@ -27,7 +27,9 @@ TINY = Sizes(  # a shard a row, as every shard costs a commit
     summary_fires=4,
     summary_features=16,
     summary_tokens=50,
-    several_rows=64,
+    several_summary_rows=64,
+    several_encode_rows=2,
+    several_model_rows=2,
     asked_features=3,
     model_width=32,
     model_rows=2,
@@ -60,7 +62,10 @@ CASES = {
             "the same answers in SQL, without histograms",
         ]
     },
-    "several": {"summarize by two processes": ["actlake, 2 workers"]},
+    "several": {
+        f"{verb} by two workers": ["2 processes, with their start", "2 workers of a Dask cluster"]
+        for verb in ("extract", "encode", "summarize")
+    },
     "asking": {
         "contexts of a feature": ["actlake"],
         "examples of 3 features": ["actlake"],

@@ -196,6 +196,16 @@ def test_map_chunk__is_read_only_and_names_what_is_missing(tmp_path: Path) -> No
         map_chunk(chunk_path(tmp_path / "a", 1, 2), (CHUNK, 3), DTYPES["float32"], 52, "x")
 
 
+def test_map_chunk__holds_no_file_open(tmp_path: Path) -> None:
+    written(tmp_path / "a", "float32", (ROWS, 3), range(1))
+    path = chunk_path(tmp_path / "a", 0, 2)
+    before = {*Path("/dev/fd").iterdir()}
+    rows = [map_chunk(path, (CHUNK, 3), DTYPES["float32"], 52, "x") for _ in range(50)]
+    assert {*Path("/dev/fd").iterdir()} == before
+    path.unlink()  # what is mapped stays
+    assert all(same_bits(one, rows[0]) for one in rows)
+
+
 @given(data=st.data())
 def test_check_chunk__finds_any_flipped_bit(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -1,0 +1,13 @@
+"""What time and memory may be at a size, of what they were at a smaller one."""
+
+SLOWER = 1.1
+"""How often the time of a row, or a posting, at the size before it one at the largest may take."""
+MORE, MORE_MIB = 1.1, 64
+"""What peak memory may be of that at the smallest size, or how much more, if that is more: two runs
+differ by a tenth, as threads and allocators do, and the smallest has no whole shard."""
+FLAT = f"≤ {MORE:.2f} or + {MORE_MIB} MiB"
+
+
+def is_flat(least: float, most: float) -> bool:
+    """Whether a peak of ``most`` MiB is that of ``least`` at the smallest size."""
+    return most <= max(MORE * least, least + MORE_MIB)

@@ -1,7 +1,7 @@
 """What time and memory may be at a size, of what they were at a smaller one."""
 
 SLOWER = 1.1
-"""How often the time of a row, or a posting, at the size before it one at the largest may take."""
+"""How many times as long a row, or a posting, may take at the largest size as at a smaller one."""
 MORE, MORE_MIB = 1.1, 64
 """What peak memory may be of that at the smallest size, or how much more, if that is more: two runs
 differ by a tenth, as threads and allocators do, and the smallest has no whole shard."""

@@ -1,7 +1,6 @@
 """The codes under a mask, row by row in blocks of bounded size."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,7 @@ from actlake.storage.masks import Mask
 __all__ = [
     "LEVELS",
     "blocks",
+    "documents_before",
     "documents_of",
     "finished_codes",
     "masked_shards",
@@ -67,39 +67,37 @@ def require_rows(lake: Lake, codes: Codes, mask: Mask) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Rows of some consecutive shards that are under the mask."""
-
-    codes: Csr
-    document: NDArray[np.int64]
-    """Of each row."""
-
-
-def blocks(lake: Lake, codes: Codes, mask: Mask, *, most: int) -> Iterator[Block]:
-    """All rows under the mask, in order, ``most`` values at a time, unless one shard has more."""
-    waiting: list[Block] = []
+def blocks(lake: Lake, members: Sequence[Codes], mask: Mask, *, most: int) -> Iterator[Csr]:
+    """All rows under the mask, in order, one codes after the other, ``most`` values at a time,
+    unless one shard has more."""
+    waiting: list[Csr] = []
     values = 0
-    for shard, kept, document in masked_shards(lake, codes, mask):
-        one = Block(codes.shard(shard).keep(kept), document[kept])
-        if waiting and values + one.codes.nnz > most:
-            yield _joined(waiting)
-            waiting, values = [], 0
-        waiting.append(one)
-        values += one.codes.nnz
+    for codes in members:
+        for shard, kept, _ in masked_shards(lake, codes, mask):
+            one = codes.shard(shard).keep(kept)
+            if waiting and values + one.nnz > most:
+                yield _joined(waiting)
+                waiting, values = [], 0
+            waiting.append(one)
+            values += one.nnz
     yield _joined(waiting)
 
 
-def _joined(parts: list[Block]) -> Block:
-    ends = np.cumsum([0, *(one.codes.nnz for one in parts)])
-    starts = [one.codes.indptr[1:] + end for one, end in zip(parts, ends[:-1], strict=True)]
-    codes = Csr(
+def _joined(parts: Sequence[Csr]) -> Csr:
+    ends = np.cumsum([0, *(one.nnz for one in parts)])
+    starts = [one.indptr[1:] + end for one, end in zip(parts, ends[:-1], strict=True)]
+    return Csr(
         np.concatenate(([0], *starts)).astype(np.int64),
-        np.concatenate([one.codes.indices for one in parts]),
-        np.concatenate([one.codes.values for one in parts]),
-        parts[0].codes.n_features,
+        np.concatenate([one.indices for one in parts]),
+        np.concatenate([one.values for one in parts]),
+        parts[0].n_features,
     )
-    return Block(codes, np.concatenate([one.document for one in parts]))
+
+
+def documents_before(lake: Lake, members: Sequence[Codes]) -> NDArray[np.int64]:
+    """How many documents the corpora before that of each member have, and all of them, shape
+    (members + 1,): by these, documents are numbered one corpus after the other."""
+    return np.cumsum([0, *(documents_of(lake, one) for one in members)])
 
 
 def documents_of(lake: Lake, codes: Codes) -> int:

@@ -6,12 +6,22 @@ import pyarrow as pa
 
 from actlake.flows.codes_blocks import finished_codes
 from actlake.storage.codes import Codes
-from actlake.storage.errors import InputError, NameTakenError
+from actlake.storage.errors import BusyError, InputError, NameTakenError, NotFoundError
+from actlake.storage.example_rows import members_of_set
 from actlake.storage.fields import arrow_schema
 from actlake.storage.keys import check_name, repeated
 from actlake.storage.lake import Lake
+from actlake.storage.transaction import Transaction
 
-__all__ = ["members_of", "refuse_name", "set_table"]
+__all__ = [
+    "has_other_members",
+    "inputs_of",
+    "members_of",
+    "members_of_name",
+    "refuse_name",
+    "refuse_others",
+    "set_table",
+]
 
 Rows = Callable[..., Iterable[tuple[object, ...]]]
 """Asks the lake: ``rows(query, **parameters)``."""
@@ -60,6 +70,35 @@ def members_of(lake: Lake, codes: str | Sequence[str], name: str | None) -> list
     return members
 
 
+def members_of_name(lake: Lake, name: str, mask: str) -> list[Codes]:
+    """The codes of that name or, where a set was summarized under it, the codes of the set.
+
+    NotFoundError if there is neither, InputError for a set that was summarized under other masks
+    than ``mask``, IncompleteError for codes that lack shards.
+    """
+    try:
+        return [finished_codes(lake, name)]
+    except NotFoundError:
+        if not (members := members_of_set(lake.reading, name, mask)):
+            raise
+    return [finished_codes(lake, one) for one in members]
+
+
+def inputs_of(lake: Lake, members: Sequence[Codes], name: str, mask: str) -> dict[str, str]:
+    """What goes into a run on the codes of that name, or on the set of it under the mask, whose
+    ``members`` it is given."""
+    if name == members[0].name:
+        return {"codes": members[0].fingerprint}
+    # What was told of a set goes when it gets other members, and was not told yet when it gets
+    # these again: so the run that summarized it goes in.
+    query = "SELECT DISTINCT run FROM codes_sets WHERE codes = $name AND mask = $mask"
+    runs = [run for (run,) in lake.sql(query, name=name, mask=mask).rows()]
+    if len(runs) != 1:
+        raise _changed(name)
+    [run] = runs
+    return {f"codes {one.name}": one.fingerprint for one in members} | {"set": str(run)}
+
+
 def _rows_are(codes: Codes) -> str:
     """What rows are, in words: of the same, statistics of tokens mean the same."""
     tokenizer = codes.rowset.tokenizer
@@ -82,6 +121,24 @@ def refuse_name(rows: Rows, name: str, member: Codes) -> None:
                 f"the set {name} is of the dictionary {dictionary} over {kind}s of the tokenizer "
                 f"{tokenizer}; choose another name"
             )
+
+
+def refuse_others(transaction: Transaction, name: str, mask: str, members: Sequence[Codes]) -> None:
+    """BusyError where ``name`` is of a set that has other members by now than those it had."""
+    if name != members[0].name and has_other_members(transaction.rows, name, mask, members):
+        raise _changed(name)
+
+
+def _changed(name: str) -> BusyError:
+    return BusyError(
+        f"the set {name} was summarized with other codes meanwhile, or is gone; run this again"
+    )
+
+
+def has_other_members(rows: Rows, name: str, mask: str, members: Sequence[Codes]) -> bool:
+    """Whether the set of that name under the mask is made of others, or of none yet."""
+    query = "SELECT member FROM codes_sets WHERE codes = $name AND mask = $mask ORDER BY place"
+    return [one for (one,) in rows(query, name=name, mask=mask)] != [one.name for one in members]
 
 
 def set_table(name: str, mask: str, members: Sequence[Codes], run: str) -> pa.Table:

@@ -1,6 +1,6 @@
 """Documents or rows as the units that labels are compared over, one range of features at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,10 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from actlake.analytics.features.grouping import consecutive
-from actlake.flows.codes_blocks import Block, blocks, masked_shards
-from actlake.flows.document_pools import document_pools
+from actlake.flows.codes_blocks import blocks, documents_before, masked_shards
+from actlake.flows.document_pools import DocumentPools, document_pools
 from actlake.storage.codes import Codes
+from actlake.storage.csr import Csr
 from actlake.storage.errors import BusyError
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
@@ -42,45 +43,53 @@ class Units:
 
     are_documents: bool
     document: NDArray[np.int64]
-    """Of each unit."""
+    """Of each unit; of a set numbered one corpus after the other, as by ``documents_before``."""
     rows: NDArray[np.int64]
-    """Rows under the mask of each document of the corpus."""
+    """Rows under the mask of each document."""
     ranges: Callable[[], Iterator[Range]]
     """Of all features, anew each time."""
 
 
 def documents_as_units(
-    lake: Lake, codes: Codes, mask: Mask, run: Run, pooling: str, documents: int
+    lake: Lake, members: Sequence[Codes], mask: Mask, run: Run, pooling: str
 ) -> Units:
     """Documents with rows under the mask; their values are pooled."""
-    pools = document_pools(lake, codes, mask, run)
+    pools = [document_pools(lake, one, mask, run) for one in members]
+    *before, documents = documents_before(lake, members).tolist()
     rows = np.zeros(documents, np.int64)
-    for _, kept, document in masked_shards(lake, codes, mask):
-        np.add.at(rows, document[kept], 1)
+    for document in _documents_of_rows(lake, members, mask, before):
+        np.add.at(rows, document, 1)
     used = np.flatnonzero(rows > 0)
 
     def ranges() -> Iterator[Range]:
-        n = codes.n_features
-        cuts = [(0, n)] if pools.most_pairs <= VALUES else _cuts(pools.pairs())
+        n = members[0].n_features
+        held = sum(one.most_pairs for one in pools) <= VALUES
+        cuts = [(0, n)] if held else _cuts(np.sum([one.pairs() for one in pools], axis=0))
         for start, stop in cuts:
             # Nothing of a range is held here once it is given: the next one takes its place.
-            yield Range(start, pools.merged(start, stop).finish(pooling).values[used], None)
+            yield Range(start, _pooled(pools, start, stop, pooling)[used], None)
 
     return Units(True, used, rows, ranges)
 
 
-def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int, *, of_spans: bool) -> Units:
+def _pooled(
+    pools: Sequence[DocumentPools], start: int, stop: int, pooling: str
+) -> scipy.sparse.csr_array:
+    """The features [start, stop) of all documents, shape (documents, features)."""
+    first, *others = [one.merged(start, stop).finish(pooling).values for one in pools]
+    return scipy.sparse.vstack((first, *others), format="csr") if others else first
+
+
+def rows_as_units(lake: Lake, members: Sequence[Codes], mask: Mask, *, of_spans: bool) -> Units:
     """Rows under the mask; ``of_spans`` says that what they are compared by are spans."""
-    found = [
-        document[kept].astype(np.int64) for _, kept, document in masked_shards(lake, codes, mask)
-    ]
-    document = np.concatenate(found)
+    *before, documents = documents_before(lake, members).tolist()
+    document = np.concatenate([*_documents_of_rows(lake, members, mask, before)])
 
     def ranges() -> Iterator[Range]:
-        held = sum(codes.values_of_shard.values()) <= VALUES
-        cuts = [(0, codes.n_features)] if held else _cuts(_values(lake, codes, mask))
+        held = sum(sum(one.values_of_shard.values()) for one in members) <= VALUES
+        cuts = [(0, members[0].n_features)] if held else _cuts(_values(lake, members, mask))
         for start, stop in cuts:
-            read = blocks(lake, codes, mask, most=VALUES)
+            read = blocks(lake, members, mask, most=VALUES)
             values = _values_of_range(start, stop, read, len(document))
             yield Range(start, values, None if of_spans else _fires(values, document, documents))
             del values  # before the next is read
@@ -88,21 +97,31 @@ def rows_as_units(lake: Lake, codes: Codes, mask: Mask, documents: int, *, of_sp
     return Units(False, document, np.bincount(document, minlength=documents), ranges)
 
 
+def _documents_of_rows(
+    lake: Lake, members: Sequence[Codes], mask: Mask, before: Sequence[int]
+) -> Iterator[NDArray[np.int64]]:
+    """The document of each row under the mask, shard by shard; ``before`` is as by
+    ``documents_before``, of each member."""
+    for first, codes in zip(before, members, strict=True):
+        for _, kept, document in masked_shards(lake, codes, mask):
+            yield first + document[kept]
+
+
 def _cuts(values: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Ranges of features; ``values`` are those of each."""
     return consecutive(values, max(VALUES, int(values.sum()) // PASSES))
 
 
-def _values(lake: Lake, codes: Codes, mask: Mask) -> NDArray[np.int64]:
+def _values(lake: Lake, members: Sequence[Codes], mask: Mask) -> NDArray[np.int64]:
     """Of each feature, under the mask."""
-    counted = np.zeros(codes.n_features, np.int64)
-    for one in blocks(lake, codes, mask, most=VALUES):
-        counted += np.bincount(one.codes.indices, minlength=codes.n_features)
+    counted = np.zeros(members[0].n_features, np.int64)
+    for one in blocks(lake, members, mask, most=VALUES):
+        counted += np.bincount(one.indices, minlength=len(counted))
     return counted
 
 
 def _values_of_range(
-    start: int, stop: int, read: Iterable[Block], rows: int
+    start: int, stop: int, read: Iterable[Csr], rows: int
 ) -> scipy.sparse.csr_array:
     values: scipy.sparse.csr_array = scipy.sparse.vstack(
         [_within(one, start, stop) for one in read], format="csr"
@@ -114,9 +133,8 @@ def _values_of_range(
     return values
 
 
-def _within(block: Block, start: int, stop: int) -> scipy.sparse.csr_array:
+def _within(codes: Csr, start: int, stop: int) -> scipy.sparse.csr_array:
     """The values of the features [start, stop), numbered from 0 on."""
-    codes = block.codes
     kept = (codes.indices >= start) & (codes.indices < stop)
     starts = np.concatenate(([0], np.cumsum(kept)))[codes.indptr]
     indices = codes.indices[kept].astype(np.int32) - start

@@ -55,9 +55,10 @@ def pipeline(
             _summarize(lake, asked.summary, call, name)
         for one in asked.sets:
             _summarize(lake, asked.summary, call, [codes.get(of, of) for of in one.codes], one.name)
+        first = {one.name: codes.get(one.codes[0], one.codes[0]) for one in asked.sets}
         named = asked.summary.records
         told = codes.values() if named is None else [codes.get(name, name) for name in named]
-        record(lake, asked.summary, call, [*dict.fromkeys(told)], sets)
+        record(lake, asked.summary, call, {name: first.get(name, name) for name in told}, sets)
     _ask(lake, asked, call, tensors | codes)
     if asked.export is not None:
         folder = Path(asked.export.folder or lake.root / "export")
@@ -196,16 +197,17 @@ def record(
     lake: Lake,
     asked: Summary,
     call: Call,
-    codes: Sequence[str],
-    sets: Mapping[str, Sequence[str]] | None,
+    codes: Mapping[str, str],
+    token_sets: Mapping[str, Sequence[str]] | None,
 ) -> None:
-    """Weights, pairs and labels of ``codes``, as far as they are asked for."""
-    if asked.weights or sets:
-        for name in dict.fromkeys(lake.codes(one).dictionary for one in codes):
-            call("summarize_weights", lake, {"dictionary": name, "token_sets": sets})
-    for one in codes:
-        whole = lake.codes(one).rowset.kind == "document"
-        for mask in _masks(lake, asked, one):
+    """Weights, pairs and labels of codes, or sets of them, as far as they are asked for; ``codes``
+    says of each name which codes it is of, of a set one of them."""
+    if asked.weights or token_sets:
+        for name in dict.fromkeys(lake.codes(one).dictionary for one in codes.values()):
+            call("summarize_weights", lake, {"dictionary": name, "token_sets": token_sets})
+    for one, member in codes.items():
+        whole = lake.codes(member).rowset.kind == "document"
+        for mask in _masks(lake, asked, member):
             of = {"codes": one, "mask": mask}
             for level in dict.fromkeys(asked.pairs):
                 if level == "document" or not whole:

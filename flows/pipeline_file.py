@@ -78,8 +78,10 @@ class PipelineFile(Table):
         for mask in self.summary.masks if self.summary else ():
             if mask not in masks:
                 raise InputError(f"summary.masks: no mask {mask!r}; {nearest(mask, masks)}")
+        called = [one.name for one in self.sets]
         for name in (self.summary.records or ()) if self.summary else ():
-            self._check_side("summary.records", name, tensors=False)
+            if name not in called:
+                self._check_side("summary.records", name, tensors=False)
         self._check_sets()
         self._check_findings(masks)
         return self

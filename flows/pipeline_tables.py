@@ -206,7 +206,7 @@ class Summary(Table):
     subset_by: str | None = None
     """Another label: the same again within the documents of each of its values."""
     records: tuple[str, ...] | None = None
-    """Codes that weights, pairs and labels are told of: names as in `[[comparisons]]`; or all."""
+    """Codes that weights, pairs and labels are told of, and `[[sets]]` by name; or all codes."""
 
 
 class CodesSet(Table):

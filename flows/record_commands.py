@@ -86,7 +86,10 @@ def summarize(
     help="Also predict each feature from all others; above 4,096, by blocks.",
 )
 def summarize_pairs(path: Path, runner: str, **options: Any) -> None:
-    """Count which features of CODES fire together, and find families."""
+    """Count which features of CODES fire together, and find families.
+
+    CODES may be a set that was summarized under the mask.
+    """
     from actlake.flows.execution import execute
 
     execute(runner, "summarize_pairs", open_lake(path), options)
@@ -109,7 +112,10 @@ def summarize_pairs(path: Path, runner: str, **options: Any) -> None:
     "--min-fires", type=COUNT, default=5, show_default=True, help="Least firings of a feature."
 )
 def summarize_labels(path: Path, runner: str, **options: Any) -> None:
-    """Score each feature of CODES against each value of a label."""
+    """Score each feature of CODES against each value of a label.
+
+    CODES may be a set that was summarized under the mask, and whose corpora have the label.
+    """
     from actlake.flows.execution import execute
 
     execute(runner, "summarize_labels", open_lake(path), options)

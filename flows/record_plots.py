@@ -10,6 +10,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from actlake.flows.figures import BLUE, GREY, ORANGE, head, short, styled
+from actlake.flows.summaries import refuse_unknown
 from actlake.flows.visible import visible
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
@@ -95,7 +96,7 @@ def pairs(lake: Lake, codes: str | None = None, mask: str | None = None) -> Figu
 def _require(lake: Lake, codes: str | None) -> None:
     """NotFoundError if there are no such codes: nothing of them is not nothing of any."""
     if codes is not None:
-        lake.codes(codes)
+        refuse_unknown(lake, codes)
 
 
 def _apart(best: pl.DataFrame, x: NDArray[Any], y: NDArray[Any]) -> list[int]:

@@ -41,8 +41,8 @@ class _Tokens:
         if (codes, mask) not in self._known:
             query = """
                 SELECT t.feature, list(v.text ORDER BY t.rank) AS texts FROM feature_tokens AS t
-                JOIN codes AS c USING (codes) JOIN rowsets AS r USING (rowset)
-                JOIN vocabulary AS v ON v.tokenizer = r.tokenizer AND v.token_id = t.token_id
+                JOIN codes_and_sets AS c USING (codes)
+                JOIN vocabulary AS v ON v.tokenizer = c.tokenizer AND v.token_id = t.token_id
                 WHERE t.codes = $codes AND t.mask = $mask AND t.kind = 'count' AND t.rank <= $most
                 GROUP BY t.feature
             """

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from actlake.analytics.features.clustered_rates import rate_difference_within
 from actlake.analytics.features.spans import overlapping
-from actlake.flows.codes_blocks import masked_shards
+from actlake.flows.codes_blocks import documents_before, masked_shards
 from actlake.flows.document_labels import few_enough, numbers_of
 from actlake.storage.codes import Codes
-from actlake.storage.errors import InputError
+from actlake.storage.errors import InputError, NotFoundError
 from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 
@@ -22,7 +22,8 @@ __all__ = ["SpanLabel", "clustered", "layers_of_rows", "span_label"]
 
 @dataclass(frozen=True, slots=True)
 class SpanLabel:
-    """A label of characters in a corpus."""
+    """A label of characters in a corpus, or in several, whose documents are numbered one corpus
+    after the other."""
 
     document: NDArray[np.int64]
     """Of each span."""
@@ -32,14 +33,38 @@ class SpanLabel:
     """Of each span's value among ``classes``."""
     classes: list[str]
     looked_at: NDArray[np.bool_]
-    """Of each document of the corpus: whether it has a span, or is said to have none."""
+    """Of each document: whether it has a span, or is said to have none."""
 
 
-def span_label(lake: Lake, corpus: str, label: str, documents: int) -> SpanLabel:
-    """The spans of a label, which must be of spans.
+def span_label(lake: Lake, members: Sequence[Codes], label: str) -> SpanLabel:
+    """The spans of a label, which must be of spans, in the corpora of some codes.
 
-    InputError for a label of more than ``MOST_CLASSES`` values, or without a span in any document.
+    InputError for a label of more than ``MOST_CLASSES`` values, or without a span in any document;
+    NotFoundError where a corpus lacks it.
     """
+    *before, documents = documents_before(lake, members).tolist()
+    found = [
+        _spans(lake, one.rowset.corpus, label, first)
+        for first, one in zip(before, members, strict=True)
+    ]
+    document, start, stop, values = map(np.concatenate, zip(*found, strict=True))
+    some = start < stop
+    if not some.any():
+        corpora = " or ".join(one.rowset.corpus for one in members)
+        raise InputError(
+            f"no document of {corpora} has a span of {label}, only documents without any, so "
+            "nothing can be told from it; give another label"
+        )
+    number, classes = numbers_of(values[some])
+    looked_at = np.zeros(documents, np.bool_)
+    looked_at[document] = True
+    spans = document[some], start[some], stop[some], number
+    return SpanLabel(*spans, few_enough(classes, label), looked_at)
+
+
+def _spans(lake: Lake, corpus: str, label: str, before: int) -> tuple[NDArray[Any], ...]:
+    """The document of each span, ``before`` added, its first character, the one after its last,
+    and its value; of a document that is said to have none those of an empty one."""
     query = """
         SELECT document, char_start, char_stop, value_text, value_real FROM labels
         WHERE corpus = $corpus AND label = $label AND char_start IS NOT NULL
@@ -49,38 +74,28 @@ def span_label(lake: Lake, corpus: str, label: str, documents: int) -> SpanLabel
     document, start, stop = (
         found[name].to_numpy().astype(np.int64) for name in ("document", "char_start", "char_stop")
     )
-    some = start < stop
-    if not some.any():
-        raise InputError(
-            f"no document of {corpus} has a span of {label}, only documents without any, so "
-            "nothing can be told from it; give another label"
+    if not len(document):
+        raise NotFoundError(
+            f"no label {label!r} on spans of {corpus}; give a label that each corpus of the set has"
         )
     pairs = zip(found["value_text"].to_pylist(), found["value_real"].to_pylist(), strict=True)
-    values = np.array([text if real is None else real for text, real in pairs], object)[some]
-    number, classes = numbers_of(values)
-    looked_at = np.zeros(documents, np.bool_)
-    looked_at[document] = True
-    spans = document[some], start[some], stop[some], number
-    return SpanLabel(*spans, few_enough(classes, label), looked_at)
+    values = np.array([text if real is None else real for text, real in pairs], object)
+    return before + document, start, stop, values
 
 
 def layers_of_rows(
-    lake: Lake, codes: Codes, mask: Mask, label: SpanLabel
+    lake: Lake, members: Sequence[Codes], mask: Mask, label: SpanLabel
 ) -> list[NDArray[np.int16]]:
     """The class of each row under the mask, shape (rows,), -1 for none, in one layer or more.
 
     A row that spans of several classes reach has each of them in a layer of its own; a class is in
     one layer whole. Special rows, and others without characters, have none.
     """
-    parts = [
-        codes.grid.span(shard)[0] + np.flatnonzero(kept)
-        for shard, kept, _ in masked_shards(lake, codes, mask)
-    ]
-    row, rowset = np.concatenate(parts), codes.rowset
-    document, start, stop = (
-        rowset.at(name, row).astype(np.int64) for name in ("document", "char_start", "char_stop")
+    before = documents_before(lake, members)[:-1].tolist()
+    of_each = (
+        _places(lake, codes, mask, first) for first, codes in zip(before, members, strict=True)
     )
-    stop[rowset.at("is_special", row)] = 0
+    document, start, stop = map(np.concatenate, zip(*of_each, strict=True))
     layers: list[NDArray[np.int16]] = []
     for number in range(len(label.classes)):
         of_class = label.number == number
@@ -94,10 +109,27 @@ def layers_of_rows(
         )
         free = [layer for layer in layers if (layer[reached] < 0).all()]
         if not free:
-            free = [np.full(len(row), -1, np.int16)]
+            free = [np.full(len(document), -1, np.int16)]
             layers += free
         free[0][reached] = number
     return layers
+
+
+def _places(
+    lake: Lake, codes: Codes, mask: Mask, before: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Of each row under the mask the document, ``before`` added, and its first character and the
+    one after its last, which is 0 of a special row."""
+    parts = [
+        codes.grid.span(shard)[0] + np.flatnonzero(kept)
+        for shard, kept, _ in masked_shards(lake, codes, mask)
+    ]
+    row, rowset = np.concatenate(parts), codes.rowset
+    document, start, stop = (
+        rowset.at(name, row).astype(np.int64) for name in ("document", "char_start", "char_stop")
+    )
+    stop[rowset.at("is_special", row)] = 0
+    return before + document, start, stop
 
 
 def clustered(

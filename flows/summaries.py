@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from actlake.storage.errors import InputError
+from actlake.storage.errors import InputError, NotFoundError
+from actlake.storage.example_rows import is_set
 from actlake.storage.lake import Lake
 
-__all__ = ["FLAGS", "Score", "Summary", "flags", "scores", "summaries"]
+__all__ = ["FLAGS", "Score", "Summary", "flags", "refuse_unknown", "scores", "summaries"]
 
 SPLIT = "holdout"
 FLAGS = (
@@ -65,13 +66,21 @@ def summaries(lake: Lake, codes: str | None = None, mask: str | None = None) -> 
     rows = [Summary(**row) for row in found.arrow().to_pylist()]
     newest = {summary.codes: summary for summary in rows}  # the last of each is the newest
     if not newest:
-        known = "SELECT codes FROM codes_sets WHERE codes = $codes"
-        if codes is not None and not lake.sql(known, codes=codes).rows():
-            lake.codes(codes)  # NotFoundError where the name itself is wrong
+        if codes is not None:
+            refuse_unknown(lake, codes)
         what = "no codes are" if codes is None else f"codes {codes} are not"
         where = "" if mask is None else f" under the mask {mask}"
         raise InputError(f"{what} summarized{where} in {lake.root}; run `actlake summarize` first")
     return list(newest.values())
+
+
+def refuse_unknown(lake: Lake, name: str) -> None:
+    """NotFoundError where neither codes nor a set of them have the name."""
+    try:
+        lake.codes(name)
+    except NotFoundError:
+        if not is_set(lake.reading, name):
+            raise
 
 
 def flags(feature: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,12 @@ from functools import partial
 from itertools import repeat, zip_longest
 
 from actlake.flows.codes_blocks import require_rows
-from actlake.flows.codes_sets import members_of, refuse_name, set_table
+from actlake.flows.codes_sets import (
+    has_other_members,
+    members_of,
+    refuse_name,
+    set_table,
+)
 from actlake.flows.progress import say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.runners import Runner, Threads
@@ -30,6 +35,8 @@ __all__ = ["summarize"]
 
 STEP_ROWS = 1 << 15
 """Of the shards that are computed in one step: about a second's work."""
+OF_MEMBERS = ("feature_pairs", "feature_families", "feature_labels")
+"""What other flows tell of a set, which goes when it gets other members."""
 TABLES_VERSION = 4
 """Rises whenever the same states are written as other rows."""
 
@@ -117,6 +124,9 @@ def summarize(
         def replace(transaction: Transaction) -> None:
             if name is not None:  # which codes may have taken meanwhile
                 refuse_name(transaction.rows, name, members[0])
+                if has_other_members(transaction.rows, name, mask, members):
+                    for table in OF_MEMBERS:
+                        deletion(transaction, table, same)
             # An earlier summary, of other parameters or of a run that died before its end.
             for table in (*tables, "feature_histograms"):
                 deletion(transaction, table, same)

@@ -15,13 +15,15 @@ from actlake.analytics.features.information import chance_information
 from actlake.analytics.features.label_scores import scores_of_layers
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.analytics.hypotheses.pooling import POOLINGS
-from actlake.flows.codes_blocks import LEVELS, documents_of, finished_codes, require_rows
+from actlake.flows.codes_blocks import LEVELS, documents_of, require_rows
+from actlake.flows.codes_sets import inputs_of, members_of_name, refuse_others
 from actlake.flows.document_labels import classes_of, document_label, is_of_spans
 from actlake.flows.feature_table import feature_table
 from actlake.flows.label_units import Range, Units, documents_as_units, rows_as_units
 from actlake.flows.progress import progress, say
 from actlake.flows.replacing import deletion, replaced
 from actlake.flows.span_labels import clustered, layers_of_rows, span_label
+from actlake.storage.codes import Codes
 from actlake.storage.errors import InputError
 from actlake.storage.keys import Json
 from actlake.storage.lake import Lake
@@ -62,6 +64,9 @@ def summarize_labels(
 ) -> None:
     """Fill feature_labels: each feature against each value of a label of documents or of spans.
 
+    ``codes`` may be a set, which was summarized under the mask: its codes are compared as one, and
+    each of their corpora has the label. What is told of it goes when the set is summarized with
+    other codes, or in another order.
     A value stands against all others; documents that lack the label are left out. A row has each
     value of which a span reaches one of its characters; of a label of spans the rows of all
     documents that were looked at for it count, also where none was found. What an earlier
@@ -88,9 +93,8 @@ def summarize_labels(
     NotFoundError for an unknown label; InputError for a label of one value (of spans: of none) or
     more than 50, where no row is under the mask, and where nothing fires often enough.
     """
-    reader = finished_codes(lake, codes)
-    corpus, documents = reader.rowset.corpus, documents_of(lake, reader)
-    of_spans = is_of_spans(lake, corpus, label)
+    members = members_of_name(lake, codes, mask)
+    of_spans = is_of_spans(lake, members[0].rowset.corpus, label)
     if level is None:
         level = "token" if of_spans else "document"
     if level not in LEVELS:
@@ -102,13 +106,11 @@ def summarize_labels(
     if subset_by == label:
         raise InputError(f"{label} cannot cut itself into subsets; give another label")
     if of_spans and level == "token":
-        spans = span_label(lake, corpus, label, documents)
+        spans = span_label(lake, members, label)
     else:
         spans = None
-        of_document, names = classes_of(document_label(lake, corpus, label, documents), label)
-    cut = None
-    if subset_by is not None:
-        cut = classes_of(document_label(lake, corpus, subset_by, documents), subset_by)
+        of_document, names = _classes_of_documents(lake, members, label)
+    cut = None if subset_by is None else _classes_of_documents(lake, members, subset_by)
     rule = lake.mask(mask)
     pooling = pooling if level == "document" else ""
     same = {
@@ -120,34 +122,34 @@ def summarize_labels(
         "pooling": pooling,
     }
     parameters: dict[str, Json] = {**same, "min_fires": min_fires}
-    inputs = {
-        "codes": reader.fingerprint,
-        "mask": rule.fingerprint,
-        "corpus": lake.corpus_fingerprint(corpus),
-        "version": CODE_VERSION,
-    }
+    inputs = inputs_of(lake, members, codes, mask)
+    corpora = [one.rowset.corpus for one in members]
+    called = ["corpus"] if members[0].name == codes else [f"corpus {one}" for one in corpora]
+    inputs |= dict(zip(called, map(lake.corpus_fingerprint, corpora), strict=True))
+    inputs |= {"mask": rule.fingerprint, "version": CODE_VERSION}
     inputs["replaces"] = replaced(lake, "feature_labels", same, parameters, inputs)
-    require_rows(lake, reader, rule)
+    for one in members:
+        require_rows(lake, one, rule)
     with lake.run("summarize_labels", parameters, inputs) as run:
         if run.done:
             say(f"summarize_labels: {label} in {codes} under {mask} found complete")
             return
         run.hold(":".join(("labels", *same.values())))
         units = (
-            documents_as_units(lake, reader, rule, run, pooling, documents)
+            documents_as_units(lake, members, rule, run, pooling)
             if level == "document"
-            else rows_as_units(lake, reader, rule, documents, of_spans=spans is not None)
+            else rows_as_units(lake, members, rule, of_spans=spans is not None)
         )
         if spans is None:
             layers: list[NDArray[Any]] = [of_document[units.document]]
             classes = Classes(names, of_document >= 0, of_document, layers)
         else:
-            of_rows = layers_of_rows(lake, reader, rule, spans)
+            of_rows = layers_of_rows(lake, members, rule, spans)
             classes = Classes(spans.classes, spans.looked_at, None, [*of_rows])
         labelled = classes.documents[units.document]
         parts: dict[str, list[Columns]] = {}
         compared = 0
-        with progress(f"compare {label} in {codes}", reader.n_features, "features") as advance:
+        with progress(f"compare {label} in {codes}", members[0].n_features, "features") as advance:
             for some in units.ranges():
                 features = _firing(some.values, labelled, min_fires)
                 compared += len(features)
@@ -172,6 +174,7 @@ def summarize_labels(
         ]
 
         def replace(transaction: Transaction) -> None:
+            refuse_others(transaction, codes, mask, members)
             deletion(transaction, "feature_labels", same)
 
         what = f"{label} in {codes} under {mask}"
@@ -183,6 +186,16 @@ def summarize_labels(
         f"{len(classes.names)} values, "
         f"{int((q <= 0.05).sum()):,} of {len(q):,} at q <= 0.05"
     )
+
+
+def _classes_of_documents(
+    lake: Lake, members: Sequence[Codes], label: str
+) -> tuple[NDArray[np.int64], list[str]]:
+    """As ``classes_of``, of the documents of all corpora, one after the other."""
+    values = [
+        document_label(lake, one.rowset.corpus, label, documents_of(lake, one)) for one in members
+    ]
+    return classes_of(np.concatenate(values), label)
 
 
 def _firing(

@@ -1,10 +1,12 @@
 """summarize_pairs: which features of some codes fire together, and which form families."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import scipy.sparse
 from numpy.typing import NDArray
 
 from actlake.analytics.features.cofirings import Margins, Sides
@@ -15,7 +17,8 @@ from actlake.analytics.features.pair_ranking import PairRanking, Partners
 from actlake.analytics.features.redundancy import MOST_FEATURES, redundancy
 from actlake.analytics.hypotheses.correction import benjamini_hochberg
 from actlake.analytics.statistic import merge_in_order
-from actlake.flows.codes_blocks import LEVELS, blocks, finished_codes, require_rows
+from actlake.flows.codes_blocks import LEVELS, blocks, require_rows
+from actlake.flows.codes_sets import inputs_of, members_of_name, refuse_others
 from actlake.flows.document_pools import document_pool
 from actlake.flows.feature_table import feature_table
 from actlake.flows.pair_counting import Blocks, count_pairs, is_one, of_features
@@ -49,12 +52,15 @@ def summarize_pairs(
     min_joint: int = 5,
     with_redundancy: bool = False,
 ) -> None:
-    """Fill feature_pairs and feature_families for some codes under a mask at a level.
+    """Fill feature_pairs and feature_families for codes, or a set of them, under a mask at a level.
 
     Every pair of features is counted, then the best partners of each feature are kept
     (``analytics.features.pair_ranking``). What an earlier call left of the same codes, mask and
     level is replaced. Families are made of the pairs that are kept.
 
+    codes
+        Of a set, which was summarized under the mask, its codes are counted as one. What is told of
+        it goes when the set is summarized with other codes, or in another order.
     level
         token: units are rows under the mask; their p takes rows for independent, which those of
         one document are not. document: units are documents with such rows, values are maxima.
@@ -74,7 +80,7 @@ def summarize_pairs(
     fires in it.
     InputError if no row is under the mask, or no two features fire often enough.
     """
-    reader = finished_codes(lake, codes)
+    members = members_of_name(lake, codes, mask)
     _check(level, top, min_fires, min_joint)
     rule = lake.mask(mask)
     parameters: dict[str, Json] = {
@@ -86,16 +92,18 @@ def summarize_pairs(
         "min_joint": min_joint,
         "with_redundancy": with_redundancy,
     }
-    inputs = {"codes": reader.fingerprint, "mask": rule.fingerprint, "version": CODE_VERSION}
+    inputs = inputs_of(lake, members, codes, mask)
+    inputs |= {"mask": rule.fingerprint, "version": CODE_VERSION}
     same = {"codes": codes, "mask": mask, "level": level}
     inputs["replaces"] = replaced(lake, "feature_pairs", same, parameters, inputs)
-    require_rows(lake, reader, rule)
+    for one in members:
+        require_rows(lake, one, rule)
     with lake.run("summarize_pairs", parameters, inputs) as run:
         if run.done:
             say(f"summarize_pairs: {codes} under {mask} by {level} found complete")
             return
         run.hold(f"pairs:{codes}:{mask}:{level}")
-        again = _blocks(lake, reader, rule, run, level)
+        again = _blocks(lake, members, rule, run, level)
         margins = merge_in_order(Margins.of(one) for one in again())
         if (margins.fires >= min_fires).sum() < 2:
             raise InputError(
@@ -112,7 +120,7 @@ def summarize_pairs(
         q = _q(best, chance, ranking.n_tests)
         found = families(best.feature, best.partner, best.joint, q, margins.fires, margins.n)
         columns = _columns(best, margins) | {"p": chance, "q": q}
-        columns |= {"decoder_cosine": _cosines(lake, reader, best)}
+        columns |= {"decoder_cosine": _cosines(lake, members[0], best)}
         nothing = np.full(len(q), np.nan)
         columns |= (
             _redundancy(again, often, margins, best)
@@ -127,6 +135,7 @@ def summarize_pairs(
         }
 
         def replace(transaction: Transaction) -> None:
+            refuse_others(transaction, codes, mask, members)
             for table in tables:
                 deletion(transaction, table, same)
 
@@ -147,20 +156,27 @@ def _check(level: str, top: int, min_fires: int, min_joint: int) -> None:
             raise InputError(f"{name} is {value}; it must be at least 1")
 
 
-def _blocks(lake: Lake, codes: Codes, mask: Mask, run: Run, level: str) -> Blocks:
+def _blocks(lake: Lake, members: Sequence[Codes], mask: Mask, run: Run, level: str) -> Blocks:
     """What gives the units anew each time it is called; one block is read once."""
-    if level == "token":
-        first: list[Csr] = []
-        for one in blocks(lake, codes, mask, most=VALUES):
-            if first:  # too many to hold
-                return lambda: (one.codes for one in blocks(lake, codes, mask, most=VALUES))
-            first.append(one.codes)
-        return lambda: iter(first)
-    pool = document_pool(lake, codes, mask, run).finish("max")
-    kept = pool.values[np.flatnonzero(pool.rows > 0)]
+    if level == "document":
+        whole = _documents(lake, members, mask, run)
+        return lambda: iter((whole,))
+
+    def read() -> Iterator[Csr]:
+        return blocks(lake, members, mask, most=VALUES)
+
+    first = list(islice(read(), 2))
+    return read if len(first) > 1 else lambda: iter(first)  # too many to hold
+
+
+def _documents(lake: Lake, members: Sequence[Codes], mask: Mask, run: Run) -> Csr:
+    """The documents that have rows under the mask."""
+    pools = (document_pool(lake, one, mask, run).finish("max") for one in members)
+    kept, *others = [pool.values[np.flatnonzero(pool.rows > 0)] for pool in pools]
+    if others:
+        kept = scipy.sparse.vstack((kept, *others), format="csr")
     indptr = kept.indptr.astype(np.int64)
-    whole = Csr(indptr, kept.indices.astype(np.uint32), kept.data, codes.n_features)
-    return lambda: iter((whole,))
+    return Csr(indptr, kept.indices.astype(np.uint32), kept.data, members[0].n_features)
 
 
 def _redundancy(

@@ -163,7 +163,8 @@ def map_chunk(
 def mapped(path: Path) -> NDArray[np.uint8]:
     """All bytes of a file that has some, as a read-only memory map; FileNotFoundError."""
     # numpy's maps hold their files open, and most systems let a process have 1,024, fewer than a
-    # large lake has shards. Arrow has the system fetch what is read: a byte, of a map of all.
+    # large lake has shards. Arrow has the system fetch what is read of a map, so a byte is; what
+    # that is a part of is the whole map.
     with pa.memory_map(os.fspath(path)) as file:
         return np.frombuffer(file.read_buffer(1).parent, np.uint8)
 

@@ -68,14 +68,14 @@ class Codes:
         indptr = np.concatenate(([0], np.cumsum(last - first))).astype(np.int64)
         indices = np.empty(indptr[-1], index_dtype(self.n_features))
         values = np.empty(indptr[-1], self.dtype)
-        source = ranges(first, last)
         for shard, here, _ in groups:
             together = here[-1] - here[0] == len(here) - 1  # as where the rows are in order
             target: slice | NDArray[np.int64] = slice(indptr[here[0]], indptr[here[-1] + 1])
             if not together:
                 target = ranges(indptr[here], indptr[here + 1])
-            indices[target] = self.array(shard, "indices")[source[target]]
-            values[target] = self.array(shard, "values")[source[target]]
+            source = ranges(first[here], last[here])
+            indices[target] = self.array(shard, "indices")[source]
+            values[target] = self.array(shard, "values")[source]
         return Csr(indptr, indices, values, self.n_features)
 
     def places(

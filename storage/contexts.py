@@ -128,8 +128,8 @@ def _of_codes(
     names: dict[int, str] | None = None
     if wanted and codes.rowset.kind == "patch":
         names = _vocabulary(reading, codes.rowset.tokenizer)
-    # Rows that lie together are read together: each shard and each text is then met once, whatever
-    # features it is shown of.
+    # Rows that lie together are read together, whatever features they are shown of: most shards
+    # and texts are then met once, not once for each ``AT_ONCE``.
     in_order = sorted(range(len(wanted)), key=lambda at: wanted[at][1])
     for first in range(0, len(wanted), AT_ONCE):
         places = in_order[first : first + AT_ONCE]

@@ -9,7 +9,7 @@ from actlake.storage.handle import first_row
 from actlake.storage.keys import sought
 from actlake.storage.reading import Bounds, Reading
 
-__all__ = ["KINDS", "Example", "example_rows", "members_of_set", "rows_of_set"]
+__all__ = ["KINDS", "Example", "example_rows", "is_set", "members_of_set", "rows_of_set"]
 
 KINDS = ("top", "quantile", "random", "silent", "negative")
 """Of examples: the strongest rows; some of each tenth by value; some on which the feature fires;
@@ -126,11 +126,7 @@ def _among(features: Sequence[int]) -> str:
 
 def members_of_set(reading: Reading, name: str, mask: str) -> list[str]:
     """The codes of the set of that name; none if it is none. InputError under another mask."""
-    if ("codes_sets",) not in reading.connection().execute("SHOW TABLES").fetchall():
-        return []  # at a snapshot from before there were any
-    reading.table("codes_sets")
-    query = "SELECT mask, member FROM codes_sets WHERE codes = $name ORDER BY mask, place"
-    found = reading.connection().execute(query, {"name": sought(name)}).fetchall()
+    found = _sets(reading, name)
     members = [str(member) for under, member in found if under == mask]
     if found and not members:
         raise InputError(
@@ -138,6 +134,20 @@ def members_of_set(reading: Reading, name: str, mask: str) -> list[str]:
             "first, or use another mask"
         )
     return members
+
+
+def is_set(reading: Reading, name: str) -> bool:
+    """Whether a set of codes has that name, under any mask."""
+    return bool(_sets(reading, name))
+
+
+def _sets(reading: Reading, name: str) -> list[tuple[str, str]]:
+    """Mask and member of each codes of the set of that name."""
+    if ("codes_sets",) not in reading.connection().execute("SHOW TABLES").fetchall():
+        return []  # at a snapshot from before there were any
+    reading.table("codes_sets")
+    query = "SELECT mask, member FROM codes_sets WHERE codes = $name ORDER BY mask, place"
+    return reading.connection().execute(query, {"name": sought(name)}).fetchall()
 
 
 def _check(codes: Codes, features: Sequence[int], limit: int, kind: str) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,9 +71,8 @@ def by_shard(
     shards, offsets = np.divmod(np.asarray(index, np.int64), shard_rows)
     # One sort, however many shards there are, and next to none where the rows are in order.
     order = np.argsort(shards, kind="stable")
-    edges = np.flatnonzero(np.diff(shards[order], prepend=-1, append=-1))
-    for first, after in pairwise(edges):
-        here = order[first:after]
+    edges = np.flatnonzero(np.diff(shards[order])) + 1
+    for here in np.split(order, edges) if len(order) else ():
         yield int(shards[here[0]]), here, offsets[here]
 
 

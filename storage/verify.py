@@ -45,8 +45,8 @@ __all__ = [
 ]
 
 FOUNDATIONS = ("lake.toml", *SqliteDatabase.names)
-SMALL_ROWS, SMALL_BYTES = 100_000, 4 << 20
-"""Tables up to this size, in files, are held in memory while they are checked."""
+SMALL_ROWS, SMALL_BYTES = 100_000, 16 << 20
+"""Tables of as many rows, and bytes in files, at most are held in memory while they are checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +235,12 @@ def _small_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     small = connection.execute(
         f"""
         SELECT t.table_name FROM __ducklake_metadata_{LAKE}.ducklake_table AS t
-        INNER JOIN __ducklake_metadata_{LAKE}.ducklake_table_stats AS s USING (table_id)
+        LEFT JOIN __ducklake_metadata_{LAKE}.ducklake_data_file AS f
+            ON f.table_id = t.table_id AND f.end_snapshot IS NULL
         WHERE t.end_snapshot IS NULL
-            AND s.record_count <= $rows AND s.file_size_bytes <= $bytes
+        GROUP BY t.table_name
+        HAVING coalesce(sum(f.record_count), 0) <= $rows
+            AND coalesce(sum(f.file_size_bytes), 0) <= $bytes
         """,  # noqa: S608 - ours
         {"rows": SMALL_ROWS, "bytes": SMALL_BYTES},
     ).fetchall()

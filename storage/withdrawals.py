@@ -157,13 +157,18 @@ def _commit(
 def _runs_of_summaries(transaction: Transaction, prepared: Prepared) -> set[str]:
     names = [one.name for one in prepared.generations if one.kind == "codes"]
     query = """
+        WITH of_sets AS (
+            SELECT codes FROM codes_sets WHERE member IN (SELECT unnest($names))
+        )
         SELECT run FROM feature_statistics WHERE codes IN (SELECT unnest($names))
         UNION SELECT run FROM codes_sets WHERE member IN (SELECT unnest($names))
         -- What is pooled is made on the way to something else, which the tables below tell.
         UNION SELECT run FROM partials
         WHERE codes IN (SELECT unnest($names)) AND statistic <> 'document_pool'
-        UNION SELECT run FROM feature_pairs WHERE codes IN (SELECT unnest($names))
-        UNION SELECT run FROM feature_labels WHERE codes IN (SELECT unnest($names))
+        UNION SELECT run FROM feature_pairs
+        WHERE codes IN (SELECT unnest($names)) OR codes IN (FROM of_sets)
+        UNION SELECT run FROM feature_labels
+        WHERE codes IN (SELECT unnest($names)) OR codes IN (FROM of_sets)
         UNION SELECT run FROM feature_changes
         WHERE codes_a IN (SELECT unnest($names)) OR codes_b IN (SELECT unnest($names))
     """

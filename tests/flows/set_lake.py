@@ -6,7 +6,8 @@ the fixture ``set_lake``, and with ``copied_set_lake`` a copy as ``lake``.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from actlake.storage import Document, Lake
+from actlake.storage import Document, Lake, Span
 from actlake.storage.codes_writer import CodesPlan
 from actlake.storage.dictionary_files import write_dictionary
 from actlake.storage.rowset_writer import RowsetPlan, complete_columns, write_rowset
@@ -27,6 +28,8 @@ PARTS, WHOLE = ("first", "second", "third"), "together"
 DOCUMENTS = {"first": 23, "second": 9, "third": 31}
 AUTHORS = {"first": "zoe amy".split(), "second": ["bob"], "third": "amy carl bob".split()}
 WORDS = "<s> the of and to we our in that war peace law free".split()
+ABOUT = {"war": "strife", "peace": "calm", "law": "calm"}
+"""Words, and what spans of the label ``about`` say of them."""
 REPEATED = 6
 """Of the documents of each corpus every sixth has one text, so contexts come in all of them."""
 EXAMPLES, TOKENS, MASK = 5, 4, "no_special"
@@ -72,7 +75,8 @@ def _seed(corpus: str) -> int:
 
 def planted(corpus: str) -> NDArray[np.float32]:
     """Values of every row as float16 holds them, shape (rows, FEATURES): on a word of its own each
-    of the first features, the others at random; few of them, so that values come twice."""
+    of the first features, the others at random, three of them where another fires, a family;
+    few of them, so that values come twice."""
     if corpus == WHOLE:
         return np.concatenate([planted(part) for part in PARTS])
     token = np.concatenate([[0, *document] for document in tokens(corpus)])
@@ -80,14 +84,26 @@ def planted(corpus: str) -> NDArray[np.float32]:
     fires = rng.random((len(token), FEATURES)) < np.geomspace(0.5, 0.01, FEATURES)
     fires[:, :4] = token[:, None] == np.arange(4)
     fires[:, DEAD] = False
+    some = np.random.default_rng(200 + _seed(corpus)).random((len(token), 3)) < (0.6, 0.5, 0.4)
+    fires[:, 6:9] = fires[:, 5:6] & some
     values = np.round(rng.lognormal(0, 1, fires.shape) + 0.5, 1)
     return np.where(fires, values, 0).astype(np.float16).astype(np.float32)
 
 
-def add(lake: Lake, corpus: str, tokenizer: str = "words", name: str | None = None) -> str:
-    """A corpus with its rows, tensor and codes, which have the name that comes back."""
+def add(
+    lake: Lake,
+    corpus: str,
+    tokenizer: str = "words",
+    name: str | None = None,
+    spans: Mapping[str, Sequence[Span]] | None = None,
+) -> str:
+    """A corpus with its rows, tensor and codes, which have the name that comes back; ``spans`` are
+    those of every document, in place of its own."""
     said = tokens(corpus)
-    lake.create_corpus(corpus, [*_documents(corpus, said)])
+    documents = _documents(corpus, said)
+    if spans is not None:
+        documents = (replace(one, spans=spans) for one in documents)
+    lake.create_corpus(corpus, [*documents])
     with lake.run("test", {"corpus": corpus}, {}) as run:
         plan = RowsetPlan(
             name=f"{corpus}@{tokenizer}",
@@ -157,7 +173,18 @@ def _documents(corpus: str, said: list[list[int]]) -> Iterator[Document]:
     ]
     for at, document in enumerate(said):
         text = " ".join(WORDS[one] for one in document)
-        yield Document(f"{corpus}-{at}", text, {"author": authors[at]})
+        labels = {"author": authors[at], "length": "long" if len(document) > 20 else "short"}
+        spans = {} if len(document) % 5 == 2 else {"about": [*_spans(document)]}
+        yield Document(f"{corpus}-{at}", text, labels, spans)
+
+
+def _spans(document: list[int]) -> Iterator[Span]:
+    """Where the words of ``ABOUT`` stand."""
+    start = 0
+    for word in (WORDS[token] for token in document):
+        if word in ABOUT:
+            yield Span(start, start + len(word), ABOUT[word])
+        start += len(word) + 1
 
 
 def _authors(part: str, documents: int) -> list[str | None]:

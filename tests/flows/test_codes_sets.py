@@ -224,7 +224,7 @@ def test_pipeline__tells_of_its_sets_under_each_mask(lake: Lake, tmp_path: Path)
     file = tmp_path / "pipeline.toml"
     file.write_text(
         '[corpus]\nname = "first"\n[corpus.source]\npath = "x"\n'
-        '[summary]\nmasks = ["all", "no_special"]\ntokens = 3\n'
+        '[summary]\nmasks = ["all", "no_special"]\ntokens = 3\npairs = ["token"]\n'
         f'[[sets]]\nname = "two"\ncodes = ["{SET[1]}", "{SET[0]}"]\n',
         "utf-8",
     )
@@ -233,5 +233,15 @@ def test_pipeline__tells_of_its_sets_under_each_mask(lake: Lake, tmp_path: Path)
     kept = {"examples": 20, "tokens": 3, "source": None, "workers": None, "scheduler": None}
     assert [given for verb, given in calls if verb == "summarize"] == [
         {"codes": [SET[1], SET[0]], "name": "two", "mask": mask} | kept
+        for mask in ("all", "no_special")
+    ]
+    assert [given for verb, given in calls if verb == "summarize_pairs"] == []
+    calls.clear()
+    asked = file.read_text("utf-8")
+    file.write_text(asked.replace("[[sets]]", f'records = ["{SET[2]}", "two"]\n[[sets]]'), "utf-8")
+    pipeline(lake, file=file, call=lambda verb, _, given: calls.append((verb, given)))
+    assert [given for verb, given in calls if verb == "summarize_pairs"] == [
+        {"codes": name, "mask": mask, "level": "token"}
+        for name in (SET[2], "two")
         for mask in ("all", "no_special")
     ]

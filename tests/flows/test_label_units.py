@@ -13,8 +13,9 @@ from polars.testing import assert_frame_equal
 
 from actlake.flows import label_units
 from actlake.flows import summarize_labels as module
-from actlake.flows.codes_blocks import Block, blocks
+from actlake.flows.codes_blocks import blocks
 from actlake.flows.summarize_labels import summarize_labels
+from actlake.storage.csr import Csr
 from actlake.storage.errors import BusyError
 from actlake.storage.lake import Lake
 from tests.flows import record_lake as record
@@ -52,9 +53,8 @@ def test_documents__have_the_same_scores_however_features_are_cut(
     monkeypatch.setattr(module, "CODE_VERSION", "other")
     assert_frame_equal(scored(), before, rel_tol=1e-12)  # sums over others' widths differ
     with lake.run("test", {}, {}) as run:
-        of = lake.codes(record.CODES), lake.mask(record.MASK)
-        documents = record.DOCUMENTS[record.NOW]
-        ranges = [*label_units.documents_as_units(lake, *of, run, pooling, documents).ranges()]
+        of = [lake.codes(record.CODES)], lake.mask(record.MASK)
+        ranges = [*label_units.documents_as_units(lake, *of, run, pooling).ranges()]
     assert sum(one.values.shape[1] for one in ranges) == record.FEATURES
     assert all(one.values.nnz <= values or one.values.shape[1] == 1 for one in ranges)
     assert len(ranges) > 1
@@ -73,8 +73,8 @@ def test_rows__have_the_same_scores_however_features_are_cut(
     monkeypatch.setattr(module, "CODE_VERSION", "other")
     summarize_labels(copied, **given)
     assert of_label(copied, label).equals(before, null_equal=True)
-    of = copied.codes(span.CODES), copied.mask("no_special")
-    ranges = [*label_units.rows_as_units(copied, *of, span.DOCUMENTS, of_spans=False).ranges()]
+    of = [copied.codes(span.CODES)], copied.mask("no_special")
+    ranges = [*label_units.rows_as_units(copied, *of, of_spans=False).ranges()]
     assert sum(one.values.shape[1] for one in ranges) == span.FEATURES
     assert (len(ranges) > 1) == (values < 10**6)
     assert all(one.values.nnz <= values or one.values.shape[1] == 1 for one in ranges)
@@ -83,10 +83,10 @@ def test_rows__have_the_same_scores_however_features_are_cut(
 def test_rows__that_are_withdrawn_meanwhile_are_told(
     copied: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fewer(*given: Any, **named: Any) -> Iterator[Block]:
+    def fewer(*given: Any, **named: Any) -> Iterator[Csr]:
         for one in blocks(*given, **named):
-            keep = np.arange(one.codes.rows) > 0
-            yield Block(one.codes.keep(keep), one.document[keep])
+            keep = np.arange(one.rows) > 0
+            yield one.keep(keep)
 
     monkeypatch.setattr(label_units, "blocks", fewer)
     before = rows(copied, "feature_labels").rows()

@@ -183,7 +183,7 @@ def test_summary__tells_the_records_of_the_codes_that_it_names(small_lake: Lake)
 
     one = codes_name(TOPK)
     asked = Summary(masks=("all", "x"), pairs=("token",), labels=("party",), subset_by="year")
-    record(small_lake, asked, call, [one], None)
+    record(small_lake, asked, call, {one: one}, None)
     masks = [{"codes": one, "mask": mask} for mask in ("all", "x")]
     label = {"label": "party", "subset_by": "year"}
     assert calls == [
@@ -195,7 +195,8 @@ def test_summary__tells_the_records_of_the_codes_that_it_names(small_lake: Lake)
         )
     ]
     calls.clear()
-    record(small_lake, Summary(weights=True), call, [one, codes_name(IDENTITY)], {"x": ["y"]})
+    told = {name: name for name in (one, codes_name(IDENTITY))} | {"set": one}
+    record(small_lake, Summary(weights=True), call, told, {"x": ["y"]})
     assert calls == [
         ("summarize_weights", {"dictionary": name, "token_sets": {"x": ["y"]}})
         for name in (TOPK, IDENTITY)

@@ -4,7 +4,8 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from actlake.flows.summaries import summaries
 from actlake.flows.summarize import summarize
 from actlake.flows.summarize_labels import summarize_labels
 from actlake.flows.withdraw import withdraw
+from actlake.storage.codes import Codes
 from actlake.storage.corpora import Document
 from actlake.storage.errors import InputError
 from actlake.storage.lake import Lake
@@ -279,5 +281,6 @@ def test_withdrawn__documents_have_no_spans_and_no_rows(copied: Lake) -> None:
 
 def test_a_label_of_no_spans__says_that_nothing_can_be_told(copied: Lake) -> None:
     copied.create_corpus("none", [Document("a", "text", spans={"name": []})])
+    codes = SimpleNamespace(rowset=SimpleNamespace(corpus="none"))  # nothing else is asked
     with pytest.raises(InputError, match="no document of none has a span of name"):
-        span_label(copied, "none", "name", 1)
+        span_label(copied, [cast("Codes", codes)], "name")

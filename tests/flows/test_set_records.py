@@ -97,14 +97,14 @@ def test_labels__are_compared_as_of_one_corpus(
     assert [str(fault) for fault in lake.verify()] == []
 
 
-def both(lake: Lake, codes: str = "three") -> None:
+def both(lake: Lake, mask: str = MASK, **given: Any) -> None:
     for level in ("token", "document"):
-        summarize_pairs(lake, codes=codes, mask=MASK, level=level, **PAIRS)
-    summarize_labels(lake, codes=codes, mask=MASK, label="length", min_fires=3)
+        summarize_pairs(lake, codes="three", mask=mask, level=level, **PAIRS | given)
+    summarize_labels(lake, codes="three", mask=mask, label="length", min_fires=3)
 
 
-def counts(lake: Lake, codes: str = "three") -> list[int]:
-    return [rows(lake, table, codes).height for table in KEYS]
+def counts(lake: Lake, mask: str = MASK) -> list[int]:
+    return [rows(lake, table, "three", mask).height for table in KEYS]
 
 
 def test_records__go_when_the_set_gets_other_members(lake: Lake) -> None:
@@ -183,6 +183,25 @@ def test_records__of_a_set_are_shown(lake: Lake) -> None:
         assert plot(lake, "three", MASK).axes
         with pytest.raises(NotFoundError, match="no codes 'four'"):
             plot(lake, "four", MASK)
+
+
+def test_records__are_of_their_mask_and_go_with_it(lake: Lake) -> None:
+    lake.create_mask("late", "position > 2")
+    for mask in (MASK, "late"):
+        summarize(lake, codes=SET, name="three", **OPTIONS | {"mask": mask})
+        both(lake, mask)
+    before = counts(lake, "late")
+    assert min(before) > 0
+    both(lake, "late", top=1)
+    assert counts(lake, "late") < before
+    both(lake, "late")  # which was done once, before the other
+    assert counts(lake, "late") == before
+    summarize(lake, codes=SET[:2], name="three", **OPTIONS)
+    assert counts(lake) == [0, 0, 0]
+    assert counts(lake, "late") == before
+    delete(lake, kind="mask", name="late", cascade=True)
+    assert counts(lake, "late") == [0, 0, 0]
+    assert [str(fault) for fault in lake.verify()] == []
 
 
 def withdrawn(lake: Lake) -> None:

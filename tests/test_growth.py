@@ -1,6 +1,8 @@
 """The verdicts on growth, on numbers that were made up; the measurement itself takes a while."""
 
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -114,3 +116,11 @@ def test_memory__is_what_a_process_takes_and_not_what_it_maps(tmp_path: Path) ->
     assert kept.all()
     with pytest.raises(SystemExit, match="measure it on Linux"), watched("nobody"):
         pass
+
+
+def test_postings__are_measured_without_what_commands_do_not_import() -> None:
+    asked = "import sys, benchmarks.postings; print(*{'torch', 'transformers'} & {*sys.modules})"
+    found = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == []

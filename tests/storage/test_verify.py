@@ -1,20 +1,23 @@
 """Verify: what is wrong is found and named, whichever snapshot or database says what it must be."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
-from actlake.storage import Lake
+from actlake.storage import Lake, verify
 from actlake.storage.backup import back_up
 from actlake.storage.backup_check import backup_faults
 from actlake.storage.catalog_check import catalog_disagrees, names_disagree
 from actlake.storage.durable import digest, replace_file
 from actlake.storage.errors import CorruptError, FormatError
+from actlake.storage.fields import TABLES
 from actlake.storage.local_store import LocalStore
 from actlake.storage.repair import mend_settings
 from actlake.storage.sqlite_check import sqlite_faults
@@ -219,3 +222,23 @@ def is_same(one: bytes, other: bytes) -> bool:
         return bool(json.loads(one) == json.loads(other))
     except ValueError:
         return False
+
+
+@pytest.mark.parametrize("most", [verify.SMALL_BYTES, 0])
+def test_checks__hold_small_tables_and_read_others_where_they_lie(
+    root: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+    execute = duckdb.DuckDBPyConnection.execute
+
+    def listening(con: duckdb.DuckDBPyConnection, query: str, *given: object) -> object:
+        held.extend(re.findall("^CREATE TEMP TABLE ([a-z_]+)", query))
+        return execute(con, query, *given)
+
+    monkeypatch.setattr(duckdb.DuckDBPyConnection, "execute", listening)
+    monkeypatch.setattr(verify, "SMALL_BYTES", most)
+    assert faults(root) == []
+    with closing(Lake.open(root)) as lake:
+        empty = {table for table in TABLES if lake.table(table).collect().is_empty()}
+    assert {*held} == ({*TABLES} if most else empty)
+    assert 0 < len(empty) < len(TABLES)

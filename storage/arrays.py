@@ -140,9 +140,14 @@ def chunk_pieces(
 
 
 def map_chunk(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], expected_bytes: int, what: str
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    expected_bytes: int,
+    what: str,
+    place: Callable[[Path], NDArray[np.uint8]] | None = None,
 ) -> NDArray[Any]:
-    """The rows of a chunk as a read-only memory map.
+    """The rows of a chunk as a read-only memory map, by ``place`` where that is given.
 
     CorruptError, telling ``what`` the chunk holds, if the file is missing or its size is wrong.
     """
@@ -157,7 +162,7 @@ def map_chunk(
     if 0 in shape:
         return np.empty(shape, dtype)
     count = math.prod(shape)
-    return mapped(path)[: count * dtype.itemsize].view(dtype).reshape(shape)
+    return (place or mapped)(path)[: count * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def mapped(path: Path) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ from actlake.storage.arrays import TRAILER_BYTES, chunk_path, corrupt
 from actlake.storage.csr import INDPTR, Csr, index_dtype, ranges
 from actlake.storage.errors import CorruptError, IncompleteError, InputError, NotFoundError
 from actlake.storage.keys import sought
-from actlake.storage.reading import Bounds, Chunk, Reading
+from actlake.storage.mapped_chunks import Chunk
+from actlake.storage.reading import Bounds, Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.scan import Array, scan_codes
 from actlake.storage.shards import Grid, by_shard

@@ -15,10 +15,8 @@ What a chunk must be stands in its receipt, not in its own trailer: a chunk of o
 older one of the same rows, has a trailer that fits it. Every other file has its hash in ``files``.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,37 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake import sql
-from actlake.storage.arrays import TRAILER_BYTES, corrupt, map_chunk, mapped
+from actlake.storage.arrays import TRAILER_BYTES, corrupt, mapped
 from actlake.storage.duck import literal
 from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.facts import Facts
 from actlake.storage.handle import Handle
+from actlake.storage.mapped_chunks import Chunk, MappedChunks
 from actlake.storage.statements import tables_named
 from actlake.storage.store import Store
 
-__all__ = ["MODES", "Bounds", "Chunk", "Mode", "Reading"]
+__all__ = ["MODES", "Bounds", "Mode", "Reading"]
 
 Mode = Literal["never", "first-read", "always"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 Bounds = tuple[str, str] | tuple[int, int]
 """Smallest and largest value that a reader looks for in a column."""
-
-MOST_MAPPED = 16_384
-"""Chunks that stay mapped; the system allows a process some 65,000 mappings."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """One shard of one array, to be read."""
-
-    path: Path
-    owner: str
-    """Id of the tensor, codes or rowset."""
-    array: str
-    shard: int
-    what: str
-    """For people: the tensor, codes or rowset by name, and the rows."""
 
 
 class Reading:
@@ -89,9 +72,7 @@ class Reading:
         """What ``masks`` has asked for: a bit a row, by rowset, predicate and first row."""
         self._sound: set[Path] = set()
         """Files that were found to be what was committed."""
-        self._mapped: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}
-        """The rows of chunks that were read last, and the file that each was mapped from: a new
-        mapping costs a fault for each page that is looked at again."""
+        self._mapped = MappedChunks()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"store": self.store, "mode": self.mode, "receipts": self._receipts}
@@ -128,7 +109,7 @@ class Reading:
         self, chunk: Chunk, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int
     ) -> NDArray[Any]:
         path = self.store.local(chunk.path)
-        rows = self._map(path, shape, dtype, file_bytes, chunk.what)
+        rows = self._mapped.rows(chunk, path, shape, dtype, file_bytes)
         if self.mode == "never" or (self.mode == "first-read" and path in self._sound):
             return rows
         payload = mapped(path)[: file_bytes - TRAILER_BYTES]
@@ -140,20 +121,6 @@ class Reading:
         if found != self._receipts.get(chunk.owner, {}).get((chunk.array, chunk.shard)):
             raise corrupt(path, chunk.what, "is not what was committed")
         self._sound.add(path)
-        return rows
-
-    def _map(
-        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], file_bytes: int, what: str
-    ) -> NDArray[Any]:
-        """As ``map_chunk``, which is asked once for each file."""
-        file = _file(path)
-        known = self._mapped.get(path)  # once: another thread may clear it
-        if known is not None and known[0] == file:
-            return known[1]
-        rows = map_chunk(path, shape, dtype, file_bytes, what)
-        if len(self._mapped) >= MOST_MAPPED:
-            self._mapped.clear()
-        self._mapped[path] = file, rows
         return rows
 
     def receipts(self, owner: str) -> dict[tuple[str, int], int]:
@@ -301,13 +268,3 @@ def _may_hold(stored: tuple[str | None, str | None] | None, asked: Bounds) -> bo
     if isinstance(asked[0], str):
         return low <= str(asked[1]) and asked[0] <= high
     return int(low) <= int(asked[1]) and asked[0] <= int(high)
-
-
-def _file(path: Path) -> tuple[int, ...] | None:
-    """What changes when another file, or a link, takes the place of the one at ``path``, or when
-    it is cut; None if it is not there."""
-    try:
-        facts = os.lstat(path)
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino, facts.st_size

@@ -11,7 +11,8 @@ from actlake.storage.arrays import TRAILER_BYTES, chunk_path
 from actlake.storage.errors import CorruptError, InputError, NotFoundError
 from actlake.storage.fields import ROW_COLUMNS
 from actlake.storage.keys import sought
-from actlake.storage.reading import Chunk, Reading
+from actlake.storage.mapped_chunks import Chunk
+from actlake.storage.reading import Reading
 from actlake.storage.shards import Grid, by_shard
 
 __all__ = ["Rowset", "rowset_named"]

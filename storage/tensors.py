@@ -15,8 +15,9 @@ from actlake.storage.batches import Batches, Keep
 from actlake.storage.errors import IncompleteError, InputError, NotFoundError
 from actlake.storage.gathering import gather
 from actlake.storage.keys import sought
+from actlake.storage.mapped_chunks import Chunk
 from actlake.storage.precision import read_dtype
-from actlake.storage.reading import Chunk, Reading
+from actlake.storage.reading import Reading
 from actlake.storage.rowsets import Rowset, rowset_named
 from actlake.storage.shards import Grid
 from actlake.storage.site_columns import split_columns
@@ -106,7 +107,7 @@ class Tensor:
             shape = (stop - start, *row)
             path = tensor_chunk(self.folder, self.stored_dtype, array, shard)
             file_bytes = self.grid.shard_rows * math.prod(row) * dtype.itemsize + TRAILER_BYTES
-            chunk = Chunk(path, self.id, array, shard, what)
+            chunk = Chunk(path, self.id, array, shard, what, of=len(self.grid))
             found[array] = self._reading.chunk(chunk, shape, dtype, file_bytes)
         return found
 

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from actlake.storage import Csr, Document, Lake, compaction, postings, reading, rowset_writer
+from actlake.storage import Csr, Document, Lake, compaction, mapped_chunks, postings, rowset_writer
 from actlake.storage.arrays import map_chunk
 from actlake.storage.compaction import compact, uncompacted
 from actlake.storage.table_files import live_files
@@ -99,7 +99,7 @@ def arrays(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         mapped[path.parent.name] += path.stat().st_size
         return original(path, *arguments)
 
-    monkeypatch.setattr(reading, "map_chunk", counting)
+    monkeypatch.setattr(mapped_chunks, "map_chunk", counting)
     return mapped
 
 

@@ -1,0 +1,100 @@
+"""Chunks that stay mapped, those of one array side by side."""
+
+import mmap
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actlake.storage.arrays import TRAILER_BYTES, map_chunk, mapped
+from actlake.storage.regions import Region
+
+__all__ = ["Chunk", "MappedChunks"]
+
+MOST_MAPPED = 16_384
+"""Chunks that stay mapped; the system allows a process some 65,000 mappings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One shard of one array, to be read."""
+
+    path: Path
+    owner: str
+    """Id of the tensor, codes or rowset."""
+    array: str
+    shard: int
+    what: str
+    """For people: the tensor, codes or rowset by name, and the rows."""
+    of: int = 1
+    """How many chunks of this size the array has, if rows are picked from several at once."""
+
+
+class MappedChunks:
+    """The rows of chunks that were read last, and the file that each was mapped from.
+
+    A new mapping costs a fault for each page that is looked at again. For any number of threads.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}
+        self._regions: dict[tuple[str, str], Region] = {}
+        """By owner and array."""
+
+    def rows(
+        self,
+        chunk: Chunk,
+        path: Path,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        file_bytes: int,
+    ) -> NDArray[Any]:
+        """As ``map_chunk`` of the file at ``path``, which is asked once for each file."""
+        file = _file(path)
+        known = self._known.get(path)  # once: another thread may clear it
+        if known is not None and known[0] == file:
+            return known[1]
+        beside = chunk.of > 1 and (file_bytes - TRAILER_BYTES) % mmap.PAGESIZE == 0
+        place = partial(self._beside, chunk, file_bytes - TRAILER_BYTES) if beside else mapped
+        rows = map_chunk(path, shape, dtype, file_bytes, chunk.what, place)
+        if len(self._known) >= MOST_MAPPED:
+            self.clear()
+        self._known[path] = file, rows
+        return rows
+
+    def _beside(self, chunk: Chunk, size: int, path: Path) -> NDArray[np.uint8]:
+        """The first ``size`` bytes of a file, beside the other chunks of its array."""
+        key = chunk.owner, chunk.array
+        try:
+            for _ in range(2):
+                region = self._regions.get(key)
+                if region is None:
+                    region = self._regions.setdefault(key, Region(size, chunk.of))
+                if (found := region.place(chunk.shard, path)) is not None:
+                    return found
+                # It has another file there, of which somebody may have rows.
+                self._regions.pop(key, None)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            pass  # no room for all of the array among the addresses that a process may have
+        return mapped(path)
+
+    def clear(self) -> None:
+        """Let go of the files; who has rows of one keeps it mapped."""
+        self._known.clear()
+        self._regions.clear()
+
+
+def _file(path: Path) -> tuple[int, ...] | None:
+    """What changes when another file, or a link, takes the place of the one at ``path``, or when
+    it is cut; None if it is not there."""
+    try:
+        facts = os.lstat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino, facts.st_size

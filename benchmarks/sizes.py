@@ -40,7 +40,7 @@ class Sizes:
 
 
 FULL = Sizes(
-    tensor_rows=1 << 18,
+    tensor_rows=1 << 20,
     tensor_width=576,
     gather_rows=4096,
     batch_rows=1024,

@@ -20,6 +20,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
+from actlake.storage.behind import ahead
 from actlake.storage.durable import Buffer, Digest, digest_of, linked, publish
 from actlake.storage.errors import CorruptError
 from actlake.storage.keys import Json
@@ -41,7 +42,8 @@ __all__ = [
 
 TRAILER_BYTES = 4
 PIECE_BYTES = 1 << 22
-"""Of rows that are looked at, hashed and written in turn, while they are in the cache."""
+"""Of rows that are looked at and then written, by two threads in turn, while they are in the
+cache."""
 Look = Callable[[int, NDArray[Any]], object]
 """Shown some rows of a chunk, and which is the first."""
 
@@ -112,7 +114,8 @@ def publish_chunk(
         nonlocal checksum
         checksum = yield from chunk_pieces(rows, chunk_rows, look)
 
-    digest = publish(chunk_path(folder, shard, rows.ndim), pieces())
+    found = pieces() if rows.nbytes <= PIECE_BYTES else ahead(pieces())
+    digest = publish(chunk_path(folder, shard, rows.ndim), found)
     return Chunk(digest, checksum)
 
 

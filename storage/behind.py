@@ -1,9 +1,22 @@
-"""A thread that works behind another, which makes what it is given."""
+"""Threads that work behind another, which makes what they are given, or before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
-__all__ = ["Behind"]
+__all__ = ["Behind", "ahead"]
+
+T = TypeVar("T")
+
+
+def ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same ``items``, of which the next is made by another thread while one is in use."""
+    ended = object()
+    with ThreadPoolExecutor(1, "ahead") as pool:
+        waiting = pool.submit(next, items, ended)
+        while (item := waiting.result()) is not ended:
+            waiting = pool.submit(next, items, ended)
+            yield item  # type: ignore[misc]
 
 
 class Behind:

@@ -12,6 +12,7 @@ from zarr.core.dtype.common import DataTypeValidationError
 
 from actlake.storage.errors import InputError, PrecisionError
 from actlake.storage.precision import (
+    BLOCK,
     DTYPES,
     LARGEST_SCALE,
     SMALLEST_SCALE,
@@ -131,6 +132,18 @@ def test_nonfinite__counts() -> None:
         values = np.array([1, np.nan, np.inf, -np.inf, 0]).astype(DTYPES[name])
         assert nonfinite(values) == 3
     assert nonfinite(np.empty((0, 3), np.float16)) == 0
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_nonfinite__knows_every_half_alone_and_among_others(name: str) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(DTYPES[name])
+    right = ~np.isfinite(halves.astype(np.float32))
+    assert [nonfinite(one) for one in np.split(halves, len(halves))] == right.tolist()
+    finite = np.resize(halves[~right], 3 * BLOCK)
+    assert nonfinite(finite) == 0
+    for bad in halves[right][::97]:
+        finite[[BLOCK - 1, BLOCK]] = bad  # on either side of a border
+        assert nonfinite(finite) == 2
 
 
 def test_row_norms__of_every_finite_half_are_exact() -> None:

@@ -189,9 +189,9 @@ def _key(lake: Lake, fingerprint: str, device: str) -> tuple[str, ...]:
 def encode_shard(encoder: "Encoder", tensor: Tensor, shard: int, dtype: str) -> Csr:
     """The codes of one shard of ``tensor``; documents that were taken back fire nothing."""
     present = tensor.rowset.present(*tensor.grid.span(shard))
-    given = np.asarray(tensor.shard(shard), np.float32)
+    given = tensor.shard(shard)
     if not present.all():
-        given = np.where(present[:, None], given, 0)
+        given = np.where(present[:, None], given, given.dtype.type(0))
     return encoder.encode(given, dtype).without(~present)
 
 

@@ -13,8 +13,8 @@ from actlake.storage.csr import Csr, index_dtype
 from actlake.storage.errors import InputError, PrecisionError
 
 Scalar = str | int | float | bool | None
-BLOCK_VALUES = 1 << 24
-"""Pre-activations held at once while encoding: 64 MiB of float32."""
+BLOCK_VALUES = 1 << 25
+"""Pre-activations held at once while encoding: 128 MiB of float32."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from actlake.storage.site_columns import split_columns
 from actlake.storage.tensor_arrays import Stored, arrays_of, tensor_chunk, values_of
 
 __all__ = ["Tensor", "tensor_named"]
+
+_Part = tuple[Chunk, tuple[int, ...], np.dtype[Any], int]
+"""A chunk, the shape and dtype of its rows, and the bytes of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,8 @@ class Tensor:
     committed: frozenset[int]
     """Shards whose rows may be read."""
     _reading: Reading
+    _parts: dict[int, dict[str, _Part]] = field(default_factory=dict, compare=False, repr=False)
+    """What of each shard was asked for: to put it together takes longer than to look it up."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -94,6 +99,12 @@ class Tensor:
 
         A copy where the lake verifies always.
         """
+        parts = self._parts.get(shard)
+        if parts is None:
+            parts = self._parts[shard] = self._parts_of(shard)
+        return {array: self._reading.chunk(*part) for array, part in parts.items()}
+
+    def _parts_of(self, shard: int) -> dict[str, _Part]:
         if shard not in self.committed:
             start, stop = self.grid.span(shard)
             raise IncompleteError(
@@ -103,13 +114,13 @@ class Tensor:
         start, stop = self.grid.span(shard)
         what = f"tensor {self.name}, rows {start:,} to {stop:,}"
         beside = len(self.grid) if len(self.committed) > 1 else 1
-        found: dict[str, NDArray[Any]] = {}
+        found: dict[str, _Part] = {}
         for array, (dtype, row) in arrays_of(self.stored_dtype, self.width).items():
             shape = (stop - start, *row)
             path = tensor_chunk(self.folder, self.stored_dtype, array, shard)
             file_bytes = self.grid.shard_rows * math.prod(row) * dtype.itemsize + TRAILER_BYTES
             chunk = Chunk(path, self.id, array, shard, what, of=beside)
-            found[array] = self._reading.chunk(chunk, shape, dtype, file_bytes)
+            found[array] = chunk, shape, dtype, file_bytes
         return found
 
     def __getitem__(self, rows: slice | int) -> NDArray[Any]:
@@ -170,7 +181,7 @@ class Tensor:
         reading = self._reading.holding(self.id, arrays, shard)
         rowset = replace(self.rowset, parent=None, _reading=reading)
         committed = self.committed & {shard}
-        return replace(self, rowset=rowset, committed=committed, _reading=reading)
+        return replace(self, rowset=rowset, committed=committed, _reading=reading, _parts={})
 
 
 def tensor_named(reading: Reading, name: str) -> Tensor:

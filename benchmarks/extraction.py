@@ -20,6 +20,7 @@ from actlake.flows.extraction.windows import Window, windows_of_rows
 from actlake.flows.ingest import ingest_tokens
 from actlake.flows.runners import Inline, Runner, Step, Threads
 from actlake.storage import Lake, Rowset
+from benchmarks.accelerator import idle_share
 from benchmarks.measure import Benchmark, Case, Fact, timed
 from benchmarks.peer import Peer, installed
 from benchmarks.sizes import Sizes
@@ -174,11 +175,21 @@ def _of_model(
         unit="tokens",
     )
     lengths = [[len(window.token_ids) for window in of_shard] for of_shard in windows]
-    budget = TOKEN_BUDGET["cpu"]
+    on_gpu = torch.cuda.is_available()
+    budget = TOKEN_BUDGET["cuda" if on_gpu else "cpu"]
     computed = sum(sum(of_shard) / (1 - _padding(of_shard, budget)) for of_shard in lengths)
     padding = 100 * (1 - sum(map(sum, lengths)) / computed)
     yield Fact(f"padding of computed positions, {name}", padding, "%", 5.0)
     yield Fact(f"start-up with loading, {name}", statistics.median(ours.start_up), "s")
+    for count in (1, len(six)) if on_gpu else ():
+        run = ours.side(six[:count], _profiled)
+        idle = idle_share(lambda run=run: run(0))  # type: ignore[misc]
+        yield Fact(f"time in which the GPU does nothing, {name}, {count} sites", idle, "%")
+
+
+def _profiled() -> Runner:
+    """Under a name of its own, which the models of a run are called by."""
+    return Threads()
 
 
 def _raw_files(place: Path, rowset: Rowset, width: int) -> Callable[[int], float]:

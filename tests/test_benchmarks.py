@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import peer
 from benchmarks.__main__ import GROUPS, run
+from benchmarks.accelerator import busy
 from benchmarks.measure import Case, Fact, Ratio, measure
 from benchmarks.report import fact_line, markdown, ratio_line, write
 from benchmarks.sizes import SMALL, Sizes
@@ -91,6 +92,14 @@ def test_group__gives_finite_named_ratios(
     assert found == CASES[group]
     assert all(fact.name and fact.unit and 0 <= fact.value < math.inf for fact in facts)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_busy__counts_what_overlaps_once_and_nothing_outside() -> None:
+    spans = [(4.0, 6.0), (0.0, 1.0), (1.5, 3.0), (2.0, 2.5), (2.0, 4.5), (9.0, 12.0)]
+    assert busy(spans, (0.5, 10.0)) == pytest.approx(0.5 + 4.5 + 1.0)
+    assert busy([], (0.0, 1.0)) == 0
+    assert busy([(-3.0, -2.0)], (0.0, 1.0)) == 0
+    assert busy([(-3.0, 8.0)], (0.0, 1.0)) == 1
 
 
 def test_measure__alternates_and_drops_the_first_round() -> None:

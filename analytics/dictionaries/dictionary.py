@@ -13,8 +13,8 @@ from actlake.storage.csr import Csr, index_dtype
 from actlake.storage.errors import InputError, PrecisionError
 
 Scalar = str | int | float | bool | None
-BLOCK_VALUES = 1 << 25
-"""Pre-activations held at once while encoding: 128 MiB of float32."""
+BLOCK_VALUES = 1 << 24
+"""Pre-activations held at once while encoding: 64 MiB of float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,15 @@ def encoded(
     rows: NDArray[Any],
     dtype: str,
     encode_block: Callable[[NDArray[np.float32]], Block],
+    blocks: int = 1,
 ) -> Csr:
-    """``Dictionary.encode``, by whatever encodes a block of finite rows."""
+    """``Dictionary.encode``, by whatever encodes ``blocks`` of BLOCK_VALUES, of finite rows."""
     if rows.ndim != 2 or rows.shape[1] != dictionary.width:
         raise InputError(
             f"rows have shape {rows.shape} and the {dictionary.method} dictionary has width "
             f"{dictionary.width}; encode the tensor that it was trained on, or one of that width"
         )
-    block_rows = max(1, BLOCK_VALUES // dictionary.n_features)
+    block_rows = max(1, blocks * BLOCK_VALUES // dictionary.n_features)
     lengths, indices, values = [np.zeros(1, np.int64)], [], []
     for start in range(0, len(rows), block_rows):
         x: NDArray[np.float32] = rows[start : start + block_rows].astype(np.float32)

@@ -12,6 +12,9 @@ from actlake.storage.csr import Csr, index_dtype
 
 __all__ = ["TorchEncoder"]
 
+BLOCKS = 2
+"""Encoded at once: they are multiplied into one place, of which numpy has a copy or two."""
+
 
 class TorchEncoder:
     """What ``dictionary`` encodes with, held on ``device``; by one thread at a time.
@@ -30,7 +33,7 @@ class TorchEncoder:
     def encode(self, rows: NDArray[Any], dtype: str = "float32") -> Csr:
         """As ``Dictionary.encode``, with its bounds and errors."""
         with torch.inference_mode():
-            return encoded(self._dictionary, rows, dtype, self._block)
+            return encoded(self._dictionary, rows, dtype, self._block, BLOCKS)
 
     def _block(self, rows: NDArray[np.float32]) -> Block:
         x = torch.from_numpy(np.ascontiguousarray(rows)).to(self._device)

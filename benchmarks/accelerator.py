@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 __all__ = ["busy", "idle_share"]
@@ -15,17 +15,18 @@ Span = tuple[float, float]
 
 
 def idle_share(work: Callable[[], float]) -> float:
-    """Percent of the seconds that ``work`` says it took, up to when the GPU was done, in which that
-    neither computed nor copied; 100 where it did nothing."""
+    """Percent of the seconds that ``work`` says it took, up to its end, in which the GPU neither
+    computed nor copied; 100 where it did nothing."""
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         seconds = work()
+        torch.zeros(1, device="cuda")  # shows when it had ended
         torch.cuda.synchronize()
     spans = [
         (event.time_range.start / MICROSECONDS, event.time_range.end / MICROSECONDS)
         for event in seen.events() or ()
         if event.device_type == DeviceType.CUDA
     ]
-    end = max((last for _, last in spans), default=0.0)
+    end = max(first for first, _ in spans)
     return 100 * (1 - busy(spans, (end - seconds, end)) / seconds)
 
 

@@ -8,6 +8,7 @@ this module reads what a Zarr writer made with the same codecs.
 import math
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -45,7 +46,7 @@ PIECE_BYTES = 1 << 22
 """Of rows that are looked at and then written, by two threads in turn, while they are in the
 cache."""
 Look = Callable[[int, NDArray[Any]], object]
-"""Shown some rows of a chunk, and which is the first."""
+"""Shown some rows of a chunk, and which is the first, by another thread than the caller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +111,12 @@ def publish_chunk(
     """
     checksum = 0
 
-    def pieces() -> Iterator[Buffer]:
+    def pieces() -> Generator[Buffer]:
         nonlocal checksum
         checksum = yield from chunk_pieces(rows, chunk_rows, look)
 
-    found = pieces() if rows.nbytes <= PIECE_BYTES else ahead(pieces())
-    digest = publish(chunk_path(folder, shard, rows.ndim), found)
+    with closing(pieces() if rows.nbytes <= PIECE_BYTES else ahead(pieces())) as found:
+        digest = publish(chunk_path(folder, shard, rows.ndim), found)
     return Chunk(digest, checksum)
 
 

@@ -1,6 +1,6 @@
 """Threads that work behind another, which makes what they are given, or before it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -9,7 +9,7 @@ __all__ = ["Behind", "ahead"]
 T = TypeVar("T")
 
 
-def ahead(items: Iterator[T]) -> Iterator[T]:
+def ahead(items: Iterator[T]) -> Generator[T]:
     """The same ``items``, of which the next is made by another thread while one is in use."""
     ended = object()
     with ThreadPoolExecutor(1, "ahead") as pool:

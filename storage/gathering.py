@@ -1,12 +1,12 @@
 """Rows from here and there in the shards of one tensor, as one block."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.regions import as_one
+from actlake.storage.regions import Region, region_of
 from actlake.storage.shards import by_shard
 from actlake.storage.tensor_arrays import Stored, values_of
 
@@ -22,26 +22,32 @@ def gather(
 ) -> NDArray[Any]:
     """The rows at ``index``, in that order and with repeats, shape (n, width).
 
-    ``shard(i)`` gives the stored rows of a shard, and is asked once for each that is needed.
-    ``dtype`` is that of what they mean.
+    ``shard(i)`` gives the stored rows of a shard, and is asked once for each that is needed; of
+    those that are copies two are held at most. ``dtype`` is that of what they mean.
     """
-    needed = np.flatnonzero(np.bincount(index // shard_rows))
-    held = {number: shard(number) for number in needed.tolist()}
-    if (whole := _side_by_side(held)) is not None:
-        return values_of({array: values.take(index, axis=0) for array, values in whole.items()})
+    held = dict[int, Stored]()
+    regions = dict[str, Region]()
+    for number in np.flatnonzero(np.bincount(index // shard_rows)).tolist():
+        held[number] = shard(number)
+        here = {array: region_of(rows) for array, rows in held[number].items()}
+        known = {array: region for array, region in here.items() if region is not None}
+        if len(known) < len(here) or regions not in ({}, known):
+            break
+        regions = known
+    else:
+        if held:
+            return values_of(_picked(index, held[number], regions))
     block = np.empty((len(index), width), dtype)
-    for number, here, offsets in by_shard(index, shard_rows):
-        picked = {array: values.take(offsets, axis=0) for array, values in held[number].items()}
-        block[here] = values_of(picked)
+    for number, places, offsets in by_shard(index, shard_rows):
+        stored = held.pop(number, None) or shard(number)
+        picked = {array: values.take(offsets, axis=0) for array, values in stored.items()}
+        block[places] = values_of(picked)
     return block
 
 
-def _side_by_side(held: Mapping[int, Stored]) -> Stored | None:
-    """What holds the rows of all shards of a tensor, if those that are ``held`` are parts of it."""
-    whole = dict[str, NDArray[Any]]()
-    for array in next(iter(held.values()), {}):
-        found = as_one({number: stored[array] for number, stored in held.items()})
-        if found is None:
-            return None
-        whole[array] = found
-    return whole or None
+def _picked(index: NDArray[np.integer[Any]], one: Stored, regions: dict[str, Region]) -> Stored:
+    """The rows at ``index`` of arrays whose shards lie side by side, as those of ``one`` do."""
+    return {
+        array: regions[array].whole(rows.dtype, rows.shape[1:]).take(index, axis=0)
+        for array, rows in one.items()
+    }

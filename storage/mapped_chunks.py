@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actlake.storage.arrays import TRAILER_BYTES, map_chunk, mapped
-from actlake.storage.regions import Region
+from actlake.storage.regions import Region, region_of
 
 __all__ = ["Chunk", "MappedChunks"]
 
@@ -42,8 +42,8 @@ class MappedChunks:
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}
-        self._regions: dict[tuple[str, str], Region] = {}
-        """By owner and array."""
+        self._regions: dict[tuple[str, str, int, int], Region] = {}
+        """By owner and array, bytes of a chunk and how many there are."""
 
     def rows(
         self,
@@ -56,8 +56,11 @@ class MappedChunks:
         """As ``map_chunk`` of the file at ``path``, which is asked once for each file."""
         file = _file(path)
         known = self._known.get(path)  # once: another thread may clear it
-        if known is not None and known[0] == file:
-            return known[1]
+        if known is not None:
+            if known[0] == file:
+                return known[1]
+            del known
+            self._known.pop(path, None)  # so that the other file can go to its place
         beside = chunk.of > 1 and (file_bytes - TRAILER_BYTES) % mmap.PAGESIZE == 0
         place = partial(self._beside, chunk, file_bytes - TRAILER_BYTES) if beside else mapped
         rows = map_chunk(path, shape, dtype, file_bytes, chunk.what, place)
@@ -68,24 +71,27 @@ class MappedChunks:
 
     def _beside(self, chunk: Chunk, size: int, path: Path) -> NDArray[np.uint8]:
         """The first ``size`` bytes of a file, beside the other chunks of its array."""
-        key = chunk.owner, chunk.array
+        key = chunk.owner, chunk.array, size, chunk.of
         try:
-            for _ in range(2):
-                region = self._regions.get(key)
-                if region is None:
-                    region = self._regions.setdefault(key, Region(size, chunk.of))
-                if (found := region.place(chunk.shard, path)) is not None:
-                    return found
-                # It has another file there, of which somebody may have rows.
-                self._regions.pop(key, None)
+            region = self._regions.get(key)
+            if region is None:
+                region = self._regions.setdefault(key, Region(size, chunk.of))
+            if (found := region.place(chunk.shard, path)) is None:
+                # Somebody still has rows of the file that was there before. All others move, too,
+                # as they are asked for.
+                for other, (_, rows) in list(self._known.items()):
+                    if region_of(rows) is region:
+                        self._known.pop(other, None)
+                region = self._regions[key] = Region(size, chunk.of)
+                found = region.place(chunk.shard, path)
         except FileNotFoundError:
             raise
-        except OSError:
-            pass  # no room for all of the array among the addresses that a process may have
-        return mapped(path)
+        except OSError:  # no room for all, or a place that files cannot be mapped to
+            found = None
+        return mapped(path) if found is None else found
 
     def clear(self) -> None:
-        """Let go of the files; who has rows of one keeps it mapped."""
+        """Let go of the files; who has rows of one keeps that mapped."""
         self._known.clear()
         self._regions.clear()
 

@@ -121,9 +121,11 @@ class RowNorms:
             for at in range(0, len(rows), step):
                 wide = self._widened(rows[at : at + step])
                 squares[at : at + step] = np.vecdot(wide, wide)
-            if (beyond := ~((squares > LEAST) & (squares < np.inf))).any():
-                exact = rows[beyond].astype(np.float64)
-                squares[beyond] = np.vecdot(exact, exact)
+            beyond = np.flatnonzero(~((squares > LEAST) & (squares < np.inf)))
+            for at in range(0, len(beyond), step):
+                some = beyond[at : at + step]
+                exact = rows[some].astype(np.float64)
+                squares[some] = np.vecdot(exact, exact)
         np.sqrt(squares, out=squares)
 
     def _widened(self, values: NDArray[Any]) -> NDArray[np.float32]:

@@ -9,20 +9,23 @@ import ctypes
 import errno
 import mmap
 import os
+import sys
 import weakref
-from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Region", "as_one"]
+__all__ = ["Region", "region_of"]
 
 FIXED = 0x10
 """MAP_FIXED of Linux and of macOS, which Python does not name."""
 PROT_NONE = 0
+EMPTY = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
 FAILED = ctypes.c_void_p(-1).value
 
 _c = ctypes.CDLL(None, use_errno=True)
@@ -41,75 +44,121 @@ _c.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 class Region:
     """Places for ``chunks`` files of ``chunk_bytes`` each, of which the first bytes are mapped.
 
-    A place takes no memory before a file is there, and ends the process that reads it: ``as_one``
-    is for who knows which are taken. The addresses are given back once no array shows them.
+    A file stays mapped while an array shows it, as do the addresses of all. A place without one
+    takes no memory, and ends the process that reads it.
     """
 
     def __init__(self, chunk_bytes: int, chunks: int) -> None:
         """OSError if the system has no room, or maps in other steps than ``chunk_bytes``."""
+        size = chunk_bytes * chunks
         if chunk_bytes % mmap.PAGESIZE:
             raise OSError(errno.EINVAL, f"{chunk_bytes} bytes are no pages of {mmap.PAGESIZE}")
-        self._chunk_bytes = chunk_bytes
-        size = chunk_bytes * chunks
-        empty = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-        self._address = _map(None, size, PROT_NONE, empty, -1)
+        if size > sys.maxsize:  # ctypes would cut it
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self.chunk_bytes, self.chunks = chunk_bytes, chunks
+        self._address = _map(None, size, PROT_NONE, EMPTY)
         # Not as the process ends, when other threads may still read.
         weakref.finalize(self, _c.munmap, self._address, size).atexit = False
-        self._places: dict[int, tuple[int, int]] = {}
-        """Which file is mapped where."""
-        self._lock = Lock()
-        self.__array_interface__ = {
-            "version": 3,
-            "shape": (size,),
-            "typestr": "|u1",
-            "data": (self._address, True),
-        }
+        self._places: dict[int, _Held] = {}
+        self.__array_interface__ = _interface(self._address, size)
 
     def place(self, chunk: int, path: Path) -> NDArray[np.uint8] | None:
         """The first bytes of a file, mapped at the place of ``chunk``; None if another is there.
 
-        FileNotFoundError, or another OSError if the system refuses or the file is too short.
+        FileNotFoundError, or another OSError if the system refuses, the file is too short or there
+        is no such place.
         """
+        if not 0 <= chunk < self.chunks:
+            raise OSError(errno.EINVAL, f"there is no place {chunk} of {self.chunks}")
         descriptor = os.open(path, os.O_RDONLY)
         try:
             facts = os.fstat(descriptor)
             file = facts.st_dev, facts.st_ino
-            start, size = chunk * self._chunk_bytes, self._chunk_bytes
-            with self._lock:
+            if facts.st_size < self.chunk_bytes:
+                raise OSError(errno.EINVAL, f"{path} is too short")
+            with _lock:
+                held = self._places.get(chunk)
+                place = None if held is None else held.place()
+                if place is None:
+                    place = self._filled(chunk, file, descriptor)
                 # What an array shows must not change under who reads it.
-                if self._places.get(chunk, file) != file:
+                elif held is not None and held.file != file:
                     return None
-                if chunk not in self._places:
-                    if facts.st_size < size:
-                        raise OSError(errno.EINVAL, f"{path} is too short")
-                    flags = mmap.MAP_SHARED | FIXED
-                    _map(self._address + start, size, mmap.PROT_READ, flags, descriptor)
-                    self._places[chunk] = file
         finally:
             os.close(descriptor)
-        return np.asarray(self)[start : start + size]
+        return np.asarray(place)
+
+    def _filled(self, chunk: int, file: tuple[int, int], descriptor: int) -> "_Place":
+        # Where a file cannot be mapped, the system has by then unmapped what was there, and may
+        # give it to others. So it is asked at a place of its own choice first.
+        elsewhere = _map(None, self.chunk_bytes, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
+        _c.munmap(elsewhere, self.chunk_bytes)
+        self._places.pop(chunk, None)  # or what was there would empty it when it goes
+        address = self._address + chunk * self.chunk_bytes
+        _map(address, self.chunk_bytes, mmap.PROT_READ, mmap.MAP_SHARED | FIXED, descriptor)
+        place = _Place(self, address)
+        held = self._places[chunk] = _Held(file, weakref.ref(place))
+        weakref.finalize(place, self._empty, chunk, held).atexit = False
+        return place
+
+    def _empty(self, chunk: int, held: "_Held") -> None:
+        """No array shows the file any more."""
+        with _lock:
+            if self._places.get(chunk) is held:  # and no other has come since
+                del self._places[chunk]
+                address = self._address + chunk * self.chunk_bytes
+                with suppress(OSError):  # then it stays mapped, for nobody
+                    _map(address, self.chunk_bytes, PROT_NONE, EMPTY | FIXED)
+
+    def whole(self, dtype: np.dtype[Any], row: tuple[int, ...]) -> NDArray[Any]:
+        """All places as one array of rows, with the padding of the last chunk. Who reads others
+        than those of chunks that are kept meanwhile ends the process."""
+        return np.asarray(self).view(dtype).reshape(-1, *row)
 
 
-def as_one(chunks: Mapping[int, NDArray[Any]]) -> NDArray[Any] | None:
-    """The array that ``chunks``, by their number, are parts of, or None if they are not of one.
+class _Place:
+    """One that holds a file, until no array shows it."""
 
-    It has the padding of the last chunk, too. No other rows than those of ``chunks`` may be read.
-    """
-    regions = [_region_of(rows) for rows in chunks.values()]
-    if not regions or regions[0] is None or any(one is not regions[0] for one in regions):
-        return None
-    first = next(iter(chunks.values()))
-    return np.asarray(regions[0]).view(first.dtype).reshape(-1, *first.shape[1:])
+    def __init__(self, region: Region, address: int) -> None:
+        self.region = region
+        self.__array_interface__ = _interface(address, region.chunk_bytes)
 
 
-def _region_of(rows: NDArray[Any]) -> Region | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Held:
+    """What is mapped at a place."""
+
+    file: tuple[int, int]
+    place: "weakref.ref[_Place]"
+
+
+def region_of(rows: NDArray[Any]) -> Region | None:
+    """The one that ``rows`` are of a file in, or None."""
     base: object = rows
     while isinstance(base, np.ndarray):
         base = base.base
-    return base if isinstance(base, Region) else None
+    return base.region if isinstance(base, _Place) else None
 
 
-def _map(address: int | None, size: int, access: int, flags: int, descriptor: int) -> int:
+_lock = RLock()
+"""Of all places, for a few microseconds; by a thread that has it again, where what it makes has
+Python let go of something."""
+
+
+def _unlock() -> None:
+    """In a child of a process in which another thread had it."""
+    global _lock
+    _lock = RLock()
+
+
+os.register_at_fork(after_in_child=_unlock)
+
+
+def _interface(address: int, size: int) -> dict[str, object]:
+    return {"version": 3, "shape": (size,), "typestr": "|u1", "data": (address, True)}
+
+
+def _map(address: int | None, size: int, access: int, flags: int, descriptor: int = -1) -> int:
     found = _c.mmap(address, size, access, flags, descriptor, 0)
     if found == FAILED:
         code = ctypes.get_errno()

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ class Tensor:
     committed: frozenset[int]
     """Shards whose rows may be read."""
     _reading: Reading
-    _parts: dict[int, dict[str, _Part]] = field(default_factory=dict, compare=False, repr=False)
+    _parts: dict[int, dict[str, _Part]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
     """What of each shard was asked for: to put it together takes longer than to look it up."""
 
     @property
@@ -175,13 +177,21 @@ class Tensor:
         for batch in Batches([self], size, seed=seed, keep=keep):
             yield batch.values[0].astype(np.float32)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
+        return _with, (facts,)
+
     def alone(self, shard: int) -> "Tensor":
         """A reader of that shard only, which pickles to a few hundred bytes."""
         arrays = arrays_of(self.stored_dtype, self.width)
         reading = self._reading.holding(self.id, arrays, shard)
         rowset = replace(self.rowset, parent=None, _reading=reading)
         committed = self.committed & {shard}
-        return replace(self, rowset=rowset, committed=committed, _reading=reading, _parts={})
+        return replace(self, rowset=rowset, committed=committed, _reading=reading)
+
+
+def _with(facts: dict[str, Any]) -> Tensor:
+    return Tensor(**facts)
 
 
 def tensor_named(reading: Reading, name: str) -> Tensor:

@@ -1,6 +1,8 @@
 """A chunk file is what any Zarr reader and writer makes of it, bit for bit."""
 
 import json
+import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 
 from actlake.storage import precision  # noqa: F401 - registers bfloat16
 from actlake.storage.arrays import (
+    PIECE_BYTES,
     TRAILER_BYTES,
     check_chunk,
     chunk_path,
@@ -23,7 +26,7 @@ from actlake.storage.arrays import (
     map_chunk,
     publish_chunk,
 )
-from actlake.storage.durable import digest, pieces
+from actlake.storage.durable import Buffer, Digest, digest, pieces
 from actlake.storage.errors import CorruptError
 
 DTYPES = {
@@ -185,6 +188,26 @@ def test_map_chunk__refuses_a_truncated_file_in_one_line(tmp_path: Path, size: i
     with pytest.raises(CorruptError, match=f"has {size} bytes instead of 52") as caught:
         map_chunk(path, (CHUNK, 3), DTYPES["float32"], 52, "x")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_publish_chunk__that_fails_has_nothing_under_way(tmp_path: Path) -> None:
+    rows = np.zeros((3 * PIECE_BYTES // 64, 16), np.float32)
+    create_array(tmp_path / "a", rows.shape, len(rows), rows.dtype)
+    seen: list[int] = []
+
+    def full(_path: Path, pieces: Iterable[Buffer]) -> Digest:
+        for _ in pieces:
+            raise OSError("no space left on device")
+        return Digest(0, "")
+
+    before = threading.active_count()
+    with pytest.raises(OSError, match="no space") as caught:
+        publish_chunk(
+            tmp_path / "a", 0, rows, len(rows), full, lambda first, _rows: seen.append(first)
+        )
+    assert caught.value.__traceback__ is not None  # which keeps what was under way, if it is
+    assert threading.active_count() == before
+    assert len(seen) <= 2
 
 
 def test_map_chunk__is_read_only_and_names_what_is_missing(tmp_path: Path) -> None:

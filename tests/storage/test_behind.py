@@ -49,5 +49,5 @@ def test_ahead__that_nobody_goes_on_with_leaves_no_thread() -> None:
     before = threading.active_count()
     several = ahead(iter(range(10)))
     next(several)
-    several.close()  # type: ignore[attr-defined]
+    several.close()
     assert threading.active_count() == before

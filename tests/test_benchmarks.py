@@ -3,12 +3,15 @@
 import json
 import math
 import sys
+from contextlib import nullcontext
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarks import peer
+from actlake.flows.runners import Threads
+from benchmarks import peer, several
 from benchmarks.__main__ import GROUPS, run
 from benchmarks.accelerator import busy
 from benchmarks.measure import Case, Fact, Ratio, measure
@@ -81,6 +84,23 @@ CASES = {
 def test_group__gives_finite_named_ratios(
     group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Its workers' start takes a minute, and what they do has tests of its own.
+    monkeypatch.setattr(
+        several, "LocalCluster", lambda **_: nullcontext(SimpleNamespace(scheduler_address=""))
+    )
+    monkeypatch.setattr(several, "DaskWorkers", lambda _: Threads())
+    monkeypatch.setattr(several, "Processes", lambda _: Threads())
+    ratios_of_group(group, tmp_path, monkeypatch)
+
+
+@pytest.mark.soak
+def test_group__of_several_workers_starts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ratios_of_group("several", tmp_path, monkeypatch)
+
+
+def ratios_of_group(group: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer, "PYTHON", tmp_path / "none")
     ratios, facts = run(group, TINY, tmp_path, rounds=1, warm_up=0)
 

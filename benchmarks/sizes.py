@@ -7,7 +7,10 @@ from dataclasses import dataclass
 class Sizes:
     """One scale of the whole set; a group reads what it needs."""
 
+    written_rows: int
+    """Of a tensor that is written: enough that its plan and its seal weigh little."""
     tensor_rows: int
+    """Of one that is read."""
     tensor_width: int
     gather_rows: int
     batch_rows: int
@@ -40,7 +43,8 @@ class Sizes:
 
 
 FULL = Sizes(
-    tensor_rows=1 << 20,
+    written_rows=1 << 20,
+    tensor_rows=1 << 18,
     tensor_width=576,
     gather_rows=4096,
     batch_rows=1024,
@@ -64,6 +68,7 @@ FULL = Sizes(
 """Meant for two quiet cores and a few minutes; a shuffled epoch alone holds some 3 GiB."""
 
 SMALL = Sizes(
+    written_rows=1 << 15,
     tensor_rows=1 << 15,
     tensor_width=576,
     gather_rows=4096,

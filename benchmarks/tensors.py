@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from zarr.codecs import Crc32cCodec
 
-from actlake.storage import Batches, Document, Lake, Tensor
+from actlake.storage import Batches, Document, Lake, Rowset, Tensor
 from actlake.storage.adapters import TorchBatch, to_torch
 from benchmarks.measure import Benchmark, Case, Side, timed
 from benchmarks.peer import Peer, installed
@@ -23,6 +23,8 @@ Rows = NDArray[np.float16]
 ZARR_CHUNK_ROWS = 1024
 READS, GATHERS = 4, 32
 """Calls a round: one takes milliseconds, and something else may run just then."""
+PIECE_ROWS = 32 * 128
+"""That are read at a time: SAELens' store reads 32 windows of 128."""
 MIXED_ROWS = 1 << 15
 """Of SAELens' buffer: its default, 20 windows of 128, would not hold three batches."""
 GATHERED = 300_000
@@ -31,19 +33,23 @@ GATHERED = 300_000
 
 def tensors(sizes: Sizes, folder: Path) -> Benchmark:
     """float16 rows through the lake, through plain files, and through zarr-python."""
-    rows = _rows(sizes)
     lake = Lake.create(folder / "lake")
     lake.create_corpus("corpus", [Document("document", "text")])
-    document = np.zeros(len(rows), np.int64)
-    rowset = lake.create_rowset(
-        "rows", corpus="corpus", columns={"document": document}, width_hint=sizes.tensor_width
-    )
+    with ExitStack() as open_peers:
+        peer = open_peers.enter_context(Peer("dense.py")) if installed() else None
+        yield _writes(sizes, folder / "writes", lake, peer)
+        shutil.rmtree(folder / "writes")
+        yield from _reads(sizes, folder / "reads", lake, peer)
+
+
+def _writes(sizes: Sizes, folder: Path, lake: Lake, peer: Peer | None) -> Case:
+    folder.mkdir()
+    rows, rowset, work = _rows(lake, "written", sizes.written_rows, sizes.tensor_width)
     shards = [rowset.grid.span(shard) for shard in range(len(rowset.grid))]
-    work = f"{rows.nbytes / 2**20:,.0f} MiB in {len(shards)} shards"
 
     def lake_write(number: int) -> float:
         name = f"write-{number}"
-        seconds = timed(lambda: _write_tensor(lake, name, rows))
+        seconds = timed(lambda: _write_tensor(lake, name, rowset, rows))
         shutil.rmtree(lake.tensor(name).folder)  # the lake is thrown away, and disks are small
         return seconds
 
@@ -59,30 +65,43 @@ def tensors(sizes: Sizes, folder: Path) -> Benchmark:
         shutil.rmtree(folder / "written.zarr")
         return seconds
 
-    with ExitStack() as open_peers:
-        peers = _Peers(open_peers, folder, rows, rowset.shard_rows)
-        yield Case(
-            "tensor write",
-            f"{work}, checksummed",
-            "raw files, CRC-32C, fsync",
-            {
-                "actlake": lake_write,
-                "raw files, CRC-32C, fsync": raw_write,
-                "zarr-python, no fsync": zarr_write,
-                **peers.write,
-            },
-            targets={"actlake": 1 / 0.8},
-            behind={"SAELens, no fsync": 3.0},
-            amount=rows.nbytes / 2**20,
-            unit="MiB",
-        )
-        yield from _reads(sizes, folder, lake, rows, work, peers)
+    peers = {}
+    if peer is not None:
+        rows.tofile(folder / "rows")
+        given = {"rows": str(folder / "rows"), "width": rows.shape[1]}
+        peers = {
+            "SAELens, no fsync": peer.side(
+                "saelens_write", folder=str(folder / "saelens"), **given
+            ),
+            "safetensors, fsync": peer.side(
+                "safetensors_write",
+                folder=str(folder / "safetensors"),
+                shard_rows=rowset.shard_rows,
+                **given,
+            ),
+        }
+    return Case(
+        "tensor write",
+        f"{work}, checksummed",
+        "raw files, CRC-32C, fsync",
+        {
+            "actlake": lake_write,
+            "raw files, CRC-32C, fsync": raw_write,
+            "zarr-python, no fsync": zarr_write,
+            **peers,
+        },
+        targets={"actlake": 1 / 0.8},
+        behind={"SAELens, no fsync": 3.0},
+        amount=rows.nbytes / 2**20,
+        unit="MiB",
+    )
 
 
-def _reads(
-    sizes: Sizes, folder: Path, lake: Lake, rows: Rows, work: str, peers: "_Peers"
-) -> Benchmark:
-    _write_tensor(lake, "kept", rows)
+def _reads(sizes: Sizes, folder: Path, lake: Lake, peer: Peer | None) -> Benchmark:
+    folder.mkdir()
+    rows, rowset, work = _rows(lake, "read", sizes.tensor_rows, sizes.tensor_width)
+    peers = _Peers(peer, folder, rows, rowset.shard_rows)
+    _write_tensor(lake, "kept", rowset, rows)
     tensor = lake.tensor("kept")
     with (folder / "flat").open("xb") as file:
         rows.tofile(file)
@@ -98,6 +117,19 @@ def _reads(
             "copy of a memory map": lambda _: timed(flat.copy, times=READS),
             "zarr-python": lambda _: timed(lambda: foreign[:]),
             **peers.read,
+        },
+        targets={"actlake": 1 / 0.8},
+        amount=rows.nbytes / 2**20,
+        unit="MiB",
+    )
+    yield Case(
+        "tensor read in pieces",
+        f"{work}, {PIECE_ROWS:,} rows at a time",
+        "copies of a memory map",
+        {
+            "actlake": lambda _: timed(lambda: _in_pieces(tensor), times=READS),
+            "copies of a memory map": lambda _: timed(lambda: _copies(flat), times=READS),
+            **peers.pieces,
         },
         targets={"actlake": 1 / 0.8},
         behind={"SAELens": 2.0},
@@ -148,34 +180,27 @@ def _reads(
 
 
 class _Peers:
-    """The sides of SAELens and of safetensors chunks; none where they are not installed."""
+    """The sides of SAELens and of safetensors chunks that read; none without these tools."""
 
-    def __init__(self, opened: ExitStack, folder: Path, rows: Rows, shard_rows: int) -> None:
-        self.write: dict[str, Side] = {}
+    def __init__(self, peer: Peer | None, folder: Path, rows: Rows, shard_rows: int) -> None:
         self.read: dict[str, Side] = {}
+        self.pieces: dict[str, Side] = {}
         self.mixing = ""
         """What its shuffle is, in words, where it is installed."""
-        self._peer: Peer | None = None
-        if not installed():
+        self._peer = peer
+        if peer is None:
             return
         rows.tofile(folder / "rows")
-        peer = self._peer = opened.enter_context(Peer("dense.py"))
         given = self._given = {"rows": str(folder / "rows"), "width": rows.shape[1]}
         self.mixing = (
             f"; SAELens' buffer of {MIXED_ROWS:,} rows shuffles within itself, of rows in memory"
         )
         self._saelens = str(folder / "saelens")
         chunks = {"folder": str(folder / "safetensors")}
-        self.write = {
-            "SAELens, no fsync": peer.side("saelens_write", folder=self._saelens, **given),
-            "safetensors, fsync": peer.side(
-                "safetensors_write", shard_rows=shard_rows, **chunks, **given
-            ),
-        }
-        self.read = {
-            "SAELens": peer.side("saelens_read", folder=self._saelens),
-            "safetensors": peer.side("safetensors_read", **chunks),
-        }
+        peer.seconds("saelens_write", folder=self._saelens, **given)
+        peer.seconds("safetensors_write", shard_rows=shard_rows, **chunks, **given)
+        self.read = {"safetensors": peer.side("safetensors_read", **chunks)}
+        self.pieces = {"SAELens": peer.side("saelens_read", folder=self._saelens)}
 
     def gather(self, rows: int) -> dict[str, Side]:
         """Of so many random rows."""
@@ -194,18 +219,21 @@ class _Peers:
         return {"SAELens' mixing buffer": lambda n: peer.seconds("saelens_epoch", seed=n, **given)}
 
 
-def _rows(sizes: Sizes) -> Rows:
+def _rows(lake: Lake, name: str, count: int, width: int) -> tuple[Rows, Rowset, str]:
+    """Random rows, a rowset for them, and how many they are in words."""
     random = np.random.default_rng(0)
-    rows = np.empty((sizes.tensor_rows, sizes.tensor_width), np.float16)
+    rows = np.empty((count, width), np.float16)
     for start in range(0, len(rows), 1 << 14):
         part = rows[start : start + (1 << 14)]
         part[:] = random.standard_normal(part.shape, np.float32)
-    return rows
+    columns = {"document": np.zeros(count, np.int64)}
+    rowset = lake.create_rowset(name, corpus="corpus", columns=columns, width_hint=width)
+    return rows, rowset, f"{rows.nbytes / 2**20:,.0f} MiB in {len(rowset.grid)} shards"
 
 
-def _write_tensor(lake: Lake, name: str, rows: Rows) -> None:
-    shard_rows = lake.rowset("rows").shard_rows
-    with lake.create_tensor(name, rowset="rows", width=rows.shape[1]) as writer:
+def _write_tensor(lake: Lake, name: str, rowset: Rowset, rows: Rows) -> None:
+    shard_rows = rowset.shard_rows
+    with lake.create_tensor(name, rowset=rowset.name, width=rows.shape[1]) as writer:
         for start in range(0, len(rows), shard_rows):
             writer.append(rows[start : start + shard_rows])
 
@@ -234,6 +262,16 @@ def _write_zarr(path: Path, rows: Rows) -> zarr.Array[Any]:
     )
     array[:] = rows
     return array
+
+
+def _in_pieces(tensor: Tensor) -> None:
+    for start in range(0, len(tensor), PIECE_ROWS):
+        tensor[start : start + PIECE_ROWS]
+
+
+def _copies(rows: Rows) -> None:
+    for start in range(0, len(rows), PIECE_ROWS):
+        rows[start : start + PIECE_ROWS].copy()
 
 
 def _drain_batches(tensor: Tensor, size: int, seed: int) -> None:

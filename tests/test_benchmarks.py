@@ -19,6 +19,7 @@ from benchmarks.report import fact_line, markdown, ratio_line, write
 from benchmarks.sizes import SMALL, Sizes
 
 TINY = Sizes(  # a shard a row, as every shard costs a commit
+    written_rows=4,
     tensor_rows=2,
     tensor_width=8,
     gather_rows=16,
@@ -55,6 +56,7 @@ CASES = {
     "tensor": {
         "tensor write": ["actlake", "zarr-python, no fsync"],
         "tensor read": ["actlake", "zarr-python"],
+        "tensor read in pieces": ["actlake"],
         "tensor gather": ["actlake", "zarr-python"],
         "tensor epoch": ["actlake", "actlake, to_torch in a DataLoader"],
     },

@@ -65,7 +65,9 @@ def test_int8__goes_the_whole_way(
     learned = lake.dictionary("d")
     right = Dictionary(learned.method, learned.config, learned.arrays).encode(values)
     assert right.nnz == 4 * len(values)
-    assert np.array_equal(lake.codes("d@c")[:].dense(), right.dense())
+    found = lake.codes("d@c")[:].dense()
+    assert np.array_equal(found > 0, right.dense() > 0)
+    np.testing.assert_allclose(found, right.dense(), rtol=1e-5)  # by another library's product
 
     # Older snapshots have what was there, and a copy is the same lake.
     with closing(lake.at(whole_floats)) as then:

@@ -52,8 +52,7 @@ def require_alike(lake: Lake, table: str, mask: str = MASK) -> pl.DataFrame:
     return found
 
 
-@pytest.mark.parametrize("level", ["token", "document"])
-@pytest.mark.parametrize("values", [40, 10**6])
+@pytest.mark.parametrize(("level", "values"), [("token", 40), ("document", 40), ("token", 10**6)])
 def test_pairs__are_counted_as_of_one_corpus(
     lake: Lake, level: str, values: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,17 +71,17 @@ def test_pairs__are_counted_as_of_one_corpus(
     assert [str(fault) for fault in lake.verify()] == []
 
 
-@pytest.mark.parametrize("values", [40, 10**6])
 @pytest.mark.parametrize(
-    "given",
+    ("given", "values"),
     [
-        {"label": "length", "subset_by": "author"},
-        {"label": "author", "pooling": "mean"},
-        {"label": "length", "level": "token"},
-        {"label": "about"},
-        {"label": "about", "subset_by": "length"},
+        ({"label": "length", "subset_by": "author"}, 40),
+        ({"label": "length", "subset_by": "author"}, 10**6),
+        ({"label": "author", "pooling": "mean"}, 40),
+        ({"label": "length", "level": "token"}, 10**6),
+        ({"label": "about"}, 10**6),
+        ({"label": "about", "subset_by": "length"}, 40),
     ],
-    ids=lambda given: "-".join(given.values()),
+    ids=str,
 )
 def test_labels__are_compared_as_of_one_corpus(
     lake: Lake, given: dict[str, Any], values: int, monkeypatch: pytest.MonkeyPatch
@@ -98,8 +97,7 @@ def test_labels__are_compared_as_of_one_corpus(
 
 
 def both(lake: Lake, mask: str = MASK, **given: Any) -> None:
-    for level in ("token", "document"):
-        summarize_pairs(lake, codes="three", mask=mask, level=level, **PAIRS | given)
+    summarize_pairs(lake, codes="three", mask=mask, **PAIRS | given)
     summarize_labels(lake, codes="three", mask=mask, label="length", min_fires=3)
 
 

@@ -40,10 +40,12 @@ class MappedChunks:
     A new mapping costs a fault for each page that is looked at again. For any number of threads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, beside: bool = True) -> None:
+        """``beside`` unless there is one chunk to read."""
         self._known: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}
         self._regions: dict[tuple[str, str, int, int], Region] = {}
         """By owner and array, bytes of a chunk and how many there are."""
+        self.beside = beside
 
     def rows(
         self,
@@ -56,16 +58,14 @@ class MappedChunks:
         """As ``map_chunk`` of the file at ``path``, which is asked once for each file."""
         file = _file(path)
         known = self._known.get(path)  # once: another thread may clear it
-        if known is not None:
-            if known[0] == file:
-                return known[1]
-            del known
-            self._known.pop(path, None)  # so that the other file can go to its place
-        beside = chunk.of > 1 and (file_bytes - TRAILER_BYTES) % mmap.PAGESIZE == 0
-        place = partial(self._beside, chunk, file_bytes - TRAILER_BYTES) if beside else mapped
-        rows = map_chunk(path, shape, dtype, file_bytes, chunk.what, place)
+        if known is not None and known[0] == file:
+            return known[1]
         if len(self._known) >= MOST_MAPPED:
             self.clear()
+        size = file_bytes - TRAILER_BYTES
+        beside = self.beside and chunk.of > 1 and size % mmap.PAGESIZE == 0
+        place = partial(self._beside, chunk, size) if beside else mapped
+        rows = map_chunk(path, shape, dtype, file_bytes, chunk.what, place)
         self._known[path] = file, rows
         return rows
 
@@ -73,27 +73,29 @@ class MappedChunks:
         """The first ``size`` bytes of a file, beside the other chunks of its array."""
         key = chunk.owner, chunk.array, size, chunk.of
         try:
-            region = self._regions.get(key)
-            if region is None:
-                region = self._regions.setdefault(key, Region(size, chunk.of))
-            if (found := region.place(chunk.shard, path)) is None:
-                # Somebody still has rows of the file that was there before. All others move, too,
-                # as they are asked for.
-                for other, (_, rows) in list(self._known.items()):
-                    if region_of(rows) is region:
+            for _ in range(2):
+                region = self._regions.get(key)
+                if region is None:
+                    region = self._regions.setdefault(key, Region(size, chunk.of))
+                if (found := region.place(chunk.shard, path)) is not None:
+                    return found
+                # It has the file that was there before. All move, as they are asked for again.
+                if self._regions.get(key) is region:
+                    self._regions.pop(key, None)
+                for other in list(self._known):
+                    known = self._known.get(other)
+                    if known is not None and region_of(known[1]) is region:
                         self._known.pop(other, None)
-                region = self._regions[key] = Region(size, chunk.of)
-                found = region.place(chunk.shard, path)
         except FileNotFoundError:
             raise
-        except OSError:  # no room for all, or a place that files cannot be mapped to
-            found = None
-        return mapped(path) if found is None else found
+        except OSError:
+            pass  # no room for all, or a place that files cannot be mapped to
+        return mapped(path)
 
     def clear(self) -> None:
-        """Let go of the files; who has rows of one keeps that mapped."""
-        self._known.clear()
+        """Let go of the files. Who has rows of one keeps it mapped, and those beside it."""
         self._regions.clear()
+        self._known.clear()
 
 
 def _file(path: Path) -> tuple[int, ...] | None:

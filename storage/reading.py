@@ -75,16 +75,24 @@ class Reading:
         self._mapped = MappedChunks()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"store": self.store, "mode": self.mode, "receipts": self._receipts}
+        beside = self._mapped.beside
+        return {
+            "store": self.store,
+            "mode": self.mode,
+            "receipts": self._receipts,
+            "beside": beside,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In another process: chunks of which there are receipts, and no catalog."""
         self.__init__(state["store"], state["mode"], _elsewhere, _elsewhere)  # type: ignore[misc]
         self._receipts = state["receipts"]
+        self._mapped = MappedChunks(beside=state["beside"])
 
     def holding(self, owner: str, arrays: Iterable[str], shard: int) -> "Reading":
         """One for that shard of some arrays alone."""
         one = Reading(self.store, self.mode, self.connection, self.recorded)
+        one._mapped = MappedChunks(beside=False)
         known = self._receipts.get(owner, {})
         keys = [(array, shard) for array in arrays]
         one._receipts = {owner: {key: known[key] for key in keys if key in known}}

@@ -11,10 +11,7 @@ import mmap
 import os
 import sys
 import weakref
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -44,8 +41,10 @@ _c.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 class Region:
     """Places for ``chunks`` files of ``chunk_bytes`` each, of which the first bytes are mapped.
 
-    A file stays mapped while an array shows it, as do the addresses of all. A place without one
-    takes no memory, and ends the process that reads it.
+    A place keeps the file that it got first, and all are given back once no array shows one. One
+    without a file takes no memory, and ends the process that reads it. For any number of threads,
+    without a lock: whoever waited for one might be who has to go on for it to be free, since Python
+    may run other code, such as the end of a generator, wherever it makes an object.
     """
 
     def __init__(self, chunk_bytes: int, chunks: int) -> None:
@@ -55,81 +54,55 @@ class Region:
             raise OSError(errno.EINVAL, f"{chunk_bytes} bytes are no pages of {mmap.PAGESIZE}")
         if size > sys.maxsize:  # ctypes would cut it
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        self.chunk_bytes, self.chunks = chunk_bytes, chunks
+        self._chunk_bytes, self._chunks = chunk_bytes, chunks
         self._address = _map(None, size, PROT_NONE, EMPTY)
         # Not as the process ends, when other threads may still read.
         weakref.finalize(self, _c.munmap, self._address, size).atexit = False
-        self._places: dict[int, _Held] = {}
-        self.__array_interface__ = _interface(self._address, size)
+        self._files: dict[int, tuple[int, int]] = {}
+        """Which is mapped where, or about to be."""
+        self._filled: set[int] = set()
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": (size,),
+            "typestr": "|u1",
+            "data": (self._address, True),
+        }
 
     def place(self, chunk: int, path: Path) -> NDArray[np.uint8] | None:
-        """The first bytes of a file, mapped at the place of ``chunk``; None if another is there.
+        """The first bytes of a file, mapped at the place of ``chunk``; None if that is another's.
 
         FileNotFoundError, or another OSError if the system refuses, the file is too short or there
         is no such place.
         """
-        if not 0 <= chunk < self.chunks:
-            raise OSError(errno.EINVAL, f"there is no place {chunk} of {self.chunks}")
+        if not 0 <= chunk < self._chunks:
+            raise OSError(errno.EINVAL, f"there is no place {chunk} of {self._chunks}")
+        start, size = chunk * self._chunk_bytes, self._chunk_bytes
         descriptor = os.open(path, os.O_RDONLY)
         try:
             facts = os.fstat(descriptor)
-            file = facts.st_dev, facts.st_ino
-            if facts.st_size < self.chunk_bytes:
+            if facts.st_size < size:
                 raise OSError(errno.EINVAL, f"{path} is too short")
-            with _lock:
-                held = self._places.get(chunk)
-                place = None if held is None else held.place()
-                if place is None:
-                    place = self._filled(chunk, file, descriptor)
-                # What an array shows must not change under who reads it.
-                elif held is not None and held.file != file:
-                    return None
+            file = facts.st_dev, facts.st_ino
+            # What an array shows must not change under who reads it.
+            if self._files.setdefault(chunk, file) != file:
+                return None
+            if chunk not in self._filled:
+                # Where a file cannot be mapped, the system has by then unmapped what was there,
+                # and may give it to others. So it is asked at a place of its own choice first.
+                elsewhere = _map(None, size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
+                _c.munmap(elsewhere, size)
+                # Two threads may do so: the file is the same.
+                flags = mmap.MAP_SHARED | FIXED
+                _map(self._address + start, size, mmap.PROT_READ, flags, descriptor)
+                self._filled.add(chunk)
         finally:
             os.close(descriptor)
-        return np.asarray(place)
-
-    def _filled(self, chunk: int, file: tuple[int, int], descriptor: int) -> "_Place":
-        # Where a file cannot be mapped, the system has by then unmapped what was there, and may
-        # give it to others. So it is asked at a place of its own choice first.
-        elsewhere = _map(None, self.chunk_bytes, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
-        _c.munmap(elsewhere, self.chunk_bytes)
-        self._places.pop(chunk, None)  # or what was there would empty it when it goes
-        address = self._address + chunk * self.chunk_bytes
-        _map(address, self.chunk_bytes, mmap.PROT_READ, mmap.MAP_SHARED | FIXED, descriptor)
-        place = _Place(self, address)
-        held = self._places[chunk] = _Held(file, weakref.ref(place))
-        weakref.finalize(place, self._empty, chunk, held).atexit = False
-        return place
-
-    def _empty(self, chunk: int, held: "_Held") -> None:
-        """No array shows the file any more."""
-        with _lock:
-            if self._places.get(chunk) is held:  # and no other has come since
-                del self._places[chunk]
-                address = self._address + chunk * self.chunk_bytes
-                with suppress(OSError):  # then it stays mapped, for nobody
-                    _map(address, self.chunk_bytes, PROT_NONE, EMPTY | FIXED)
+        return np.asarray(self)[start : start + size]
 
     def whole(self, dtype: np.dtype[Any], row: tuple[int, ...]) -> NDArray[Any]:
         """All places as one array of rows, with the padding of the last chunk. Who reads others
-        than those of chunks that are kept meanwhile ends the process."""
+        than those that have a file ends the process."""
         return np.asarray(self).view(dtype).reshape(-1, *row)
-
-
-class _Place:
-    """One that holds a file, until no array shows it."""
-
-    def __init__(self, region: Region, address: int) -> None:
-        self.region = region
-        self.__array_interface__ = _interface(address, region.chunk_bytes)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Held:
-    """What is mapped at a place."""
-
-    file: tuple[int, int]
-    place: "weakref.ref[_Place]"
 
 
 def region_of(rows: NDArray[Any]) -> Region | None:
@@ -137,25 +110,7 @@ def region_of(rows: NDArray[Any]) -> Region | None:
     base: object = rows
     while isinstance(base, np.ndarray):
         base = base.base
-    return base.region if isinstance(base, _Place) else None
-
-
-_lock = RLock()
-"""Of all places, for a few microseconds; by a thread that has it again, where what it makes has
-Python let go of something."""
-
-
-def _unlock() -> None:
-    """In a child of a process in which another thread had it."""
-    global _lock
-    _lock = RLock()
-
-
-os.register_at_fork(after_in_child=_unlock)
-
-
-def _interface(address: int, size: int) -> dict[str, object]:
-    return {"version": 3, "shape": (size,), "typestr": "|u1", "data": (address, True)}
+    return base if isinstance(base, Region) else None
 
 
 def _map(address: int | None, size: int, access: int, flags: int, descriptor: int = -1) -> int:

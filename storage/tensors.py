@@ -115,13 +115,12 @@ class Tensor:
             )
         start, stop = self.grid.span(shard)
         what = f"tensor {self.name}, rows {start:,} to {stop:,}"
-        beside = len(self.grid) if len(self.committed) > 1 else 1
         found: dict[str, _Part] = {}
         for array, (dtype, row) in arrays_of(self.stored_dtype, self.width).items():
             shape = (stop - start, *row)
             path = tensor_chunk(self.folder, self.stored_dtype, array, shard)
             file_bytes = self.grid.shard_rows * math.prod(row) * dtype.itemsize + TRAILER_BYTES
-            chunk = Chunk(path, self.id, array, shard, what, of=beside)
+            chunk = Chunk(path, self.id, array, shard, what, of=len(self.grid))
             found[array] = chunk, shape, dtype, file_bytes
         return found
 

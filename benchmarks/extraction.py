@@ -182,14 +182,9 @@ def _of_model(
     yield Fact(f"padding of computed positions, {name}", padding, "%", 5.0)
     yield Fact(f"start-up with loading, {name}", statistics.median(ours.start_up), "s")
     for count in (1, len(six)) if on_gpu else ():
-        run = ours.side(six[:count], _profiled)
-        idle = idle_share(lambda run=run: run(0))  # type: ignore[misc]
+        run = ours.side(six[:count], Threads)
+        idle = idle_share(lambda run=run: run(-1))  # type: ignore[misc] # no round's number
         yield Fact(f"time in which the GPU does nothing, {name}, {count} sites", idle, "%")
-
-
-def _profiled() -> Runner:
-    """Under a name of its own, which the models of a run are called by."""
-    return Threads()
 
 
 def _raw_files(place: Path, rowset: Rowset, width: int) -> Callable[[int], float]:

@@ -3,7 +3,8 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,6 @@ from actlake.storage.site_columns import split_columns
 from actlake.storage.tensor_arrays import Stored, arrays_of, tensor_chunk, values_of
 
 __all__ = ["Tensor", "tensor_named"]
-
-_Part = tuple[Chunk, tuple[int, ...], np.dtype[Any], int]
-"""A chunk, the shape and dtype of its rows, and the bytes of its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +53,6 @@ class Tensor:
     committed: frozenset[int]
     """Shards whose rows may be read."""
     _reading: Reading
-    _parts: dict[int, dict[str, _Part]] = field(
-        default_factory=dict, init=False, compare=False, repr=False
-    )
-    """What of each shard was asked for: to put it together takes longer than to look it up."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,28 +95,15 @@ class Tensor:
 
         A copy where the lake verifies always.
         """
-        parts = self._parts.get(shard)
-        if parts is None:
-            parts = self._parts[shard] = self._parts_of(shard)
-        return {array: self._reading.chunk(*part) for array, part in parts.items()}
-
-    def _parts_of(self, shard: int) -> dict[str, _Part]:
+        grid = self.grid
         if shard not in self.committed:
-            start, stop = self.grid.span(shard)
+            start, stop = grid.span(shard)
             raise IncompleteError(
                 f"rows {start:,} to {stop:,} of tensor {self.name} are not committed yet; "
                 "run the extraction again to finish it"
             )
-        start, stop = self.grid.span(shard)
-        what = f"tensor {self.name}, rows {start:,} to {stop:,}"
-        found: dict[str, _Part] = {}
-        for array, (dtype, row) in arrays_of(self.stored_dtype, self.width).items():
-            shape = (stop - start, *row)
-            path = tensor_chunk(self.folder, self.stored_dtype, array, shard)
-            file_bytes = self.grid.shard_rows * math.prod(row) * dtype.itemsize + TRAILER_BYTES
-            chunk = Chunk(path, self.id, array, shard, what, of=len(self.grid))
-            found[array] = chunk, shape, dtype, file_bytes
-        return found
+        parts = _parts(self.name, self.id, self.folder, self.stored_dtype, self.width, grid, shard)
+        return {array: self._reading.chunk(*part) for array, part in parts.items()}
 
     def __getitem__(self, rows: slice | int) -> NDArray[Any]:
         """A copy of rows ``[a:b]``, shape (b - a, width), or of row ``[a]``, shape (width,).
@@ -176,10 +157,6 @@ class Tensor:
         for batch in Batches([self], size, seed=seed, keep=keep):
             yield batch.values[0].astype(np.float32)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        facts = {one.name: getattr(self, one.name) for one in fields(self) if one.init}
-        return _with, (facts,)
-
     def alone(self, shard: int) -> "Tensor":
         """A reader of that shard only, which pickles to a few hundred bytes."""
         arrays = arrays_of(self.stored_dtype, self.width)
@@ -189,8 +166,21 @@ class Tensor:
         return replace(self, rowset=rowset, committed=committed, _reading=reading)
 
 
-def _with(facts: dict[str, Any]) -> Tensor:
-    return Tensor(**facts)
+# To put it together takes longer than to look at the file.
+@lru_cache(1 << 14)
+def _parts(
+    name: str, tensor: str, folder: Path, stored_dtype: str, width: int, grid: Grid, shard: int
+) -> dict[str, tuple[Chunk, tuple[int, ...], np.dtype[Any], int]]:
+    """Of each array the chunk of a shard, the shape and dtype of its rows and its file's bytes."""
+    start, stop = grid.span(shard)
+    what = f"tensor {name}, rows {start:,} to {stop:,}"
+    found = {}
+    for array, (dtype, row) in arrays_of(stored_dtype, width).items():
+        path = tensor_chunk(folder, stored_dtype, array, shard)
+        file_bytes = grid.shard_rows * math.prod(row) * dtype.itemsize + TRAILER_BYTES
+        chunk = Chunk(path, tensor, array, shard, what, of=len(grid))
+        found[array] = chunk, (stop - start, *row), dtype, file_bytes
+    return found
 
 
 def tensor_named(reading: Reading, name: str) -> Tensor:

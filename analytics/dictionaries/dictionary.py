@@ -129,7 +129,8 @@ def encoded(
     encode_block: Callable[[NDArray[np.float32]], Block],
     blocks: int = 1,
 ) -> Csr:
-    """``Dictionary.encode``, by whatever encodes ``blocks`` of BLOCK_VALUES, of finite rows."""
+    """``Dictionary.encode``, by whatever encodes finite rows, ``blocks`` times BLOCK_VALUES at a
+    time."""
     if rows.ndim != 2 or rows.shape[1] != dictionary.width:
         raise InputError(
             f"rows have shape {rows.shape} and the {dictionary.method} dictionary has width "

@@ -4,7 +4,6 @@ import errno
 import gc
 import mmap
 import os
-import pickle
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,19 +200,6 @@ def test_rows__holds_two_copies_of_shards_at_most(lake: Lake) -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peak < 3 * ROWS * WIDTH * 2 + 2 * found.nbytes + 20_000  # seven are needed
-
-
-def test_tensor__that_was_read_pickles_as_one_that_was_not(lake: Lake) -> None:
-    fresh = Lake.open(lake.root)
-    with closing(fresh):
-        tensor = fresh.tensor("float16")
-        before = len(pickle.dumps(tensor))
-        expected = tensor.rows(np.arange(0, ROWS * 3, 7))
-        content = pickle.dumps(tensor)
-        assert len(content) == before
-    again = pickle.loads(content)
-    assert again.shape == tensor.shape
-    np.testing.assert_array_equal(again.rows(np.arange(0, ROWS * 3, 7)), expected)
 
 
 def test_rows__where_the_system_has_no_room_are_read_from_each_shard(

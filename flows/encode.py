@@ -1,5 +1,6 @@
 """encode: a dictionary's codes over a tensor, row-major and as postings."""
 
+from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from actlake.storage.lake import Lake
 from actlake.storage.names import is_made
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
+from actlake.storage.shards import shards_told
 from actlake.storage.tensors import Tensor
 
 if TYPE_CHECKING:  # torch takes seconds to import, so only what encodes pays for it
@@ -109,8 +111,8 @@ def encode(
         committed = lake.committed_shards(codes_id)
         todo = [shard for shard in range(len(grid)) if shard not in committed]
 
-        def commit(shard: int, written: CodesShard) -> None:
-            commit_codes(run, [written], f"shard {shard} of {plan.name}")
+        def commit(shards: Sequence[int], written: Sequence[CodesShard]) -> None:
+            commit_codes(run, written, f"{shards_told(shards)} of {plan.name}")
 
         try:
             label, chosen = f"encode {plan.name}", runner or Threads()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from actlake.storage.fields import arrow_schema
 from actlake.storage.lake import Lake
 from actlake.storage.names import is_made
 from actlake.storage.run import Run
-from actlake.storage.shards import Receipt
+from actlake.storage.shards import Receipt, shards_told
 from actlake.storage.tensor_writer import (
     TensorPlan,
     commit_shards,
@@ -186,8 +187,9 @@ def _compute(
         token_budget=budget,
     )
 
-    def commit(shard: int, receipts: list[Receipt]) -> None:
-        commit_shards(run, receipts, f"shard {shard} of {', '.join(ids)}")
+    def commit(shards: Sequence[int], receipts: Sequence[list[Receipt]]) -> None:
+        what = f"{shards_told(shards)} of {', '.join(ids)}"
+        commit_shards(run, [*chain.from_iterable(receipts)], what)
 
     label = f"extract {request.facts.name} {' '.join(request.sites)}"
     carry_out(runner, "extract shard", step, todo, commit, label=label, rows=grid.rows_of)

@@ -3,13 +3,14 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from actlake.flows.progress import progress
-from actlake.storage.errors import InputError
+from actlake.storage.errors import InputError, LakeError
+from actlake.storage.pace import Pace
 from actlake.storage.threads import default_threads
 
 __all__ = [
@@ -102,22 +103,40 @@ def carry_out(
     name: str,
     step: Step[T, R],
     items: Sequence[T],
-    commit: Callable[[T, R], object],
+    commit: Callable[[Sequence[T], Sequence[R]], object],
     *,
     label: str,
     rows: Callable[[T], int],
 ) -> None:
-    """Do ``step`` for each item and ``commit`` what it comes to, in order.
+    """Do ``step`` for each item and ``commit`` what they come to, in order.
 
-    ``label`` and the ``rows`` of an item are for the display. Where a step fails, what came before
-    it is committed. Commits are the caller's thread's, as steps are: in another one they kept a
+    All that came until a commit was due, see ``Pace``, is in one. Where a step fails, or Ctrl-C is
+    pressed, what came before it is committed. ``label`` and the ``rows`` of an item are for the
+    display. Commits are the caller's thread's, as steps are: in another one they kept a
     core from the passes beside, whose threads then waited for each other, and cost 10 % more.
     """
-    steps = runner.map(name, step, items)
+    steps, pace = runner.map(name, step, items), Pace()
+    ready: list[tuple[T, R]] = []
+
+    def commit_ready() -> None:
+        if ready:
+            those, came_to = zip(*ready, strict=True)
+            ready.clear()  # whatever becomes of the commit, there is no second one
+            with pace.measured():
+                commit(those, came_to)
+            advance(sum(map(rows, those)))
+
     with closing(steps), progress(label, sum(map(rows, items))) as advance:
-        for item, result in zip(items, steps, strict=True):
-            commit(item, result)
-            advance(rows(item))
+        try:
+            for item, result in zip(items, steps, strict=True):
+                ready.append((item, result))
+                if not pace.seconds_left():
+                    commit_ready()
+        except BaseException:
+            with suppress(LakeError):  # the first error is the one to tell
+                commit_ready()
+            raise
+        commit_ready()
 
 
 def refuse_device_of_one(runner: Runner | None, device: str) -> None:

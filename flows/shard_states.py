@@ -7,6 +7,7 @@ little again, and one that comes later only merges.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from actlake.analytics.statistic import Arrays
 from actlake.flows.runners import TURN, Later, Runner, carry_out
@@ -17,6 +18,7 @@ from actlake.storage.lake import Lake
 from actlake.storage.masks import Mask
 from actlake.storage.partials import commit_partials, partial_row, write_partial
 from actlake.storage.run import Run
+from actlake.storage.shards import shards_told
 
 __all__ = ["Lacking", "ShardStates", "State", "complete"]
 
@@ -73,9 +75,9 @@ def complete(work: ShardStates, run: Run, runner: Runner, verb: str = "summarize
     groups = _groups(todo, max(most, 1))
     of = f"{work.codes.name} under {work.mask.name}"
 
-    def commit(shards: Sequence[int], rows: list[dict[str, object]]) -> None:
-        what = f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
-        commit_partials(run, rows, f"{what} of {of}")
+    def commit(groups: Sequence[Sequence[int]], rows: Sequence[list[dict[str, object]]]) -> None:
+        shards = [*chain.from_iterable(groups)]
+        commit_partials(run, [*chain.from_iterable(rows)], f"{shards_told(shards)} of {of}")
 
     def rows_of(shards: Sequence[int]) -> int:
         return sum(map(grid.rows_of, shards))

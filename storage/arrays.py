@@ -35,9 +35,10 @@ __all__ = [
     "corrupt",
     "create_array",
     "fill_value",
-    "map_chunk",
+    "map_payload",
     "mapped",
     "publish_chunk",
+    "rows_in",
     "sound_content",
 ]
 
@@ -143,15 +144,13 @@ def chunk_pieces(
     return checksum
 
 
-def map_chunk(
+def map_payload(
     path: Path,
-    shape: tuple[int, ...],
-    dtype: np.dtype[Any],
     expected_bytes: int,
     what: str,
     place: Callable[[Path], NDArray[np.uint8]] | None = None,
-) -> NDArray[Any]:
-    """The rows of a chunk as a read-only memory map, by ``place`` where that is given.
+) -> NDArray[np.uint8]:
+    """A chunk's file up to its trailer, as a read-only memory map, by ``place`` where it is given.
 
     CorruptError, telling ``what`` the chunk holds, if the file is missing or its size is wrong.
     """
@@ -163,10 +162,14 @@ def map_chunk(
         raise corrupt(path, what, "is a link, or reached through one")
     if size != expected_bytes:
         raise corrupt(path, what, f"has {size:,} bytes instead of {expected_bytes:,}")
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    count = math.prod(shape)
-    return (place or mapped)(path)[: count * dtype.itemsize].view(dtype).reshape(shape)
+    return (place or mapped)(path)[: size - TRAILER_BYTES]
+
+
+def rows_in(
+    payload: NDArray[np.uint8], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """The rows that a chunk's payload begins with, before its padding."""
+    return payload[: math.prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
 
 
 def mapped(path: Path) -> NDArray[np.uint8]:

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from threading import Event, Lock
+from typing import Generic, TypeVar
+
+from actlake.storage.pace import Pace
 
 __all__ = ["Behind", "ahead"]
 
@@ -19,20 +22,52 @@ def ahead(items: Iterator[T]) -> Generator[T]:
             yield item  # type: ignore[misc]
 
 
-class Behind:
-    """Does one thing after the other in a thread of its own, while who gives it makes the next."""
+class Behind(Generic[T]):
+    """Does ``work`` with what it is given, in a thread of its own, while who gives it makes the
+    next: with all at once that came until it was due, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Callable[[list[T]], object]) -> None:
+        self._work = work
         self._pool = ThreadPoolExecutor(1, "behind")
-        self._last: Future[object] | None = None
+        self._pace = Pace()
+        self._lock = Lock()
+        self._given: list[T] = []
+        """What the last of ``work`` is waiting to take."""
+        self._hurry = Event()
+        self._last: Future[None] | None = None
 
-    def do(self, work: Callable[[], object]) -> None:
-        """``work`` is done later; what was given before it is done by now, or raises here."""
-        self.wait()
-        self._last = self._pool.submit(work)
+    def give(self, one: T) -> None:
+        """It is done later; raises what went wrong with what was given before."""
+        with self._lock:
+            if self._given:
+                self._given.append(one)
+                return
+        self._ended()
+        self._given = [one]
+        self._last = self._pool.submit(self._do)
 
     def wait(self) -> None:
-        """All is done; raises what it raised, once. After Ctrl-C in here it may be under way."""
+        """All is done, now; raises what it raised, once. After Ctrl-C in here it may be under
+        way."""
+        self._hurry.set()
+        try:
+            self._ended()
+        finally:
+            self._hurry.clear()
+
+    def close(self) -> None:
+        """All is done, or has failed; nothing more is taken."""
+        self._hurry.set()
+        self._pool.shutdown()
+
+    def _do(self) -> None:
+        self._hurry.wait(self._pace.seconds_left())
+        with self._lock:
+            given, self._given = self._given, []
+        with self._pace.measured():
+            self._work(given)
+
+    def _ended(self) -> None:
         if (last := self._last) is None:
             return
         try:
@@ -40,7 +75,3 @@ class Behind:
         finally:
             if last.done():
                 self._last = None
-
-    def close(self) -> None:
-        """All is done, or has failed; nothing more is taken."""
-        self._pool.shutdown()

@@ -10,13 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from actlake.storage.arrays import TRAILER_BYTES, map_chunk, mapped
+from actlake.storage.arrays import TRAILER_BYTES, map_payload, mapped, rows_in
 from actlake.storage.regions import Region, region_of
 
-__all__ = ["Chunk", "MappedChunks"]
+__all__ = ["Chunk", "FileFacts", "Mapped", "MappedChunks"]
 
 MOST_MAPPED = 16_384
 """Chunks that stay mapped; the system allows a process some 65,000 mappings."""
+
+
+FileFacts = tuple[int, ...] | None
+"""What changes when another file, or a link, takes the place of the one at a path, or when it is
+cut: device, inode and size; None if none is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +39,50 @@ class Chunk:
     """How many chunks of this size the array has, if rows are picked from several at once."""
 
 
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A chunk as it stands in memory."""
+
+    file: FileFacts
+    payload: NDArray[np.uint8]
+    """With the padding, without the trailer."""
+    rows: NDArray[Any]
+
+
 class MappedChunks:
-    """The rows of chunks that were read last, and the file that each was mapped from.
+    """The chunks that were read last.
 
     A new mapping costs a fault for each page that is looked at again. For any number of threads.
     """
 
     def __init__(self, *, beside: bool = True) -> None:
         """``beside`` unless there is one chunk to read."""
-        self._known: dict[Path, tuple[tuple[int, ...] | None, NDArray[Any]]] = {}
+        self._known: dict[Path, Mapped] = {}
         self._regions: dict[tuple[str, str, int, int], Region] = {}
         """By owner and array, bytes of a chunk and how many there are."""
         self.beside = beside
 
-    def rows(
+    def at(
         self,
         chunk: Chunk,
         path: Path,
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         file_bytes: int,
-    ) -> NDArray[Any]:
-        """As ``map_chunk`` of the file at ``path``, which is asked once for each file."""
+    ) -> Mapped:
+        """The file at ``path``, which is mapped once; CorruptError as ``map_payload``."""
         file = _file(path)
         known = self._known.get(path)  # once: another thread may clear it
-        if known is not None and known[0] == file:
-            return known[1]
+        if known is not None and known.file == file:
+            return known
         if len(self._known) >= MOST_MAPPED:
             self.clear()
         size = file_bytes - TRAILER_BYTES
         beside = self.beside and chunk.of > 1 and size % mmap.PAGESIZE == 0
         place = partial(self._beside, chunk, size) if beside else mapped
-        rows = map_chunk(path, shape, dtype, file_bytes, chunk.what, place)
-        self._known[path] = file, rows
-        return rows
+        payload = map_payload(path, file_bytes, chunk.what, place)
+        found = self._known[path] = Mapped(file, payload, rows_in(payload, shape, dtype))
+        return found
 
     def _beside(self, chunk: Chunk, size: int, path: Path) -> NDArray[np.uint8]:
         """The first ``size`` bytes of a file, beside the other chunks of its array."""
@@ -84,7 +99,7 @@ class MappedChunks:
                     self._regions.pop(key, None)
                 for other in list(self._known):
                     known = self._known.get(other)
-                    if known is not None and region_of(known[1]) is region:
+                    if known is not None and region_of(known.rows) is region:
                         self._known.pop(other, None)
         except FileNotFoundError:
             raise
@@ -98,9 +113,7 @@ class MappedChunks:
         self._known.clear()
 
 
-def _file(path: Path) -> tuple[int, ...] | None:
-    """What changes when another file, or a link, takes the place of the one at ``path``, or when
-    it is cut; None if it is not there."""
+def _file(path: Path) -> FileFacts:
     try:
         facts = os.lstat(path)
     except OSError:

@@ -1,6 +1,6 @@
 """The shard grid of a rowset, and the receipts that make a shard exist."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = [
     "committed_shards",
     "receipts_table",
     "refuse_committed",
+    "shards_told",
 ]
 
 SHARD_BYTES = 64 << 20
@@ -140,6 +141,11 @@ class Receipt:
             torch_threads=torch_threads,
             run=run,
         )
+
+
+def shards_told(shards: Sequence[int]) -> str:
+    """For people: ``shard 3``, or ``shards 3 to 7``."""
+    return f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
 
 
 def receipts_table(receipts: Iterable[Receipt]) -> pa.Table:

@@ -1,7 +1,8 @@
 """Writing activations that were made elsewhere: consecutive rows, through the same protocol."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from actlake.storage.keys import Json, check_name, fingerprint
 from actlake.storage.precision import cast
 from actlake.storage.rowsets import Rowset
 from actlake.storage.run import Run
+from actlake.storage.shards import Receipt, shards_told
 from actlake.storage.tensor_writer import (
     TensorPlan,
     abandon_tensors,
@@ -72,7 +74,7 @@ class TensorWriter:
         self._committed = self._shard = len(committed)
         self._waiting: list[NDArray[Any]] = []
         self._rows_waiting = 0
-        self._behind = Behind()
+        self._behind = Behind(self._commit)
         resources.callback(self._behind.close)  # before the run ends
         self._closed = self._failed = False
 
@@ -88,9 +90,9 @@ class TensorWriter:
     def append(self, rows: NDArray[np.floating[Any]]) -> None:
         """Take the next rows, shape (n, width), n ≥ 0.
 
-        A shard that becomes full is on the disk as this returns; it is committed while the next is
-        appended, and at the latest by ``close``. Raises what went wrong with that, too, and then
-        takes no more: open it again.
+        A shard that becomes full is on the disk as this returns; it is committed soon, with others
+        that become full meanwhile, and at the latest by ``close``. Raises what went wrong with
+        that, too, and then takes no more: open it again.
 
         InputError if the shape does not fit; PrecisionError if the stored dtype cannot hold
         them. What is refused is not taken: other rows may be appended in its place.
@@ -114,30 +116,34 @@ class TensorWriter:
             room = after - first - self._rows_waiting
             taken, rows = rows[:room], rows[room:]
             if len(taken) == room:
-                self._commit(taken)
+                self._publish(taken)
             else:  # a copy, since the caller may fill its array anew
                 self._waiting.append(np.array(taken))
                 self._rows_waiting += len(taken)
 
-    def _commit(self, rows: NDArray[Any]) -> None:
-        """Commit the next shard, which ``rows`` complete, behind what is appended next."""
+    def _publish(self, rows: NDArray[Any]) -> None:
+        """Write the next shard, which ``rows`` complete; it is committed behind what is appended
+        next."""
         whole = np.concatenate([*self._waiting, rows]) if self._waiting else rows
         name, shard = self._plan.name, self._shard
         receipts = publish_shard(self._run, self._plan, self._ids[name], shard, whole, checked=True)
-        self._settle()
+        with self._failing():
+            self._behind.give(receipts)
         self._waiting, self._rows_waiting = [], 0
         self._shard += 1
 
-        def commit() -> None:
-            commit_shards(self._run, receipts, f"shard {shard} of {name}")
-            self._committed += 1
+    def _commit(self, shards: list[list[Receipt]]) -> None:
+        """Commit the next shards, of each its receipts."""
+        numbers = range(self._committed, self._committed + len(shards))
+        receipts = [*chain.from_iterable(shards)]
+        commit_shards(self._run, receipts, f"{shards_told(numbers)} of {self._plan.name}")
+        self._committed += len(shards)
 
-        self._behind.do(commit)
-
-    def _settle(self) -> None:
-        """All full shards are committed, or nothing more is taken."""
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Where a commit has failed, nothing more is taken."""
         try:
-            self._behind.wait()
+            yield
         except BaseException:
             self._failed = True
             self._shard, self._waiting, self._rows_waiting = self._committed, [], 0
@@ -166,7 +172,8 @@ class TensorWriter:
             try:
                 if error is not None:
                     raise error
-                self._settle()
+                with self._failing():
+                    self._behind.wait()
                 self._seal()
             except BaseException:
                 self._behind.close()  # a commit may be under way

@@ -1,12 +1,14 @@
 """Steps are computed in the caller's thread and written by another, in order, and none is lost."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from threading import Event, get_ident
 
 import pytest
 
 from actlake.flows.runners import Later, Threads, carry_out, in_order
-from actlake.storage.errors import InputError
+from actlake.storage import pace
+from actlake.storage.errors import BusyError, InputError
 from tests.flows.steps import fails_at_3, squared
 
 
@@ -72,18 +74,28 @@ class Committed:
     def __init__(self, failing: int | None = None) -> None:
         self.failing = failing
         self.done: list[int] = []
+        self.together: list[int] = []
         self.thread = get_ident()
 
-    def __call__(self, item: int, result: int) -> None:
+    def __call__(self, items: Sequence[int], results: Sequence[int]) -> None:
         assert get_ident() == self.thread
-        if item == self.failing:
-            raise InputError(f"{item} cannot be committed; leave it out")
-        assert result == item * item
-        self.done.append(item)
+        if self.failing in items:
+            raise InputError(f"{self.failing} cannot be committed; leave it out")
+        assert [*results] == [item * item for item in items]
+        self.done += items
+        self.together.append(len(items))
 
 
-def carry(step: Callable[[int], int], commit: Committed) -> None:
+def carry(
+    step: Callable[[int], int], commit: Callable[[Sequence[int], Sequence[int]], object]
+) -> None:
     carry_out(Threads(), "carry", step, range(9), commit, label="carry", rows=lambda _: 1)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each commit is due as the last one ends."""
+    monkeypatch.setattr(pace, "PATIENCE", 0)
 
 
 def test_carry_out__commits_in_order_and_all() -> None:
@@ -92,6 +104,28 @@ def test_carry_out__commits_in_order_and_all() -> None:
     assert commit.done == [*range(9)]
 
 
+def test_carry_out__commits_together_what_comes_while_none_is_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e3)
+    commit = Committed()
+
+    def slowly(items: Sequence[int], results: Sequence[int]) -> None:
+        time.sleep(0.05)  # so that none is due for half a second
+        commit(items, results)
+
+    carry(squared, slowly)
+    assert commit.together == [1, 8]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_carry_out__commits_each_that_is_due() -> None:
+    commit = Committed()
+    carry(squared, commit)
+    assert commit.together == [1] * 9
+
+
+@pytest.mark.usefixtures("at_once")
 def test_carry_out__stops_where_a_commit_fails() -> None:
     computed: list[int] = []
 
@@ -117,6 +151,20 @@ def test_carry_out__commits_what_came_before_a_step_that_fails() -> None:
     with pytest.raises(InputError, match="3 does not fit"):
         carry(step, commit)
     assert commit.done == [0, 1, 2]
+
+
+def test_carry_out__tells_why_a_step_failed_also_where_the_commit_after_it_does() -> None:
+    tried: list[tuple[int, ...]] = []
+
+    def commit(items: Sequence[int], _results: Sequence[int]) -> None:
+        tried.append(tuple(items))
+        if len(tried) > 1:
+            raise BusyError("another process took over; run it again")
+        time.sleep(0.05)  # so that what follows waits
+
+    with pytest.raises(InputError, match="three is no number"):
+        carry(fails_at_3, commit)
+    assert tried == [(0,), (1, 2)]
 
 
 def test_ctrl_c__stops_what_computes() -> None:

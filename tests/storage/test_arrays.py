@@ -23,8 +23,9 @@ from actlake.storage.arrays import (
     check_chunk,
     chunk_path,
     create_array,
-    map_chunk,
+    map_payload,
     publish_chunk,
+    rows_in,
 )
 from actlake.storage.durable import Buffer, Digest, digest, pieces
 from actlake.storage.errors import CorruptError
@@ -131,7 +132,8 @@ def test_mapper__reads_what_others_write_with_the_same_codecs(
         path = chunk_path(tmp_path / "theirs", shard, 2)
         rows = ours[shard * CHUNK : (shard + 1) * CHUNK]
         size = CHUNK * 3 * DTYPES[name].itemsize + TRAILER_BYTES
-        assert same_bits(np.asarray(map_chunk(path, rows.shape, DTYPES[name], size, "x")), rows)
+        payload = map_payload(path, size, "x")
+        assert same_bits(np.asarray(rows_in(payload, rows.shape, DTYPES[name])), rows)
         # To the byte, the padding of the last chunk included.
         assert path.read_bytes() == chunk_path(tmp_path / "ours", shard, 2).read_bytes()
 
@@ -181,12 +183,12 @@ def test_create_array__explains_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 51, 53])
-def test_map_chunk__refuses_a_truncated_file_in_one_line(tmp_path: Path, size: int) -> None:
+def test_map_payload__refuses_a_truncated_file_in_one_line(tmp_path: Path, size: int) -> None:
     written(tmp_path / "a", "float32", (ROWS, 3), range(3))
     path = chunk_path(tmp_path / "a", 0, 2)
     path.write_bytes(path.read_bytes()[:size].ljust(size, b"\0"))
     with pytest.raises(CorruptError, match=f"has {size} bytes instead of 52") as caught:
-        map_chunk(path, (CHUNK, 3), DTYPES["float32"], 52, "x")
+        map_payload(path, 52, "x")
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -210,20 +212,21 @@ def test_publish_chunk__that_fails_has_nothing_under_way(tmp_path: Path) -> None
     assert len(seen) <= 2
 
 
-def test_map_chunk__is_read_only_and_names_what_is_missing(tmp_path: Path) -> None:
+def test_map_payload__is_read_only_and_names_what_is_missing(tmp_path: Path) -> None:
     written(tmp_path / "a", "float32", (ROWS, 3), range(1))
-    rows = map_chunk(chunk_path(tmp_path / "a", 0, 2), (CHUNK, 3), DTYPES["float32"], 52, "x")
-    with pytest.raises(ValueError, match="read-only"):
-        rows[0] = 1
+    payload = map_payload(chunk_path(tmp_path / "a", 0, 2), 52, "x")
+    for one in (payload, rows_in(payload, (CHUNK, 3), DTYPES["float32"])):
+        with pytest.raises(ValueError, match="read-only"):
+            one[0] = 1
     with pytest.raises(CorruptError, match=r"c\.1\.0 \(x\) is missing"):
-        map_chunk(chunk_path(tmp_path / "a", 1, 2), (CHUNK, 3), DTYPES["float32"], 52, "x")
+        map_payload(chunk_path(tmp_path / "a", 1, 2), 52, "x")
 
 
-def test_map_chunk__holds_no_file_open(tmp_path: Path) -> None:
+def test_map_payload__holds_no_file_open(tmp_path: Path) -> None:
     written(tmp_path / "a", "float32", (ROWS, 3), range(1))
     path = chunk_path(tmp_path / "a", 0, 2)
     before = {*Path("/dev/fd").iterdir()}
-    rows = [map_chunk(path, (CHUNK, 3), DTYPES["float32"], 52, "x") for _ in range(50)]
+    rows = [map_payload(path, 52, "x") for _ in range(50)]
     assert {*Path("/dev/fd").iterdir()} == before
     path.unlink()  # what is mapped stays
     assert all(same_bits(one, rows[0]) for one in rows)

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from actlake.storage import Csr, Document, Lake, compaction, mapped_chunks, postings, rowset_writer
-from actlake.storage.arrays import map_chunk
+from actlake.storage.arrays import map_payload
 from actlake.storage.compaction import compact, uncompacted
 from actlake.storage.table_files import live_files
 from tests.shared import made_once
@@ -93,13 +93,13 @@ def rchar() -> int:
 def arrays(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """Bytes of each kind of array that is mapped."""
     mapped: Counter[str] = Counter()
-    original = map_chunk
+    original = map_payload
 
     def counting(path: Path, *arguments: Any) -> NDArray[Any]:
         mapped[path.parent.name] += path.stat().st_size
         return original(path, *arguments)
 
-    monkeypatch.setattr(mapped_chunks, "map_chunk", counting)
+    monkeypatch.setattr(mapped_chunks, "map_payload", counting)
     return mapped
 
 

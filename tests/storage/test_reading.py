@@ -1,11 +1,14 @@
 """Readers that verify return what was committed, or an error that says where it is not."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import google_crc32c
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -41,6 +44,18 @@ def flipped(file: Path, byte: int = 0) -> Iterator[None]:
         yield
     finally:
         replace_file(file, before)
+
+
+@contextmanager
+def rotten(file: Path) -> Iterator[None]:
+    """The same file with another bit: mapped pages show it."""
+    with file.open("r+b", buffering=0) as opened:
+        (before,) = opened.read(1)
+        os.pwrite(opened.fileno(), bytes([before ^ 4]), 0)
+        try:
+            yield
+        finally:
+            os.pwrite(opened.fileno(), bytes([before]), 0)
 
 
 def of_table(root: Path, table: str) -> Path:
@@ -173,6 +188,35 @@ def test_readers__find_whole_chunks_of_other_rows(root: Path) -> None:
                 replace_file(file, content)
 
 
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_first_read__looks_at_a_file_that_comes_in_the_place_of_another(
+    root: Path, planted: Planted, monkeypatch: pytest.MonkeyPatch, *, meanwhile: bool
+) -> None:
+    file, rows = of_tensor(root) / "c.1.0", planted.tensors["float32"][4:8]
+    sound = file.read_bytes()
+    other = sound[:1] + bytes([sound[1] ^ 1]) + sound[2:]
+    value = google_crc32c.value
+
+    def put_back(payload: Any) -> int:
+        replace_file(file, sound)
+        return int(value(payload))
+
+    with closing(Lake.open(root)) as lake:
+        tensor = lake.tensor("t:float32")
+        if not meanwhile:
+            np.testing.assert_array_equal(tensor.shard(1), rows)
+        replace_file(file, other)
+        try:
+            with monkeypatch.context() as patch:
+                if meanwhile:  # what is summed is what is returned, whatever the file is by then
+                    patch.setattr(google_crc32c, "value", put_back)
+                with pytest.raises(CorruptError, match="not what was committed"):
+                    tensor.shard(1)
+        finally:
+            replace_file(file, sound)
+        np.testing.assert_array_equal(tensor.shard(1), rows)
+
+
 def test_modes__look_never_once_or_always(root: Path, planted: Planted) -> None:
     file, rows = of_tensor(root) / "c.1.0", planted.tensors["float32"]
     with (
@@ -182,7 +226,7 @@ def test_modes__look_never_once_or_always(root: Path, planted: Planted) -> None:
     ):
         for lake in (once, always, never):
             np.testing.assert_array_equal(lake.tensor("t:float32")[:], rows)
-        with flipped(file):
+        with rotten(file):
             damaged = never.tensor("t:float32")[4:8]
             np.testing.assert_array_equal(once.tensor("t:float32")[4:8], damaged)
             assert (damaged != rows[4:8]).sum() == 1

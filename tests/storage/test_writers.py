@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actlake.storage import Lake, writers
+from actlake.storage import Lake, pace, writers
 from actlake.storage.errors import (
     BusyError,
     IncompleteError,
@@ -19,6 +19,8 @@ from actlake.storage.errors import (
     PrecisionError,
 )
 from actlake.storage.precision import quantize, restore
+from actlake.storage.run import Run
+from actlake.storage.shards import Receipt
 from actlake.storage.tensor_writer import commit_shards
 from tests.storage.conftest import content, fresh_name, payloads
 from tests.storage.written import ROWS, VALUES, WIDTH, chunks
@@ -107,6 +109,7 @@ def test_writer__whose_commit_fails_takes_no_more(
 
     with monkeypatch.context() as patch:
         patch.setattr(writers, "commit_shards", commit)
+        patch.setattr(pace, "PATIENCE", 0)
         writer = bench.create_tensor(name, rowset="c@w", width=WIDTH)
         with pytest.raises(BusyError, match="the catalog is busy"):  # noqa: PT012 - at any of them
             for start in range(0, ROWS, 5):  # so that some rows wait
@@ -119,6 +122,31 @@ def test_writer__whose_commit_fails_takes_no_more(
     with bench.create_tensor(name, rowset="c@w", width=WIDTH) as again:
         assert again.next_row == 4 * failing
         again.append(VALUES[4 * failing :])
+    assert chunks(payloads(bench, name)) == undisturbed
+
+
+def test_writer__tells_as_it_is_closed_of_a_commit_that_was_put_off(
+    bench: Lake, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together: list[set[int]] = []
+
+    def commit(run: Run, receipts: list[Receipt], message: str) -> None:
+        if together:
+            raise BusyError("the catalog is busy; run this again")
+        together.append({one.shard for one in receipts})
+        commit_shards(run, receipts, message)
+
+    name = fresh_name()
+    with monkeypatch.context() as patch:
+        patch.setattr(writers, "commit_shards", commit)
+        writer = bench.create_tensor(name, rowset="c@w", width=WIDTH)
+        writer.append(VALUES)
+        with pytest.raises(BusyError, match="the catalog is busy"):
+            writer.close()
+    assert together == [{0}]
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as again:
+        assert again.next_row == 4
+        again.append(VALUES[4:])
     assert chunks(payloads(bench, name)) == undisturbed
 
 

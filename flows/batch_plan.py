@@ -63,7 +63,8 @@ def within_memory(compute: Callable[[int], None], budget: int, longest: int) -> 
     """Run ``compute`` with ``budget``, and with half of it for as long as it has no room.
 
     ``compute`` does what is not committed yet, so nothing is computed twice but the shard that
-    failed. RoomError once a pass holds a single window of ``longest`` tokens.
+    failed, and what could not be committed before it. RoomError once a pass holds a single window
+    of ``longest`` tokens.
     """
     while True:
         try:

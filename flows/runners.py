@@ -9,8 +9,8 @@ from threading import Lock
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from actlake.flows.progress import progress
-from actlake.storage.errors import InputError, LakeError
-from actlake.storage.pace import Pace
+from actlake.storage.behind import Behind, Between
+from actlake.storage.errors import InputError
 from actlake.storage.threads import default_threads
 
 __all__ = [
@@ -110,33 +110,31 @@ def carry_out(
 ) -> None:
     """Do ``step`` for each item and ``commit`` what they come to, in order.
 
-    All that came until a commit was due, see ``Pace``, is in one. Where a step fails, or Ctrl-C is
-    pressed, what came before it is committed. ``label`` and the ``rows`` of an item are for the
-    display. Commits are the caller's thread's, as steps are: in another one they kept a
-    core from the passes beside, whose threads then waited for each other, and cost 10 % more.
+    All that came until a commit was due, see ``Pace``, is in one. Where a step fails, or Ctrl-C
+    comes between two commits, what came before it is committed; of a commit that fails, or that
+    Ctrl-C breaks off, nothing is. ``label`` and the ``rows`` of an item are for the display.
+    Commits are the caller's thread's where steps are: in another one they kept a core from the
+    passes beside, whose threads then waited for each other, and cost 10 % more. Where others do
+    the steps, several end at once and then none for long, so another thread commits as it is due.
     """
-    steps, pace = runner.map(name, step, items), Pace()
-    ready: list[tuple[T, R]] = []
+    steps = runner.map(name, step, items)
 
-    def commit_ready() -> None:
-        if ready:
-            those, came_to = zip(*ready, strict=True)
-            ready.clear()  # whatever becomes of the commit, there is no second one
-            with pace.measured():
-                commit(those, came_to)
-            advance(sum(map(rows, those)))
+    def commit_all(done: Sequence[tuple[T, R]]) -> None:
+        those, came_to = zip(*done, strict=True)
+        commit(those, came_to)
+        advance(sum(map(rows, those)))
 
-    with closing(steps), progress(label, sum(map(rows, items))) as advance:
+    commits: Behind[tuple[T, R]] | Between[tuple[T, R]]
+    commits = Behind(commit_all) if runner.elsewhere else Between(commit_all)
+    with closing(steps), progress(label, sum(map(rows, items))) as advance, closing(commits):
         try:
-            for item, result in zip(items, steps, strict=True):
-                ready.append((item, result))
-                if not pace.seconds_left():
-                    commit_ready()
+            for done in zip(items, steps, strict=True):
+                commits.give(done)
         except BaseException:
-            with suppress(LakeError):  # the first error is the one to tell
-                commit_ready()
+            with suppress(Exception):  # the first error is the one to tell
+                commits.wait()
             raise
-        commit_ready()
+        commits.wait()
 
 
 def refuse_device_of_one(runner: Runner | None, device: str) -> None:

@@ -1,7 +1,7 @@
 """The states of the shards of some codes under a mask: those that lack are computed and kept.
 
-A state is a partial, committed with the others of its step, so that a run that is killed does
-little again, and one that comes later only merges.
+A state is a partial, committed with the others of its step, and with steps that end soon after, so
+that a run that is killed does little again, and one that comes later only merges.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,8 @@ class ShardStates:
     """The states that consecutive shards lack. It pickles, since workers do it."""
     step_rows: int
     """Rows of the shards that are computed in one step and committed together: about a second's
-    work. A killed run does at most twice that again: what is computed, and what is written."""
+    work. A killed run does at most twice that again: what is computed, and what is written; and
+    what waited for a commit."""
 
     def stored(self) -> dict[tuple[str, int], tuple[str, Digest]]:
         """Path and digest of those that are there, by statistic and shard."""

@@ -1,7 +1,8 @@
 """Steps by other processes of this machine, and who else may do them.
 
 Whoever does a step publishes files and returns receipts, which the flow commits in order: twice as
-many shards as there are workers, and one, may be computed again after a kill.
+many shards as there are workers, and one, may be computed again after a kill, and what waited for
+a commit.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""Threads that work behind another, which makes what they are given, or before it."""
+"""What is done with things as they are made, several at a time: behind who makes them, or between
+two of them. And a thread that makes them ahead."""
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -7,7 +8,7 @@ from typing import Generic, TypeVar
 
 from actlake.storage.pace import Pace
 
-__all__ = ["Behind", "ahead"]
+__all__ = ["Behind", "Between", "ahead"]
 
 T = TypeVar("T")
 
@@ -23,8 +24,11 @@ def ahead(items: Iterator[T]) -> Generator[T]:
 
 
 class Behind(Generic[T]):
-    """Does ``work`` with what it is given, in a thread of its own, while who gives it makes the
-    next: with all at once that came until it was due, in order."""
+    """Does ``work`` in a thread of its own, while who gives it something makes the next.
+
+    When it is due, see ``Pace``, it takes all that was given until then, in order. Who gives more
+    while it is at work waits; and is told if it failed, before anything else is done.
+    """
 
     def __init__(self, work: Callable[[list[T]], object]) -> None:
         self._work = work
@@ -32,7 +36,7 @@ class Behind(Generic[T]):
         self._pace = Pace()
         self._lock = Lock()
         self._given: list[T] = []
-        """What the last of ``work`` is waiting to take."""
+        """And not yet taken."""
         self._hurry = Event()
         self._last: Future[None] | None = None
 
@@ -75,3 +79,29 @@ class Behind(Generic[T]):
         finally:
             if last.done():
                 self._last = None
+
+
+class Between(Generic[T]):
+    """As ``Behind``, in the thread of who gives it something: what is not due waits for the next
+    to be given, or for ``wait``."""
+
+    def __init__(self, work: Callable[[list[T]], object]) -> None:
+        self._work = work
+        self._pace = Pace()
+        self._given: list[T] = []
+
+    def give(self, one: T) -> None:
+        """Raises what it raised, and then does nothing again of what it was at."""
+        self._given.append(one)
+        if not self._pace.seconds_left():
+            self.wait()
+
+    def wait(self) -> None:
+        """All is done, now."""
+        given, self._given = self._given, []
+        if given:
+            with self._pace.measured():
+                self._work(given)
+
+    def close(self) -> None:
+        """Nothing more is taken."""

@@ -13,15 +13,10 @@ from numpy.typing import NDArray
 from actlake.storage.arrays import TRAILER_BYTES, map_payload, mapped, rows_in
 from actlake.storage.regions import Region, region_of
 
-__all__ = ["Chunk", "FileFacts", "Mapped", "MappedChunks"]
+__all__ = ["Chunk", "MappedChunk", "MappedChunks"]
 
 MOST_MAPPED = 16_384
 """Chunks that stay mapped; the system allows a process some 65,000 mappings."""
-
-
-FileFacts = tuple[int, ...] | None
-"""What changes when another file, or a link, takes the place of the one at a path, or when it is
-cut: device, inode and size; None if none is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +34,19 @@ class Chunk:
     """How many chunks of this size the array has, if rows are picked from several at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+@dataclass(slots=True)
+class MappedChunk:
     """A chunk as it stands in memory."""
 
-    file: FileFacts
+    file: tuple[int, ...] | None
+    """What changes when another file, or a link, takes the place of the one at its path, or when
+    that is cut: device, inode and size; None if none was there before it was mapped."""
     payload: NDArray[np.uint8]
     """With the padding, without the trailer."""
     rows: NDArray[Any]
+    is_sound: bool = False
+    """Whether it was found to be what was committed. Kept with what is mapped: the number of a file
+    that is gone, and mapped no more, is another's soon."""
 
 
 class MappedChunks:
@@ -57,7 +57,7 @@ class MappedChunks:
 
     def __init__(self, *, beside: bool = True) -> None:
         """``beside`` unless there is one chunk to read."""
-        self._known: dict[Path, Mapped] = {}
+        self._known: dict[Path, MappedChunk] = {}
         self._regions: dict[tuple[str, str, int, int], Region] = {}
         """By owner and array, bytes of a chunk and how many there are."""
         self.beside = beside
@@ -69,7 +69,7 @@ class MappedChunks:
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         file_bytes: int,
-    ) -> Mapped:
+    ) -> MappedChunk:
         """The file at ``path``, which is mapped once; CorruptError as ``map_payload``."""
         file = _file(path)
         known = self._known.get(path)  # once: another thread may clear it
@@ -81,7 +81,7 @@ class MappedChunks:
         beside = self.beside and chunk.of > 1 and size % mmap.PAGESIZE == 0
         place = partial(self._beside, chunk, size) if beside else mapped
         payload = map_payload(path, file_bytes, chunk.what, place)
-        found = self._known[path] = Mapped(file, payload, rows_in(payload, shape, dtype))
+        found = self._known[path] = MappedChunk(file, payload, rows_in(payload, shape, dtype))
         return found
 
     def _beside(self, chunk: Chunk, size: int, path: Path) -> NDArray[np.uint8]:
@@ -113,7 +113,7 @@ class MappedChunks:
         self._known.clear()
 
 
-def _file(path: Path) -> FileFacts:
+def _file(path: Path) -> tuple[int, ...] | None:
     try:
         facts = os.lstat(path)
     except OSError:

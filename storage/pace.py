@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 __all__ = ["LONGEST_SECONDS", "PATIENCE", "Pace"]
 
-PATIENCE = 10
-"""Times as long as the last commit took, that the next one waits for more to commit: a tenth of
-the time is what commits may take."""
+PATIENCE = 10.0
+"""Times as long as the last commit took, that the next one waits for more to commit: so commits of
+less than half a second take a tenth of the time at most."""
 LONGEST_SECONDS = 5.0
 """That one waits at most, as where a catalog was busy: what is made in them a kill may cost."""
 

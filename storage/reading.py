@@ -32,7 +32,7 @@ from actlake.storage.durable import Digest, linked
 from actlake.storage.errors import CorruptError, InputError
 from actlake.storage.facts import Facts
 from actlake.storage.handle import Handle
-from actlake.storage.mapped_chunks import Chunk, FileFacts, MappedChunks
+from actlake.storage.mapped_chunks import Chunk, MappedChunks
 from actlake.storage.statements import tables_named
 from actlake.storage.store import Store
 
@@ -72,9 +72,7 @@ class Reading:
         self.masked: dict[tuple[str, str, int], NDArray[np.uint8]] = {}
         """What ``masks`` has asked for: a bit a row, by rowset, predicate and first row."""
         self._sound: set[Path] = set()
-        """Files that were found to be what was committed."""
-        self._sound_chunks: set[tuple[Path, FileFacts]] = set()
-        """Chunks that were, and which file each was: another one is looked at too."""
+        """Files but chunks that were found to be what was committed."""
         self._mapped = MappedChunks()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -121,8 +119,7 @@ class Reading:
     ) -> NDArray[Any]:
         path = self.store.local(chunk.path)
         found = self._mapped.at(chunk, path, shape, dtype, file_bytes)
-        seen = path, found.file
-        if self.mode == "never" or (self.mode == "first-read" and seen in self._sound_chunks):
+        if self.mode == "never" or (self.mode == "first-read" and found.is_sound):
             return found.rows
         payload, rows = found.payload, found.rows
         if self.mode == "always":  # a mapped file may change after it was checked
@@ -132,7 +129,7 @@ class Reading:
         committed = self._receipts.get(chunk.owner, {}).get((chunk.array, chunk.shard))
         if google_crc32c.value(payload) != committed:
             raise corrupt(path, chunk.what, "is not what was committed")
-        self._sound_chunks.add(seen)
+        found.is_sound = True
         return rows
 
     def receipts(self, owner: str) -> dict[tuple[str, int], int]:

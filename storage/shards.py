@@ -144,8 +144,12 @@ class Receipt:
 
 
 def shards_told(shards: Sequence[int]) -> str:
-    """For people: ``shard 3``, or ``shards 3 to 7``."""
-    return f"shards {shards[0]} to {shards[-1]}" if shards[1:] else f"shard {shards[0]}"
+    """For people, of ascending numbers: ``shard 3``, ``shards 3 to 7`` or ``3 shards, 0 to 7``."""
+    first, last = shards[0], shards[-1]
+    if len(shards) == 1:
+        return f"shard {first}"
+    whole = len(shards) == last - first + 1
+    return f"shards {first} to {last}" if whole else f"{len(shards)} shards, {first} to {last}"
 
 
 def receipts_table(receipts: Iterable[Receipt]) -> pa.Table:

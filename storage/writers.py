@@ -129,8 +129,8 @@ class TensorWriter:
         receipts = publish_shard(self._run, self._plan, self._ids[name], shard, whole, checked=True)
         with self._failing():
             self._behind.give(receipts)
-        self._waiting, self._rows_waiting = [], 0
-        self._shard += 1
+            self._waiting, self._rows_waiting = [], 0
+            self._shard += 1
 
     def _commit(self, shards: list[list[Receipt]]) -> None:
         """Commit the next shards, of each its receipts."""

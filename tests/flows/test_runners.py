@@ -1,15 +1,18 @@
 """Steps are computed in the caller's thread and written by another, in order, and none is lost."""
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from threading import Event, get_ident
+from typing import TypeVar
 
 import pytest
 
-from actlake.flows.runners import Later, Threads, carry_out, in_order
+from actlake.flows.runners import Later, Runner, Step, Threads, carry_out, finished, in_order
 from actlake.storage import pace
 from actlake.storage.errors import BusyError, InputError
 from tests.flows.steps import fails_at_3, squared
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def test_threads__compute_here_and_write_in_another_one_at_a_time() -> None:
@@ -98,23 +101,23 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "PATIENCE", 0)
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No commit is due for minutes after the first."""
+    monkeypatch.setattr(pace, "PATIENCE", 1e9)
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e9)
+
+
 def test_carry_out__commits_in_order_and_all() -> None:
     commit = Committed()
     carry(squared, commit)
     assert commit.done == [*range(9)]
 
 
-def test_carry_out__commits_together_what_comes_while_none_is_due(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e3)
+@pytest.mark.usefixtures("patient")
+def test_carry_out__commits_together_what_comes_while_none_is_due() -> None:
     commit = Committed()
-
-    def slowly(items: Sequence[int], results: Sequence[int]) -> None:
-        time.sleep(0.05)  # so that none is due for half a second
-        commit(items, results)
-
-    carry(squared, slowly)
+    carry(squared, commit)
     assert commit.together == [1, 8]
 
 
@@ -153,18 +156,65 @@ def test_carry_out__commits_what_came_before_a_step_that_fails() -> None:
     assert commit.done == [0, 1, 2]
 
 
-def test_carry_out__tells_why_a_step_failed_also_where_the_commit_after_it_does() -> None:
-    tried: list[tuple[int, ...]] = []
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("error", [BusyError("taken over; run it again"), OSError("unknown")])
+def test_carry_out__tells_why_a_step_failed_also_where_the_commit_after_it_does(
+    error: Exception,
+) -> None:
+    tried: list[Sequence[int]] = []
 
     def commit(items: Sequence[int], _results: Sequence[int]) -> None:
-        tried.append(tuple(items))
+        tried.append(items)
         if len(tried) > 1:
-            raise BusyError("another process took over; run it again")
-        time.sleep(0.05)  # so that what follows waits
+            raise error
 
     with pytest.raises(InputError, match="three is no number"):
         carry(fails_at_3, commit)
     assert tried == [(0,), (1, 2)]
+
+
+@pytest.mark.usefixtures("patient")
+def test_carry_out__commits_what_waits_as_ctrl_c_is_pressed() -> None:
+    def step(item: int) -> int:
+        if item == 5:
+            raise KeyboardInterrupt
+        return item * item
+
+    commit = Committed()
+    with pytest.raises(KeyboardInterrupt):
+        carry(step, commit)
+    # One was written behind, and nobody took it.
+    assert commit.done == [0, 1, 2, 3]
+    assert commit.together == [1, 3]
+
+
+class Bursts(Runner):
+    """Other processes, of which the last step ends once those before it are committed."""
+
+    elsewhere = True
+
+    def __init__(self, committed: Event) -> None:
+        self.committed = committed
+
+    def map(self, name: str, step: Step[T, R], items: Sequence[T]) -> Generator[R]:
+        results = [finished(step(item)) for item in items]
+        yield from results[:-1]
+        assert self.committed.wait(60)
+        yield results[-1]
+
+
+def test_carry_out__commits_what_workers_have_done_before_the_next_ends() -> None:
+    done: list[int] = []
+    all_but_one = Event()
+
+    def commit(items: Sequence[int], _results: Sequence[int]) -> None:
+        done.extend(items)
+        if len(done) == 8:
+            all_but_one.set()
+
+    runner = Bursts(all_but_one)
+    carry_out(runner, "carry", squared, range(9), commit, label="carry", rows=lambda _: 1)
+    assert done == [*range(9)]
 
 
 def test_ctrl_c__stops_what_computes() -> None:

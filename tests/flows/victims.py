@@ -4,6 +4,7 @@ The children are forked from a server that has the heavy imports behind it, so t
 fraction of a second.
 """
 
+import math
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ from pkgutil import resolve_name
 from threading import Lock, Thread
 from typing import Any
 
+from actlake.storage import pace
 from tests.forked import CONTEXT, child
 
 LONGEST_SECONDS = 300.0
@@ -85,6 +87,9 @@ class Attack:
     """What each flush takes longer."""
     lapse_seconds: float | None = None
     """After which silence takes a claim from its owner, as this child sees it."""
+    patience: float = 0.0
+    """Times as long as a commit takes, that the next one waits for more, see ``Pace``: by default
+    each shard has its own, so that steps are as many each time."""
 
 
 NOTHING = Attack()
@@ -182,6 +187,7 @@ def _child(flow: Flow, lake: Path, attack: Attack, report: Connection) -> None:
 
 
 def _prepare(attack: Attack) -> None:
+    pace.PATIENCE, pace.LONGEST_SECONDS = attack.patience, math.inf
     if attack.largest_bytes is not None:  # its signal is ignored in Python, so that writes fail
         resource.setrlimit(resource.RLIMIT_FSIZE, (attack.largest_bytes,) * 2)
     if attack.flush_seconds:

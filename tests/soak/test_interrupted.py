@@ -4,6 +4,7 @@ leaves is what an undisturbed one would have left."""
 import errno
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,16 @@ def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) 
     for part in (0.75, 0.9):  # when what extracts is loaded
         late = attempt(Attacks(stage, "extract", [{"after": part * seconds}]), tmp_path / "late")
         assert (late.wrong, late.kills) == ((), 1)
+
+
+def test_extraction__killed_while_shards_wait_for_a_commit(stage: Stage, tmp_path: Path) -> None:
+    right, scene = stage.right("extract"), stage.scene("extract")
+    lake, shards = stage.start("extract", tmp_path / "lake"), right.ended.calls["capture"]
+    ended = run(scene.flow, lake, at=f"capture:{shards}", patience=1e6)
+    with closing(Lake.open(lake)) as opened:
+        assert [*opened.sql("SELECT DISTINCT shard FROM shards").rows()] == [(0,)]
+    # All that waited is done again, and nothing of it is left.
+    assert resumed(replace(scene, in_flight=shards), lake, right, ended) == []
 
 
 @pytest.mark.soak

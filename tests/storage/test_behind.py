@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from actlake.storage import pace
-from actlake.storage.behind import Behind, ahead
+from actlake.storage.behind import Behind, Between, ahead
 
 WAIT_SECONDS = 10
 
@@ -58,74 +58,99 @@ def test_ahead__that_nobody_goes_on_with_leaves_no_thread() -> None:
 class Work:
     """What was done together, in order."""
 
-    def __init__(self, seconds: float = 0.0, failing: int | None = None) -> None:
+    def __init__(self, failing: int | None = None) -> None:
         self.done: list[list[int]] = []
-        self.seconds, self.failing = seconds, failing
+        self.failing = failing
+        self.began = threading.Event()
 
     def __call__(self, given: list[int]) -> None:
-        time.sleep(self.seconds)
+        self.began.set()
+        time.sleep(0.01)  # so that it takes some time, of which the next waits a multiple
         if self.failing in given:
             raise OSError(f"no {self.failing}")
         self.done.append(given)
 
 
-def test_behind__does_all_in_order() -> None:
+def begun(work: Work, kind: type[Behind[int] | Between[int]]) -> Behind[int] | Between[int]:
+    """One that has been given 0, and has begun with it."""
+    one = kind(work)
+    one.give(0)
+    assert work.began.wait(WAIT_SECONDS)
+    return one
+
+
+@pytest.fixture(params=[Behind, Between])
+def kind(request: pytest.FixtureRequest) -> type[Behind[int] | Between[int]]:
+    found: type[Behind[int] | Between[int]] = request.param
+    return found
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is due for minutes after the first."""
+    monkeypatch.setattr(pace, "PATIENCE", 1e5)
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e5)
+
+
+def test_work__is_given_all_in_order(kind: type[Behind[int] | Between[int]]) -> None:
     work = Work()
-    behind = Behind(work)
-    for number in range(50):
-        behind.give(number)
-    behind.wait()
-    assert [one for together in work.done for one in together] == [*range(50)]
-    behind.close()
+    one = kind(work)
+    for number in range(30):
+        one.give(number)
+    one.wait()
+    assert [number for together in work.done for number in together] == [*range(30)]
+    one.close()
 
 
-def test_behind__does_together_what_comes_until_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e3)
-    work = Work(seconds=0.02)
-    behind = Behind(work)
-    for number in range(5):
-        behind.give(number)
+@pytest.mark.usefixtures("patient")
+def test_work__is_given_together_what_comes_until_it_is_due(
+    kind: type[Behind[int] | Between[int]],
+) -> None:
+    work = Work()
+    one = begun(work, kind)
+    for number in range(1, 5):
+        one.give(number)
     began = time.monotonic()
-    behind.wait()  # for whom nothing is put off
-    assert time.monotonic() - began < 0.2
+    one.wait()  # for whom nothing is put off
+    assert time.monotonic() - began < WAIT_SECONDS
     assert work.done == [[0], [1, 2, 3, 4]]
-    behind.close()
+    one.close()
 
 
-def test_behind__does_it_although_nobody_waits() -> None:
-    work = Work(seconds=0.01)
-    behind = Behind(work)
-    for number in range(3):
-        behind.give(number)
-    end = time.monotonic() + WAIT_SECONDS
-    while sum(map(len, work.done)) < 3 and time.monotonic() < end:
-        time.sleep(0.01)
-    assert work.done == [[0], [1, 2]]
-    behind.close()
-
-
-def test_behind__raises_what_work_raised_once_and_does_nothing_of_it_again() -> None:
+def test_work__that_fails_is_told_once_and_not_done_again(
+    kind: type[Behind[int] | Between[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "PATIENCE", 0)
     work = Work(failing=1)
-    behind = Behind(work)
-    behind.give(0)
-    behind.give(1)
-    with pytest.raises(OSError, match="no 1"):
-        behind.wait()
-    behind.wait()
-    behind.give(2)
-    behind.wait()
+    one = begun(work, kind)
+    with pytest.raises(OSError, match="no 1"):  # noqa: PT012 - at either
+        one.give(1)
+        one.wait()
+    one.wait()
+    one.give(2)
+    one.wait()
     assert work.done == [[0], [2]]
+    one.close()
+
+
+def test_behind__does_it_although_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work()
+    behind = begun(work, Behind)
+    behind.give(1)
+    end = time.monotonic() + WAIT_SECONDS
+    while len(work.done) < 2 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert work.done == [[0], [1]]
     behind.close()
 
 
-def test_behind__that_is_closed_puts_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e3)
-    work, before = Work(seconds=0.05), threading.active_count()
-    behind = Behind(work)
-    behind.give(0)
+@pytest.mark.usefixtures("patient")
+def test_behind__that_is_closed_puts_nothing_off() -> None:
+    work, before = Work(), threading.active_count()
+    behind = begun(work, Behind)
     behind.give(1)
     began = time.monotonic()
     behind.close()
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < WAIT_SECONDS
     assert work.done == [[0], [1]]
     assert threading.active_count() == before

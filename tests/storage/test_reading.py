@@ -1,14 +1,10 @@
 """Readers that verify return what was committed, or an error that says where it is not."""
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import google_crc32c
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +13,7 @@ from actlake.storage import Lake
 from actlake.storage.durable import replace_file
 from actlake.storage.errors import CorruptError, InputError, QueryError
 from tests.storage.conftest import Planted
+from tests.storage.damaged import flipped, of_tensor, rotten
 
 Read = Callable[[Lake], object]
 
@@ -33,45 +30,10 @@ def always(root: Path) -> Iterator[Lake]:
         yield lake
 
 
-@contextmanager
-def flipped(file: Path, byte: int = 0) -> Iterator[None]:
-    """``file`` with another bit, of the same size, as a disk leaves it."""
-    before = file.read_bytes()
-    after = bytearray(before)
-    after[byte] ^= 4
-    replace_file(file, after)
-    try:
-        yield
-    finally:
-        replace_file(file, before)
-
-
-@contextmanager
-def rotten(file: Path) -> Iterator[None]:
-    """The same file with another bit: mapped pages show it."""
-    with file.open("r+b", buffering=0) as opened:
-        (before,) = opened.read(1)
-        os.pwrite(opened.fileno(), bytes([before ^ 4]), 0)
-        try:
-            yield
-        finally:
-            os.pwrite(opened.fileno(), bytes([before]), 0)
-
-
 def of_table(root: Path, table: str) -> Path:
     """The largest file of a table."""
     files = (root / "tables/main" / table).glob("*.parquet")
     return max(files, key=lambda file: file.stat().st_size)
-
-
-def of_tensor(root: Path) -> Path:
-    """The folder of the tensor t:float32."""
-    [found] = [
-        file.parent
-        for file in (root / "tensors").glob("*/zarr.json")
-        if json.loads(file.read_text())["attributes"]["tensor"] == "t:float32"
-    ]
-    return found
 
 
 def receipts_of(root: Path, owner: str) -> Path:
@@ -188,35 +150,6 @@ def test_readers__find_whole_chunks_of_other_rows(root: Path) -> None:
                 replace_file(file, content)
 
 
-@pytest.mark.parametrize("meanwhile", [False, True])
-def test_first_read__looks_at_a_file_that_comes_in_the_place_of_another(
-    root: Path, planted: Planted, monkeypatch: pytest.MonkeyPatch, *, meanwhile: bool
-) -> None:
-    file, rows = of_tensor(root) / "c.1.0", planted.tensors["float32"][4:8]
-    sound = file.read_bytes()
-    other = sound[:1] + bytes([sound[1] ^ 1]) + sound[2:]
-    value = google_crc32c.value
-
-    def put_back(payload: Any) -> int:
-        replace_file(file, sound)
-        return int(value(payload))
-
-    with closing(Lake.open(root)) as lake:
-        tensor = lake.tensor("t:float32")
-        if not meanwhile:
-            np.testing.assert_array_equal(tensor.shard(1), rows)
-        replace_file(file, other)
-        try:
-            with monkeypatch.context() as patch:
-                if meanwhile:  # what is summed is what is returned, whatever the file is by then
-                    patch.setattr(google_crc32c, "value", put_back)
-                with pytest.raises(CorruptError, match="not what was committed"):
-                    tensor.shard(1)
-        finally:
-            replace_file(file, sound)
-        np.testing.assert_array_equal(tensor.shard(1), rows)
-
-
 def test_modes__look_never_once_or_always(root: Path, planted: Planted) -> None:
     file, rows = of_tensor(root) / "c.1.0", planted.tensors["float32"]
     with (
@@ -236,32 +169,6 @@ def test_modes__look_never_once_or_always(root: Path, planted: Planted) -> None:
                 lake.tensor("t:float32").shard(1)
     with pytest.raises(InputError, match="never, first-read, always, not 'sometimes'"):
         Lake.open(root, verify="sometimes")  # type: ignore[arg-type]
-
-
-def test_mapped_chunk__is_kept_until_another_file_is_in_its_place(root: Path) -> None:
-    file = of_tensor(root) / "c.0.0"
-    content = file.read_bytes()
-    with closing(Lake.open(root)) as lake:
-        tensor = lake.tensor("t:float32")
-        first = tensor.shard(0)
-        assert tensor.shard(0) is first
-        try:
-            replace_file(file, content)  # as repair does
-            again = tensor.shard(0)
-            assert again is not first
-            assert np.array_equal(again, first)
-            replace_file(file, content[:-8])
-            with pytest.raises(CorruptError, match="bytes instead of"):
-                tensor.shard(0)
-            file.unlink()
-            with pytest.raises(CorruptError, match="is missing"):
-                tensor.shard(0)
-            file.symlink_to(of_tensor(root) / "c.1.0")
-            with pytest.raises(CorruptError, match="is a link"):
-                tensor.shard(0)
-            file.unlink()
-        finally:
-            replace_file(file, content)
 
 
 def test_always__returns_the_bytes_that_it_checked(root: Path) -> None:
@@ -320,14 +227,3 @@ def test_postings__check_only_files_that_may_hold_the_feature(root: Path) -> Non
         for path in elsewhere:
             with flipped(root / path):
                 assert row in codes.postings(17)["row"]
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="no list of what is mapped")
-def test_closed_lake__has_no_file_mapped(root: Path, tmp_path: Path) -> None:
-    """Else its disk could not be taken away."""
-    with closing(Lake.open(shutil.copytree(root, tmp_path / "lake"))) as lake:
-        tensor = lake.tensor("t:float32")
-        for shard in tensor.committed:
-            tensor.shard(shard)
-        assert str(tensor.folder) in Path("/proc/self/maps").read_text()
-    assert str(tensor.folder) not in Path("/proc/self/maps").read_text()

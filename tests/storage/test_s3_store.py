@@ -104,7 +104,7 @@ def test_copy__that_rots_is_fetched_again(lake: Lake) -> None:
     path = fresh.store.local(chunk(lake))
     for content in (b"\x01" + path.read_bytes()[1:], b"short"):
         path.write_bytes(content)
-        fresh.reading._sound_chunks.clear()
+        fresh.reading.forget()
         assert fresh.tensor("t")[:].sum() == ROWS * WIDTH
     fresh.close()
 

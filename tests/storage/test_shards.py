@@ -18,6 +18,7 @@ from actlake.storage.shards import (
     committed_shards,
     receipts_table,
     refuse_committed,
+    shards_told,
 )
 from tests.storage.conftest import fresh_name
 
@@ -119,3 +120,8 @@ def test_committed_shards__are_those_of_the_owner(bench: Lake) -> None:
     assert committed_shards(bench._connection(), id_) == {
         *range(len(bench.tensor("t:float16").grid))
     }
+
+
+def test_shards__are_told_as_a_range_if_they_are_one() -> None:
+    told = [shards_told(one) for one in ([3], range(3, 8), [0, 5, 9])]
+    assert told == ["shard 3", "shards 3 to 7", "3 shards, 0 to 9"]

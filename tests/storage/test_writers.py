@@ -3,6 +3,7 @@
 import itertools
 import json
 import time
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -129,18 +130,24 @@ def test_writer__tells_as_it_is_closed_of_a_commit_that_was_put_off(
     bench: Lake, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together: list[set[int]] = []
+    committed = Event()
+    monkeypatch.setattr(pace, "PATIENCE", 1e6)
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e6)
 
     def commit(run: Run, receipts: list[Receipt], message: str) -> None:
         if together:
             raise BusyError("the catalog is busy; run this again")
         together.append({one.shard for one in receipts})
         commit_shards(run, receipts, message)
+        committed.set()
 
     name = fresh_name()
     with monkeypatch.context() as patch:
         patch.setattr(writers, "commit_shards", commit)
         writer = bench.create_tensor(name, rowset="c@w", width=WIDTH)
-        writer.append(VALUES)
+        writer.append(VALUES[:4])
+        assert committed.wait(60)
+        writer.append(VALUES[4:])
         with pytest.raises(BusyError, match="the catalog is busy"):
             writer.close()
     assert together == [{0}]
@@ -161,6 +168,24 @@ def test_writer__commits_the_last_shard_before_it_seals(
     monkeypatch.setattr(writers, "commit_shards", late)
     with bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer:
         writer.append(VALUES)
+    assert chunks(payloads(bench, name)) == undisturbed
+
+
+def test_writer__left_by_an_error_commits_what_was_put_off(
+    bench: Lake, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = fresh_name()
+    monkeypatch.setattr(pace, "PATIENCE", 1e6)
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e6)
+    with (  # noqa: PT012 - the writer is left by the error
+        pytest.raises(KeyboardInterrupt),
+        bench.create_tensor(name, rowset="c@w", width=WIDTH) as writer,
+    ):
+        writer.append(VALUES[:15])
+        raise KeyboardInterrupt
+    with bench.create_tensor(name, rowset="c@w", width=WIDTH) as again:
+        assert again.next_row == 12
+        again.append(VALUES[12:])
     assert chunks(payloads(bench, name)) == undisturbed
 
 

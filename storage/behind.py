@@ -37,6 +37,8 @@ class Behind(Generic[T]):
         self._lock = Lock()
         self._given: list[T] = []
         """And not yet taken."""
+        self.done = 0
+        """How many."""
         self._hurry = Event()
         self._last: Future[None] | None = None
 
@@ -70,6 +72,7 @@ class Behind(Generic[T]):
             given, self._given = self._given, []
         with self._pace.measured():
             self._work(given)
+        self.done += len(given)
 
     def _ended(self) -> None:
         if (last := self._last) is None:

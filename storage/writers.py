@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Any, Self
@@ -71,10 +72,11 @@ class TensorWriter:
         self._run = run
         self._ids = ids
         self._resources = resources
-        self._committed = self._shard = len(committed)
+        self._first = self._shard = len(committed)
         self._waiting: list[NDArray[Any]] = []
         self._rows_waiting = 0
-        self._behind = Behind(self._commit)
+        # Which does not know this, so that a writer that nobody has any more ends at once.
+        self._behind = Behind(partial(_commit, run, plan.name))
         resources.callback(self._behind.close)  # before the run ends
         self._closed = self._failed = False
 
@@ -82,6 +84,11 @@ class TensorWriter:
     def next_row(self) -> int:
         """The row that the next ``append`` starts at."""
         return self._full_rows + self._rows_waiting
+
+    @property
+    def _committed(self) -> int:
+        """Shards that are."""
+        return self._first + self._behind.done
 
     @property
     def _full_rows(self) -> int:
@@ -131,13 +138,6 @@ class TensorWriter:
             self._behind.give(receipts)
             self._waiting, self._rows_waiting = [], 0
             self._shard += 1
-
-    def _commit(self, shards: list[list[Receipt]]) -> None:
-        """Commit the next shards, of each its receipts."""
-        numbers = range(self._committed, self._committed + len(shards))
-        receipts = [*chain.from_iterable(shards)]
-        commit_shards(self._run, receipts, f"{shards_told(numbers)} of {self._plan.name}")
-        self._committed += len(shards)
 
     @contextmanager
     def _failing(self) -> Iterator[None]:
@@ -189,3 +189,9 @@ class TensorWriter:
                 "sealed; open it again and append from next_row"
             )
         seal(self._run, [self._plan], self._ids)
+
+
+def _commit(run: Run, name: str, shards: list[list[Receipt]]) -> None:
+    """Commit shards of the tensor ``name``, of each its receipts."""
+    told = shards_told([receipts[0].shard for receipts in shards])
+    commit_shards(run, [*chain.from_iterable(shards)], f"{told} of {name}")

@@ -14,7 +14,10 @@ __all__ = ["made_once"]
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """What ``make(path)`` leaves at ``path``, of that name; read it, or copy it to write to it."""
+    """What ``make(path)`` leaves at ``path``, of that name; read it, or copy it to write to it.
+
+    Of a lake each process has a copy of its own: one that another has open changes as it is read.
+    """
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:  # of this process, in that of the run
         base = base.parent
@@ -27,4 +30,9 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
                 shutil.rmtree(path, ignore_errors=True)
                 raise
             made.touch()
-    return path
+    if not (path / "lake.toml").exists():
+        return path
+    own = factory.getbasetemp() / name
+    if not own.exists():
+        shutil.copytree(path, own)
+    return own

@@ -110,6 +110,7 @@ def test_work__is_given_together_what_comes_until_it_is_due(
     one = begun(work, kind)
     for number in range(1, 5):
         one.give(number)
+        time.sleep(0.02)  # in which another thread would have taken it
     began = time.monotonic()
     one.wait()  # for whom nothing is put off
     assert time.monotonic() - began < WAIT_SECONDS

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -130,9 +130,11 @@ def carry_out(
         try:
             for done in zip(items, steps, strict=True):
                 commits.give(done)
-        except BaseException:
-            with suppress(Exception):  # the first error is the one to tell
+        except BaseException as error:
+            try:
                 commits.wait()
+            except Exception as other:  # noqa: BLE001 - what stopped the steps is the one to tell
+                error.add_note(f"what came before it was not committed: {other}")
             raise
         commits.wait()
 

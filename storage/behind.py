@@ -38,7 +38,7 @@ class Behind(Generic[T]):
         self._given: list[T] = []
         """And not yet taken."""
         self.done = 0
-        """How many."""
+        """How many of those that were given are."""
         self._hurry = Event()
         self._last: Future[None] | None = None
 

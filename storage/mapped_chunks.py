@@ -39,14 +39,12 @@ class MappedChunk:
     """A chunk as it stands in memory."""
 
     file: tuple[int, ...] | None
-    """What changes when another file, or a link, takes the place of the one at its path, or when
-    that is cut: device, inode and size; None if none was there before it was mapped."""
+    """What was at its path as it was mapped, see ``_file``."""
     payload: NDArray[np.uint8]
     """With the padding, without the trailer."""
     rows: NDArray[Any]
-    is_sound: bool = False
-    """Whether it was found to be what was committed. Kept with what is mapped: the number of a file
-    that is gone, and mapped no more, is another's soon."""
+    is_sound: bool
+    """Whether it was found to be what was committed."""
 
 
 class MappedChunks:
@@ -60,6 +58,9 @@ class MappedChunks:
         self._known: dict[Path, MappedChunk] = {}
         self._regions: dict[tuple[str, str, int, int], Region] = {}
         """By owner and array, bytes of a chunk and how many there are."""
+        self._sound: dict[Path, tuple[int, ...]] = {}
+        """The files that were found to be what was committed, as they were when they were mapped.
+        The inode of one that is gone is another's soon, so the time of its last change counts."""
         self.beside = beside
 
     def at(
@@ -73,7 +74,7 @@ class MappedChunks:
         """The file at ``path``, which is mapped once; CorruptError as ``map_payload``."""
         file = _file(path)
         known = self._known.get(path)  # once: another thread may clear it
-        if known is not None and known.file == file:
+        if known is not None and known.file and file and known.file[:3] == file[:3]:
             return known
         if len(self._known) >= MOST_MAPPED:
             self.clear()
@@ -81,8 +82,17 @@ class MappedChunks:
         beside = self.beside and chunk.of > 1 and size % mmap.PAGESIZE == 0
         place = partial(self._beside, chunk, size) if beside else mapped
         payload = map_payload(path, file_bytes, chunk.what, place)
-        found = self._known[path] = MappedChunk(file, payload, rows_in(payload, shape, dtype))
+        # Not where another came in its place between the two.
+        sound = file is not None and self._sound.get(path) == file == _file(path)
+        found = MappedChunk(file, payload, rows_in(payload, shape, dtype), sound)
+        self._known[path] = found
         return found
+
+    def found_sound(self, path: Path, chunk: MappedChunk) -> None:
+        """What ``at`` gave for ``path`` is what was committed, also when it is mapped again."""
+        chunk.is_sound = True
+        if chunk.file:
+            self._sound[path] = chunk.file
 
     def _beside(self, chunk: Chunk, size: int, path: Path) -> NDArray[np.uint8]:
         """The first ``size`` bytes of a file, beside the other chunks of its array."""
@@ -114,8 +124,10 @@ class MappedChunks:
 
 
 def _file(path: Path) -> tuple[int, ...] | None:
+    """What changes when another file, or a link, takes the place of the one at ``path``, or when it
+    is cut: device, inode and size; and when it was last changed. None if it is not there."""
     try:
         facts = os.lstat(path)
     except OSError:
         return None
-    return facts.st_dev, facts.st_ino, facts.st_size
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_ctime_ns

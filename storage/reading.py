@@ -1,12 +1,11 @@
 """How a lake's files are read: as they are, or held against what was committed.
 
 ``never`` looks at the size of a file alone. ``first-read``, the default, reads all of a file the
-first time that this lake opens it and trusts it from then on, but a chunk in whose place another
-file has come is read again: of shards of 64 MiB, in memory, the
-first row takes 7 ms instead of 0.5, the first pass two to three times as long, and later ones as
-long as without. ``always`` does so at every call and returns a copy, of which the very bytes were
-checked: 3 times as long for a pass over shards, 10 times for a gather, 18 ms for a row.
-``python -m benchmarks.reading`` measures it.
+first time that this lake opens it and trusts it from then on; a chunk in whose place another file
+has come is read again. Of shards of 64 MiB, in memory, the first row takes 7 ms instead of 0.5, the
+first pass two to three times as long, and later ones as long as without. ``always`` does so at
+every call and returns a copy, of which the very bytes were checked: 3 times as long for a pass over
+shards, 10 times for a gather, 18 ms for a row. ``python -m benchmarks.reading`` measures it.
 
 Queries in SQL are checked by ``always`` alone, all files of every table that they read, since one
 may need any of them. Weights of dictionaries and partials are checked in every mode,
@@ -129,7 +128,7 @@ class Reading:
         committed = self._receipts.get(chunk.owner, {}).get((chunk.array, chunk.shard))
         if google_crc32c.value(payload) != committed:
             raise corrupt(path, chunk.what, "is not what was committed")
-        found.is_sound = True
+        self._mapped.found_sound(path, found)
         return rows
 
     def receipts(self, owner: str) -> dict[tuple[str, int], int]:

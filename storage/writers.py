@@ -1,5 +1,6 @@
 """Writing activations that were made elsewhere: consecutive rows, through the same protocol."""
 
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -57,7 +58,8 @@ class TensorWriter:
     """Takes the rows of one tensor in order and commits them on shard edges.
 
     Use it in a ``with`` block, or call ``close``. After a crash, open it again with the same
-    arguments and go on at ``next_row``. One that ends before its first shard leaves no tensor.
+    arguments and go on at ``next_row``. One that ends before its first shard leaves no tensor; one
+    that nobody has any more, and nobody has closed, commits the shards that are full.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class TensorWriter:
         # Which does not know this, so that a writer that nobody has any more ends at once.
         self._behind = Behind(partial(_commit, run, plan.name))
         resources.callback(self._behind.close)  # before the run ends
+        weakref.finalize(self, self._behind.close)  # the same where nobody closes it
         self._closed = self._failed = False
 
     @property

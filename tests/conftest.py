@@ -9,6 +9,7 @@ import pytest
 import slipcover
 from hypothesis import HealthCheck, settings
 
+from actlake.storage import pace
 from tests.postgres import Server, running_server
 from tests.s3 import Objects, running_s3
 
@@ -40,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in slow, tests[item.path] * (item.path in slow)))
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No commit is due for days after the first."""
+    monkeypatch.setattr(pace, "PATIENCE", 1e9)
+    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e5)
 
 
 @pytest.fixture(scope="session")

@@ -30,9 +30,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
                 shutil.rmtree(path, ignore_errors=True)
                 raise
             made.touch()
-    if not (path / "lake.toml").exists():
-        return path
     own = factory.getbasetemp() / name
-    if not own.exists():
-        shutil.copytree(path, own)
-    return own
+    if own != path and not own.exists() and any(path.rglob("lake.toml")):
+        shutil.copytree(path, own.with_name(f"{name}.part")).rename(own)
+    return own if own.exists() else path

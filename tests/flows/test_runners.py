@@ -6,7 +6,16 @@ from typing import TypeVar
 
 import pytest
 
-from actlake.flows.runners import Later, Runner, Step, Threads, carry_out, finished, in_order
+from actlake.flows.runners import (
+    Inline,
+    Later,
+    Runner,
+    Step,
+    Threads,
+    carry_out,
+    finished,
+    in_order,
+)
 from actlake.storage import pace
 from actlake.storage.errors import BusyError, InputError
 from tests.flows.steps import fails_at_3, squared
@@ -90,22 +99,18 @@ class Committed:
 
 
 def carry(
-    step: Callable[[int], int], commit: Callable[[Sequence[int], Sequence[int]], object]
+    step: Callable[[int], int],
+    commit: Callable[[Sequence[int], Sequence[int]], object],
+    runner: Runner | None = None,
 ) -> None:
-    carry_out(Threads(), "carry", step, range(9), commit, label="carry", rows=lambda _: 1)
+    chosen = runner or Threads()
+    carry_out(chosen, "carry", step, range(9), commit, label="carry", rows=lambda _: 1)
 
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each commit is due as the last one ends."""
     monkeypatch.setattr(pace, "PATIENCE", 0)
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No commit is due for minutes after the first."""
-    monkeypatch.setattr(pace, "PATIENCE", 1e9)
-    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e9)
 
 
 def test_carry_out__commits_in_order_and_all() -> None:
@@ -168,9 +173,10 @@ def test_carry_out__tells_why_a_step_failed_also_where_the_commit_after_it_does(
         if len(tried) > 1:
             raise error
 
-    with pytest.raises(InputError, match="three is no number"):
+    with pytest.raises(InputError, match="three is no number") as caught:
         carry(fails_at_3, commit)
     assert tried == [(0,), (1, 2)]
+    assert caught.value.__notes__ == [f"what came before it was not committed: {error}"]
 
 
 @pytest.mark.usefixtures("patient")
@@ -212,9 +218,36 @@ def test_carry_out__commits_what_workers_have_done_before_the_next_ends() -> Non
         if len(done) == 8:
             all_but_one.set()
 
-    runner = Bursts(all_but_one)
-    carry_out(runner, "carry", squared, range(9), commit, label="carry", rows=lambda _: 1)
+    carry(squared, commit, Bursts(all_but_one))
     assert done == [*range(9)]
+
+
+class Elsewhere(Inline):
+    """As other processes do it, for whom another thread commits."""
+
+    elsewhere = True
+
+
+def test_carry_out__of_workers_commits_what_came_before_a_step_that_fails() -> None:
+    done: list[int] = []
+    with pytest.raises(InputError, match="three is no number"):
+        carry(fails_at_3, lambda items, _results: done.extend(items), Elsewhere())
+    assert done == [0, 1, 2]
+
+
+@pytest.mark.parametrize("failing", [0, 3, 8])
+def test_carry_out__of_workers_tells_which_commit_failed(failing: int) -> None:
+    done: list[int] = []
+
+    def commit(items: Sequence[int], _results: Sequence[int]) -> None:
+        if failing in items:
+            raise InputError(f"{failing} cannot be committed; leave it out")
+        done.extend(items)
+
+    with pytest.raises(InputError, match=f"{failing} cannot be committed"):
+        carry(squared, commit, Elsewhere())
+    assert done == [*range(len(done))]
+    assert len(done) <= failing
 
 
 def test_ctrl_c__stops_what_computes() -> None:

@@ -112,10 +112,16 @@ def test_extraction__killed_at_ten_random_moments(stage: Stage, tmp_path: Path) 
         assert (late.wrong, late.kills) == ((), 1)
 
 
-def test_extraction__killed_while_shards_wait_for_a_commit(stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "later"), [("capture", 0), ("commit", 2)])
+def test_extraction__killed_while_shards_wait_for_a_commit(
+    stage: Stage, tmp_path: Path, step: str, later: int
+) -> None:
+    """As the last is captured, and in the commit of all, which the seal and the end come after."""
     right, scene = stage.right("extract"), stage.scene("extract")
-    lake, shards = stage.start("extract", tmp_path / "lake"), right.ended.calls["capture"]
-    ended = run(scene.flow, lake, at=f"capture:{shards}", patience=1e6)
+    shards = right.ended.calls["capture"]
+    calls = run(scene.flow, stage.start("extract", tmp_path / "whole"), patience=1e6).calls
+    lake = stage.start("extract", tmp_path / "lake")
+    ended = run(scene.flow, lake, at=f"{step}:{calls[step] - later}", patience=1e6)
     with closing(Lake.open(lake)) as opened:
         of_flow = "SELECT DISTINCT shard FROM shards JOIN runs USING (run) WHERE flow = 'extract'"
         assert [*opened.sql(of_flow).rows()] == [(0,)]

@@ -85,13 +85,6 @@ def kind(request: pytest.FixtureRequest) -> type[Behind[int] | Between[int]]:
     return found
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is due for minutes after the first."""
-    monkeypatch.setattr(pace, "PATIENCE", 1e5)
-    monkeypatch.setattr(pace, "LONGEST_SECONDS", 1e5)
-
-
 def test_work__is_given_all_in_order(kind: type[Behind[int] | Between[int]]) -> None:
     work = Work()
     one = kind(work)
@@ -135,6 +128,7 @@ def test_work__that_fails_is_told_once_and_not_done_again(
 
 
 def test_behind__does_it_although_nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "PATIENCE", 1)
     work = Work()
     behind = begun(work, Behind)
     behind.give(1)

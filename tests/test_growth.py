@@ -117,7 +117,7 @@ print(before.mib, mapped.mib - before.mib, held.mib - before.mib)
 def test_memory__is_what_a_process_takes_and_not_what_it_maps(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(bytes(64 << 20))
-    asked = [sys.executable, "-c", LOOKED, file]
+    asked = [sys.executable, "-c", LOOKED, str(file)]
     looked = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
     before, mapped, held = map(float, looked.stdout.split())
     assert before > 10

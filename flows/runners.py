@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from actlake.flows.progress import progress
 from actlake.storage.behind import Behind, Between
-from actlake.storage.errors import InputError
+from actlake.storage.errors import InputError, LakeError
 from actlake.storage.threads import default_threads
 
 __all__ = [
@@ -133,7 +133,7 @@ def carry_out(
         except BaseException as error:
             try:
                 commits.wait()
-            except Exception as other:  # noqa: BLE001 - what stopped the steps is the one to tell
+            except (LakeError, OSError) as other:  # what stopped the steps is the one to tell
                 error.add_note(f"what came before it was not committed: {other}")
             raise
         commits.wait()
